@@ -1,0 +1,133 @@
+"""The nouns of the model: what goes in, what is remembered, what comes out. Read this file first.
+
+One *chunk* is what the network draws at once (one video frame for the embedded worlds). An `Action` says what the
+player did during that chunk; the rollout turns it into `Conditioning` tensors, the sampler into a `LatentChunk`,
+the decoder into `Frame`s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+KEYS = ("forward", "back", "left", "right", "turn_left", "turn_right", "look_up", "look_down")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What one player did during one frame. Frozen, no tensors.
+
+    Translations are in metres in the walker's own frame (x right, y up, z forward), rotations in radians; all of them
+    are the motion *into* the frame that is drawn next. Raises ValueError on a number that is not finite.
+    """
+
+    right_m: float = 0.0
+    up_m: float = 0.0
+    forward_m: float = 0.0
+    yaw_rad: float = 0.0  # positive turns right
+    pitch_rad: float = 0.0  # positive looks up
+    keys: frozenset[str] = frozenset()  # a subset of KEYS, for logs and overlays only
+    prompt: str | None = None  # set in the chunk where the prompt changes, else None
+    input_id: int = 0  # the newest client input that this action contains; 0 = none yet
+    input_time_s: float = 0.0  # when that input reached the server, in the server's monotonic clock
+
+    def __post_init__(self) -> None:
+        for name in ("right_m", "up_m", "forward_m", "yaw_rad", "pitch_rad", "input_time_s"):
+            value = getattr(self, name)
+            if not math.isfinite(value):
+                raise ValueError(f"Action.{name} must be a finite number, got {value}")
+        if not self.keys <= set(KEYS):
+            raise ValueError(f"Action.keys may hold {', '.join(KEYS)}; got {sorted(self.keys - set(KEYS))}")
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """Where the eye is: metres and radians in world coordinates (x east, y up, z north)."""
+
+    x_m: float = 0.0
+    y_m: float = 0.0
+    z_m: float = 0.0
+    yaw_rad: float = 0.0  # 0 looks north, positive turns right
+    pitch_rad: float = 0.0  # positive looks up
+
+    def moved(self, action: Action) -> Camera:
+        """The pose after `action`: turn first, then walk along the new heading."""
+        yaw = self.yaw_rad + action.yaw_rad
+        sin, cos = math.sin(yaw), math.cos(yaw)
+        return Camera(
+            self.x_m + action.right_m * cos + action.forward_m * sin,
+            self.y_m + action.up_m,
+            self.z_m - action.right_m * sin + action.forward_m * cos,
+            yaw,
+            self.pitch_rad + action.pitch_rad,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Conditioning:
+    """The tensors that the network sees beside the latents. B batch, T frames."""
+
+    action: Tensor  # [B, T, A] motion into each frame, scaled to about unit size
+    text: Tensor  # [B, D] pooled prompt embedding
+
+
+@dataclass(frozen=True, slots=True)
+class LatentChunk:
+    """Clean latents of one step."""
+
+    latents: Tensor  # [B, T, C, h, w]
+    first_index: int  # index of the first frame in the session
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture for the screen."""
+
+    rgb: NDArray[np.uint8]  # [H, W, 3]
+    index: int  # 0 is the first frame after a reset
+    media_time_s: float
+    input_id: int  # the newest input that this frame answers
+    stages_ms: dict[str, float] = field(default_factory=dict)  # time spent per stage: condition, denoise, decode
+
+
+class World(Protocol):
+    """A model that is loaded and ready; `worlds.weights.load_world` makes one. Shared by all rollouts."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def width_px(self) -> int: ...
+    @property
+    def height_px(self) -> int: ...
+    @property
+    def engine(self) -> str: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def fps(self) -> float: ...
+    @property
+    def themes(self) -> tuple[str, ...]: ...
+    @property
+    def max_step_m(self) -> float: ...
+    @property
+    def max_turn_rad(self) -> float: ...
+    def understood(self, prompt: str) -> tuple[str, ...]: ...
+    def rollout(self) -> Player: ...
+    def with_steps(self, steps: int) -> World: ...
+
+
+class Player(Protocol):
+    """What `realtime/` needs of a rollout. Not thread-safe: one thread owns it."""
+
+    def reset(self, seed: int, prompt: str) -> None: ...
+    def step(self, action: Action) -> Iterator[Frame]: ...
+    def snapshot(self) -> Any: ...
+    def restore(self, state: Any) -> None: ...
