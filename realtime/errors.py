@@ -1,0 +1,147 @@
+"""Everything that can go wrong between a socket and the model.
+
+    WorldstreamError                 any of ours; `status` for HTTP, `close_code` for the WebSocket, `code` for programs
+    ├── StartupError                 the server cannot start: one line on stderr, exit code 1
+    │   ├── PortInUse                another program listens there
+    │   └── DataFolderError          the data folder cannot be written
+    ├── ClientError                  the other side's fault
+    │   ├── MalformedMessage         not a message of the protocol
+    │   │   ├── WrongVersion         a protocol version that this server does not speak
+    │   │   └── MessageTooLarge      more bytes than any honest message has
+    │   ├── BadOffer                 SDP that cannot be answered
+    │   ├── HelloTooLate             a socket that did not say hello in time
+    │   └── TurnLost                 hidden for too long while somebody waited
+    └── ServerError                  this side's fault
+        ├── TooManySessions          the house is full
+        ├── ServerStopping           the process is going down
+        └── SessionFailed            something broke inside one session; the id finds it in the log
+
+The text of each is written for the person who reads it in the page: `message` says what happened, `remedy` what to do.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import ClassVar
+
+
+class WorldstreamError(Exception):
+    """Any error of the realtime layer. `id` is short, random, and also written to the log."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    close_code: ClassVar[int] = 4500
+    remedy: ClassVar[str] = "Reload the page."
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.id = secrets.token_hex(4)
+
+
+class StartupError(WorldstreamError):
+    """The server cannot start."""
+
+    code = "startup"
+    remedy = "Change the setting that the message names."
+
+
+class PortInUse(StartupError):
+    """Another program listens on the address."""
+
+    code = "port_in_use"
+    remedy = "Stop the other program or choose another --port."
+
+
+class DataFolderError(StartupError):
+    """The data folder cannot be created or written."""
+
+    code = "data_folder"
+    remedy = "Choose a folder that you may write with --data."
+
+
+class ClientError(WorldstreamError):
+    """The other side's fault."""
+
+    code = "bad_request"
+    status = 400
+    close_code = 4400
+    remedy = "Check the message against docs/protocol.md."
+
+
+class MalformedMessage(ClientError):
+    """Not a message of the protocol."""
+
+    code = "malformed"
+
+
+class WrongVersion(MalformedMessage):
+    """A protocol version that this server does not speak."""
+
+    code = "wrong_version"
+    close_code = 4401
+    remedy = "Reload the page: its files are older or newer than this server."
+
+
+class MessageTooLarge(MalformedMessage):
+    """More bytes than any honest message has."""
+
+    code = "too_large"
+    status = 413
+    close_code = 4413
+    remedy = "Send smaller messages: 16 KiB is the limit."
+
+
+class BadOffer(ClientError):
+    """SDP that cannot be answered."""
+
+    code = "bad_offer"
+    remedy = "Offer one recvonly H.264 video transceiver and a data channel named control, or use the WebSocket."
+
+
+class HelloTooLate(ClientError):
+    """A socket that did not say hello in time."""
+
+    code = "hello_too_late"
+    status = 408
+    close_code = 4408
+    remedy = "Send hello as the first message, within 5 seconds."
+
+
+class TurnLost(ClientError):
+    """Hidden for too long while somebody waited."""
+
+    code = "turn_lost"
+    status = 409
+    close_code = 4409
+    remedy = "Keep the page visible while you play; you are in line again."
+
+
+class ServerError(WorldstreamError):
+    """This side's fault."""
+
+    code = "server_error"
+
+
+class TooManySessions(ServerError):
+    """The house is full."""
+
+    code = "too_many_sessions"
+    status = 429
+    close_code = 4429
+    remedy = "Try again in a minute."
+
+
+class ServerStopping(ServerError):
+    """The process is going down."""
+
+    code = "server_stopping"
+    status = 503
+    close_code = 1001
+    remedy = "Wait until the server is back, then reload the page."
+
+
+class SessionFailed(ServerError):
+    """Something broke inside one session."""
+
+    code = "session_failed"

@@ -1,0 +1,366 @@
+"""The wire protocol, version 1: every message both ways, and the only Python that encodes or decodes them.
+
+The meaning of each field is in docs/protocol.md; `clients/browser/protocol.js` is this file's twin. Pure: no sockets,
+no clock, no model. A message is a frozen dataclass whose fields carry their own check, so that one loop decodes all of
+them and nothing unchecked gets past this file. Unknown *fields* are ignored (an older server meets a newer page);
+unknown *types* are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from .checks import Message, flag, integer, list_of, number, one_of, optional, text, wire
+from .errors import MalformedMessage, MessageTooLarge, WrongVersion
+
+VERSION = 1
+MAX_MESSAGE_BYTES = 16 * 1024
+MAX_PROMPT_CHARS = 500
+MAX_SEED = 2**31 - 1
+MAX_U32 = 2**32 - 1
+MAX_TURN_RAD = 1e6  # cumulative; a spin of 160,000 turns is not a person
+KEY_NAMES = ("forward", "back", "left", "right", "turn_left", "turn_right", "look_up", "look_down")
+MAX_TEXT_CHARS = 2000  # of anything that the server writes
+MAX_TIME = 1e15  # milliseconds; epoch milliseconds are 1.8e12
+
+
+def _key_set(value: object) -> object:
+    if isinstance(value, frozenset):
+        value = sorted(value)
+    names = list_of(one_of(*KEY_NAMES), limit=2 * len(KEY_NAMES))(value)
+    assert isinstance(names, tuple)
+    return frozenset(names)
+
+
+def _stick(value: object) -> object:
+    pair = list_of(number(-1.0, 1.0), limit=2)(value)
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise ValueError("must be [right, forward], each from -1 to 1")
+    return pair
+
+
+_SEED = integer(0, MAX_SEED)
+_U32 = integer(0, MAX_U32)
+_PROMPT = text(MAX_PROMPT_CHARS)
+_TIME = number(-MAX_TIME, MAX_TIME)
+_DURATION_MS = number(0.0, 1e9)
+_WORDS = list_of(text(MAX_TEXT_CHARS), limit=MAX_PROMPT_CHARS)
+
+
+# -- client to server -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Message):
+    """Opens the session."""
+
+    TYPE: ClassVar[str] = "hello"
+    seed: int = wire(_SEED)
+    prompt: str = wire(_PROMPT)
+    v: int = wire(integer(VERSION, VERSION), VERSION)
+    watch: bool = wire(flag, False)
+    codec: str = wire(one_of("jpeg", "h264"), "jpeg")
+
+
+@dataclass(frozen=True, slots=True)
+class Input(Message):
+    """The state of keys, mouse and stick; a lost one costs nothing."""
+
+    TYPE: ClassVar[str] = "input"
+    seq: int = wire(integer(1, MAX_U32))
+    keys: frozenset[str] = wire(_key_set, frozenset())
+    yaw: float = wire(number(-MAX_TURN_RAD, MAX_TURN_RAD), 0.0)  # radians since hello, positive turns right
+    pitch: float = wire(number(-MAX_TURN_RAD, MAX_TURN_RAD), 0.0)  # radians since hello, positive looks up
+    move: tuple[float, float] | None = wire(optional(_stick), None)  # (right, forward)
+    t: float = wire(_TIME, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt(Message):
+    """Change the prompt while walking."""
+
+    TYPE: ClassVar[str] = "prompt"
+    prompt: str = wire(_PROMPT)
+
+
+@dataclass(frozen=True, slots=True)
+class Reset(Message):
+    """A new world."""
+
+    TYPE: ClassVar[str] = "reset"
+    seed: int = wire(_SEED)
+    prompt: str = wire(_PROMPT)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause(Message):
+    """The tab is hidden."""
+
+    TYPE: ClassVar[str] = "pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Resume(Message):
+    """The tab is visible again."""
+
+    TYPE: ClassVar[str] = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown(Message):
+    """The page put a frame on the screen; `latency_ms` is action-to-photon as the page measured it."""
+
+    TYPE: ClassVar[str] = "shown"
+    frame: int = wire(_U32)
+    input: int = wire(_U32)
+    t: float = wire(_TIME, 0.0)
+    latency_ms: float = wire(_DURATION_MS, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyframe(Message):
+    """The decoder lost its place."""
+
+    TYPE: ClassVar[str] = "keyframe"
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(Message):
+    TYPE: ClassVar[str] = "ping"
+    t: float = wire(_TIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Bye(Message):
+    """Leaves."""
+
+    TYPE: ClassVar[str] = "bye"
+
+
+# -- server to client -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WorldInfo(Message):
+    """`GET /api/world`, and the `world` of `welcome`."""
+
+    name: str = wire(text(MAX_TEXT_CHARS))
+    width: int = wire(integer(1, 16384))
+    height: int = wire(integer(1, 16384))
+    fps: float = wire(number(0.1, 1000.0))
+    engine: str = wire(text(MAX_TEXT_CHARS))
+    steps: int = wire(integer(1, 1000))
+    themes: tuple[str, ...] = wire(_WORDS)
+    times: tuple[str, ...] = wire(_WORDS)
+    weathers: tuple[str, ...] = wire(_WORDS)
+    moods: tuple[str, ...] = wire(_WORDS)
+    version: str = wire(text(MAX_TEXT_CHARS))
+    protocol: int = wire(integer(1, 1000), VERSION)
+    max_prompt_chars: int = wire(integer(1, 10_000), MAX_PROMPT_CHARS)
+
+
+def _world_info(value: object) -> object:
+    if isinstance(value, WorldInfo):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError("must be an object")
+    return WorldInfo.from_dict(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome(Message):
+    TYPE: ClassVar[str] = "welcome"
+    session: str = wire(text(64))
+    role: str = wire(one_of("player", "viewer", "queued"))
+    world: WorldInfo = field(metadata={"check": _world_info})
+    v: int = wire(integer(1, 1000), VERSION)
+
+
+@dataclass(frozen=True, slots=True)
+class State(Message):
+    TYPE: ClassVar[str] = "state"
+    state: str = wire(one_of("queued", "live", "paused", "ended"))
+    place: int | None = wire(optional(_U32), None)  # 1 is next in line
+    reason: str | None = wire(optional(text(MAX_TEXT_CHARS)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class WorldChanged(Message):
+    """After hello, prompt and reset: what the world made of the words."""
+
+    TYPE: ClassVar[str] = "world"
+    seed: int = wire(_SEED)
+    prompt: str = wire(_PROMPT)
+    understood: tuple[str, ...] = wire(_WORDS)
+    unknown: tuple[str, ...] = wire(_WORDS)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameMeta(Message):
+    """One per picture on the WebRTC path."""
+
+    TYPE: ClassVar[str] = "frame"
+    frame: int = wire(_U32)
+    input: int = wire(_U32)
+    rtp: int | None = wire(optional(_U32))
+    media_time: float = wire(number(0.0, 1e9))  # seconds
+    server_ms: float = wire(_DURATION_MS)  # from input arrival to encoded
+
+
+@dataclass(frozen=True, slots=True)
+class Stats(Message):
+    """Once a second."""
+
+    TYPE: ClassVar[str] = "stats"
+    fps: float = wire(number(0.0, 1e4))
+    model_ms: float = wire(_DURATION_MS)
+    decode_ms: float = wire(_DURATION_MS)
+    encode_ms: float = wire(_DURATION_MS)
+    engine: str = wire(text(MAX_TEXT_CHARS))
+    steps: int = wire(integer(1, 1000))
+    bitrate_bps: int = wire(integer(0, 10**10))
+    viewers: int = wire(_U32)
+    queue: int = wire(_U32)
+    frame: int = wire(_U32)
+    seed: int = wire(_SEED)
+    dropped: int = wire(_U32)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice(Message):
+    TYPE: ClassVar[str] = "notice"
+    code: str = wire(text(64))
+    message: str = wire(text(MAX_TEXT_CHARS))
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorMessage(Message):
+    TYPE: ClassVar[str] = "error"
+    code: str = wire(text(64))
+    message: str = wire(text(MAX_TEXT_CHARS))
+    remedy: str = wire(text(MAX_TEXT_CHARS))
+    fatal: bool = wire(flag)
+    id: str = wire(text(64))
+
+
+@dataclass(frozen=True, slots=True)
+class Pong(Message):
+    TYPE: ClassVar[str] = "pong"
+    t: float = wire(_TIME)
+
+
+CLIENT_MESSAGES: dict[str, type[Message]] = {
+    kind.TYPE: kind for kind in (Hello, Input, Prompt, Reset, Pause, Resume, Shown, Keyframe, Ping, Bye)
+}
+SERVER_MESSAGES: dict[str, type[Message]] = {
+    kind.TYPE: kind for kind in (Welcome, State, WorldChanged, FrameMeta, Stats, Notice, ErrorMessage, Pong)
+}
+
+
+# -- text -------------------------------------------------------------------------------------------------------------
+
+
+def encode(message: Message) -> str:
+    """One line of JSON. Cannot fail on a message that was constructed."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, frozenset):
+            return sorted(value)
+        return value.as_dict() if isinstance(value, Message) else value
+
+    return json.dumps({name: plain(value) for name, value in message.as_dict().items()}, separators=(",", ":"))
+
+
+def decode_client(data: str | bytes) -> Message:
+    """What a client sent. Raises MalformedMessage, MessageTooLarge or WrongVersion; never anything else."""
+    return _decode(data, CLIENT_MESSAGES, MAX_MESSAGE_BYTES)
+
+
+def decode_server(data: str | bytes) -> Message:
+    """What a server sent. Raises as `decode_client`; servers may send more bytes (`welcome` lists all words)."""
+    return _decode(data, SERVER_MESSAGES, 16 * MAX_MESSAGE_BYTES)
+
+
+def parse_hello(data: object) -> Hello:
+    """The `hello` of `POST /api/offer`, which arrives as an object already. Raises as `decode_client`."""
+    message = _build(data, CLIENT_MESSAGES)
+    if not isinstance(message, Hello):
+        raise MalformedMessage(f"expected hello, got {message.TYPE}")
+    return message
+
+
+def _decode(raw: str | bytes, kinds: Mapping[str, type[Message]], limit_bytes: int) -> Message:
+    size = len(raw) if isinstance(raw, bytes) else len(raw.encode("utf-8", "surrogatepass"))
+    if size > limit_bytes:
+        raise MessageTooLarge(f"a message of {size} bytes; {limit_bytes} is the limit")
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError):  # also UnicodeDecodeError and numbers of 4,300 digits
+        raise MalformedMessage("not JSON") from None
+    return _build(data, kinds)
+
+
+def _build(data: object, kinds: Mapping[str, type[Message]]) -> Message:
+    if not isinstance(data, dict):
+        raise MalformedMessage("a message is a JSON object")
+    name = data.get("type")
+    kind = kinds.get(name) if isinstance(name, str) else None
+    if kind is None:
+        raise MalformedMessage(f"unknown message type {str(name)[:40]!r}")
+    if kind is Hello and (type(data.get("v")) is not int or data["v"] != VERSION):
+        raise WrongVersion(f"this server speaks protocol {VERSION}, not {str(data.get('v'))[:40]}")
+    try:
+        return kind.from_dict(data)
+    except (ValueError, OverflowError) as error:
+        raise MalformedMessage(str(error)) from None
+
+
+# -- binary -----------------------------------------------------------------------------------------------------------
+
+KIND_JPEG = 1
+KIND_H264 = 2
+FLAG_KEYFRAME = 1
+_HEADER = struct.Struct("<BBHIIfd")  # kind, flags, 0, frame, input, server_ms, media_time
+HEADER_BYTES = _HEADER.size  # 24
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One binary WebSocket frame."""
+
+    kind: int  # KIND_JPEG or KIND_H264
+    keyframe: bool
+    frame: int
+    input: int
+    server_ms: float
+    media_time: float  # seconds
+    payload: bytes
+
+
+def encode_picture(picture: Picture) -> bytes:
+    """Header and payload. Raises ValueError on a number that does not fit its field."""
+    flags = FLAG_KEYFRAME if picture.keyframe else 0
+    try:
+        header = _HEADER.pack(
+            picture.kind, flags, 0, picture.frame, picture.input, picture.server_ms, picture.media_time
+        )
+    except (struct.error, OverflowError) as error:
+        raise ValueError(f"picture {picture.frame} does not fit its header: {error}") from None
+    return header + picture.payload
+
+
+def decode_picture(data: bytes) -> Picture:
+    """The inverse of `encode_picture`. Raises MalformedMessage."""
+    if len(data) < HEADER_BYTES:
+        raise MalformedMessage(f"a picture has a header of {HEADER_BYTES} bytes; got {len(data)}")
+    kind, flags, zero, frame, input_id, server_ms, media_time = _HEADER.unpack_from(data)
+    if kind not in (KIND_JPEG, KIND_H264) or zero != 0 or flags & ~FLAG_KEYFRAME:
+        raise MalformedMessage(f"unknown picture kind {kind}, flags {flags}")
+    if not (math.isfinite(server_ms) and math.isfinite(media_time)):
+        raise MalformedMessage("a picture's times must be finite")
+    return Picture(kind, bool(flags & FLAG_KEYFRAME), frame, input_id, server_ms, media_time, data[HEADER_BYTES:])
