@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 Check = Callable[[object], object]
+T = TypeVar("T")
 
 
 def integer(low: int, high: int) -> Check:
@@ -72,14 +73,20 @@ def list_of(inner: Check, limit: int) -> Check:
     return check
 
 
-def wire(check: Check, default: object = MISSING) -> Any:
+def wire(check: Check, *, default: object = MISSING) -> Any:
     """A dataclass field that knows its check. `Any`, as dataclasses.field itself is typed."""
     if default is MISSING:
         return field(metadata={"check": check})
     return field(default=default, metadata={"check": check})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(wire,))
+def message(cls: type[T]) -> type[T]:
+    """The decorator of every message: a frozen dataclass with slots."""
+    return dataclass(frozen=True, slots=True)(cls)
+
+
+@message
 class Message:
     """What all messages share. Constructing one checks every field; raises ValueError that names the field."""
 

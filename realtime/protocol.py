@@ -12,10 +12,10 @@ import json
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
-from .checks import Message, flag, integer, list_of, number, one_of, optional, text, wire
+from .checks import Message, flag, integer, list_of, message, number, one_of, optional, text, wire
 from .errors import MalformedMessage, MessageTooLarge, WrongVersion
 
 VERSION = 1
@@ -55,32 +55,32 @@ _WORDS = list_of(text(MAX_TEXT_CHARS), limit=MAX_PROMPT_CHARS)
 # -- client to server -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Hello(Message):
     """Opens the session."""
 
     TYPE: ClassVar[str] = "hello"
     seed: int = wire(_SEED)
     prompt: str = wire(_PROMPT)
-    v: int = wire(integer(VERSION, VERSION), VERSION)
-    watch: bool = wire(flag, False)
-    codec: str = wire(one_of("jpeg", "h264"), "jpeg")
+    v: int = wire(integer(VERSION, VERSION), default=VERSION)
+    watch: bool = wire(flag, default=False)
+    codec: str = wire(one_of("jpeg", "h264"), default="jpeg")
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Input(Message):
     """The state of keys, mouse and stick; a lost one costs nothing."""
 
     TYPE: ClassVar[str] = "input"
     seq: int = wire(integer(1, MAX_U32))
-    keys: frozenset[str] = wire(_key_set, frozenset())
-    yaw: float = wire(number(-MAX_TURN_RAD, MAX_TURN_RAD), 0.0)  # radians since hello, positive turns right
-    pitch: float = wire(number(-MAX_TURN_RAD, MAX_TURN_RAD), 0.0)  # radians since hello, positive looks up
-    move: tuple[float, float] | None = wire(optional(_stick), None)  # (right, forward)
-    t: float = wire(_TIME, 0.0)
+    keys: frozenset[str] = wire(_key_set, default=frozenset())
+    yaw: float = wire(number(-MAX_TURN_RAD, MAX_TURN_RAD), default=0.0)  # radians since hello, positive turns right
+    pitch: float = wire(number(-MAX_TURN_RAD, MAX_TURN_RAD), default=0.0)  # radians since hello, positive looks up
+    move: tuple[float, float] | None = wire(optional(_stick), default=None)  # (right, forward)
+    t: float = wire(_TIME, default=0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Prompt(Message):
     """Change the prompt while walking."""
 
@@ -88,7 +88,7 @@ class Prompt(Message):
     prompt: str = wire(_PROMPT)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Reset(Message):
     """A new world."""
 
@@ -97,45 +97,45 @@ class Reset(Message):
     prompt: str = wire(_PROMPT)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Pause(Message):
     """The tab is hidden."""
 
     TYPE: ClassVar[str] = "pause"
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Resume(Message):
     """The tab is visible again."""
 
     TYPE: ClassVar[str] = "resume"
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Shown(Message):
     """The page put a frame on the screen; `latency_ms` is action-to-photon as the page measured it."""
 
     TYPE: ClassVar[str] = "shown"
     frame: int = wire(_U32)
     input: int = wire(_U32)
-    t: float = wire(_TIME, 0.0)
-    latency_ms: float = wire(_DURATION_MS, 0.0)
+    t: float = wire(_TIME, default=0.0)
+    latency_ms: float = wire(_DURATION_MS, default=0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Keyframe(Message):
     """The decoder lost its place."""
 
     TYPE: ClassVar[str] = "keyframe"
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Ping(Message):
     TYPE: ClassVar[str] = "ping"
     t: float = wire(_TIME)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Bye(Message):
     """Leaves."""
 
@@ -145,7 +145,7 @@ class Bye(Message):
 # -- server to client -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class WorldInfo(Message):
     """`GET /api/world`, and the `world` of `welcome`."""
 
@@ -160,8 +160,8 @@ class WorldInfo(Message):
     weathers: tuple[str, ...] = wire(_WORDS)
     moods: tuple[str, ...] = wire(_WORDS)
     version: str = wire(text(MAX_TEXT_CHARS))
-    protocol: int = wire(integer(1, 1000), VERSION)
-    max_prompt_chars: int = wire(integer(1, 10_000), MAX_PROMPT_CHARS)
+    protocol: int = wire(integer(1, 1000), default=VERSION)
+    max_prompt_chars: int = wire(integer(1, 10_000), default=MAX_PROMPT_CHARS)
 
 
 def _world_info(value: object) -> object:
@@ -172,24 +172,24 @@ def _world_info(value: object) -> object:
     return WorldInfo.from_dict(value)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Welcome(Message):
     TYPE: ClassVar[str] = "welcome"
     session: str = wire(text(64))
     role: str = wire(one_of("player", "viewer", "queued"))
-    world: WorldInfo = field(metadata={"check": _world_info})
-    v: int = wire(integer(1, 1000), VERSION)
+    world: WorldInfo = wire(_world_info)
+    v: int = wire(integer(1, 1000), default=VERSION)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class State(Message):
     TYPE: ClassVar[str] = "state"
     state: str = wire(one_of("queued", "live", "paused", "ended"))
-    place: int | None = wire(optional(_U32), None)  # 1 is next in line
-    reason: str | None = wire(optional(text(MAX_TEXT_CHARS)), None)
+    place: int | None = wire(optional(_U32), default=None)  # 1 is next in line
+    reason: str | None = wire(optional(text(MAX_TEXT_CHARS)), default=None)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class WorldChanged(Message):
     """After hello, prompt and reset: what the world made of the words."""
 
@@ -200,7 +200,7 @@ class WorldChanged(Message):
     unknown: tuple[str, ...] = wire(_WORDS)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class FrameMeta(Message):
     """One per picture on the WebRTC path."""
 
@@ -212,7 +212,7 @@ class FrameMeta(Message):
     server_ms: float = wire(_DURATION_MS)  # from input arrival to encoded
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Stats(Message):
     """Once a second."""
 
@@ -231,14 +231,14 @@ class Stats(Message):
     dropped: int = wire(_U32)
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Notice(Message):
     TYPE: ClassVar[str] = "notice"
     code: str = wire(text(64))
     message: str = wire(text(MAX_TEXT_CHARS))
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class ErrorMessage(Message):
     TYPE: ClassVar[str] = "error"
     code: str = wire(text(64))
@@ -248,7 +248,7 @@ class ErrorMessage(Message):
     id: str = wire(text(64))
 
 
-@dataclass(frozen=True, slots=True)
+@message
 class Pong(Message):
     TYPE: ClassVar[str] = "pong"
     t: float = wire(_TIME)
@@ -265,7 +265,7 @@ SERVER_MESSAGES: dict[str, type[Message]] = {
 # -- text -------------------------------------------------------------------------------------------------------------
 
 
-def encode(message: Message) -> str:
+def encode(item: Message) -> str:
     """One line of JSON. Cannot fail on a message that was constructed."""
 
     def plain(value: object) -> object:
@@ -273,7 +273,7 @@ def encode(message: Message) -> str:
             return sorted(value)
         return value.as_dict() if isinstance(value, Message) else value
 
-    return json.dumps({name: plain(value) for name, value in message.as_dict().items()}, separators=(",", ":"))
+    return json.dumps({name: plain(value) for name, value in item.as_dict().items()}, separators=(",", ":"))
 
 
 def decode_client(data: str | bytes) -> Message:
@@ -288,10 +288,10 @@ def decode_server(data: str | bytes) -> Message:
 
 def parse_hello(data: object) -> Hello:
     """The `hello` of `POST /api/offer`, which arrives as an object already. Raises as `decode_client`."""
-    message = _build(data, CLIENT_MESSAGES)
-    if not isinstance(message, Hello):
-        raise MalformedMessage(f"expected hello, got {message.TYPE}")
-    return message
+    hello = _build(data, CLIENT_MESSAGES)
+    if not isinstance(hello, Hello):
+        raise MalformedMessage(f"expected hello, got {hello.TYPE}")
+    return hello
 
 
 def _decode(raw: str | bytes, kinds: Mapping[str, type[Message]], limit_bytes: int) -> Message:
