@@ -1,0 +1,45 @@
+# Everything a developer runs; the CI runs the same targets. PYTHON=/path/to/python3.12 chooses the interpreter.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help serve test check format bench clean
+
+BIN := .venv/bin
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: ## start the server; ARGS="--port 9000" passes flags on
+	@scripts/setup.sh server
+	@exec $(BIN)/worldstream serve $(ARGS)
+
+test: ## all tests; ARGS="-k pacing" passes flags on
+	@started=$$(date +%s); \
+	scripts/setup.sh server,train,test && scripts/node.sh packages && scripts/chromium.sh && \
+	$(BIN)/python -m pytest $(ARGS); status=$$?; \
+	echo "make test: $$(($$(date +%s) - started)) s wall time"; exit $$status
+
+check: ## formatting, lint, types (Python and JavaScript)
+	@scripts/setup.sh server,train,test,dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases tests benchmarks
+	$(BIN)/pyright
+	@scripts/node.sh packages
+	scripts/node.sh node node_modules/typescript/bin/tsc -p clients/browser/jsconfig.json
+
+format: ## rewrite the Python sources in the house format
+	@scripts/setup.sh server,train,test,dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: ## latency and throughput on this machine; writes benchmarks/results
+	@scripts/setup.sh server,train,test
+	@set -e; for file in benchmarks/[a-z]*.py; do \
+		echo "== $$file"; $(BIN)/python "$$file" $(ARGS); \
+	done
+
+clean: ## remove what the targets above made, the environment included
+	rm -rf .venv node_modules build dist .links/*.egg-info .coverage
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
