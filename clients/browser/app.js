@@ -1,0 +1,259 @@
+// Wires the page: the landing, the stream, the controls and what lies over the picture.
+
+import { readAddress, rollSeed, writeAddress } from "./address.js";
+import { Controls } from "./controls.js";
+import { Landing } from "./landing.js";
+import { drawOverlay, rowsFor } from "./overlay.js";
+import { Recorder, save } from "./record.js";
+import { Stage } from "./stage.js";
+import { StateCard } from "./states.js";
+import { WorldStream } from "./worldstream.js";
+
+/** @typedef {import("./states.js").StreamState} StreamState */
+
+const TICK_MS = 250;
+const STATUS_EVERY_MS = 4000;
+
+/** @template {HTMLElement} T @param {string} id @returns {T} */
+const byId = (id) => /** @type {T} */ (document.getElementById(id));
+
+let address = readAddress(location.search);
+/** @type {import("./link.js").Traffic | null} */
+let traffic = null;
+/** @type {import("./states.js").StateName} */
+let before = "idle";
+
+const stream = new WorldStream(byId("picture"));
+const recorder = new Recorder();
+const landing = new Landing((wish) => enter(wish));
+const stage = new Stage({ onDeed: (deed) => deeds[deed](), onWords: changeWords });
+const card = new StateCard(byId("card"), byId("announcer"), (action) => actions[action]());
+const controls = new Controls({
+  surface: byId("picture"),
+  sticks: byId("sticks"),
+  active: () => stream.state.name === "live" && !stream.state.watching,
+  send: (held, at) => void stream.hold(held, at),
+  onBusy: (busy) => stage.setBusy(busy),
+  onCapture: (captured) => document.body.classList.toggle("captured", captured),
+});
+
+// -- coming and going ---------------------------------------------------------------------------------------------
+
+/** @param {{seed: number, prompt: string}} wish */
+function enter(wish) {
+  address = { ...address, ...wish };
+  const url = location.pathname + writeAddress(address);
+  if (history.state?.walking) history.replaceState({ walking: true }, "", url);
+  else history.pushState({ walking: true }, "", url);
+  stage.tidy();
+  const { transport, codec, watch } = address;
+  stream.enter({ ...wish, transport, codec, watch });
+}
+
+function goHome() {
+  if (history.state?.walking) history.back();
+  else stream.forget();
+}
+
+addEventListener("popstate", () => {
+  address = { ...readAddress(location.search), measure: address.measure, look: address.look };
+  if (history.state?.walking) enter({ seed: address.seed ?? rollSeed(), prompt: address.prompt });
+  else stream.forget();
+});
+
+const actions = {
+  again: () => enter({ seed: stream.wish.seed, prompt: stream.wish.prompt }),
+  leave: () => (["connecting", "queued"].includes(stream.state.name) ? goHome() : stream.leave()),
+  home: goHome,
+  save: () => recorder.recording && save(recorder.recording),
+};
+
+const deeds = {
+  describe: () => {
+    controls.release();
+    stage.openWords(stream.wish.prompt);
+  },
+  reset: () => {
+    stream.reset(stream.wish.seed, stream.wish.prompt);
+    stage.toast("Back to the start of this world.");
+  },
+  record: () => void toggleRecording(),
+  share: () => void share(),
+  measure: () => remember({ measure: !address.measure }),
+  expand: () => void (document.fullscreenElement ? document.exitFullscreen() : byId("stage").requestFullscreen()).catch(() => {}),
+  help: () => stage.toggleLegend(),
+  adjust: () => stage.togglePanel(),
+  leave: () => stream.leave(),
+};
+
+/** @param {string} prompt */
+function changeWords(prompt) {
+  stream.prompt(prompt);
+  remember({ prompt });
+}
+
+/** Settings and words go into the address, so that this view can be shared. @param {Partial<import("./address.js").Address>} change */
+function remember(change) {
+  address = { ...address, ...change };
+  history.replaceState(history.state, "", location.pathname + writeAddress(address));
+  byId("stage").dataset["look"] = address.look;
+  byId("overlay").hidden = !address.measure;
+  stage.press("measure", address.measure);
+}
+
+async function share() {
+  const { seed, prompt } = stream.wish;
+  const link = new URL(location.pathname + writeAddress({ seed, prompt }), location.href).href;
+  try {
+    await navigator.clipboard.writeText(link);
+    stage.toast("The link to this world is copied.");
+  } catch {
+    stage.toast(`The link to this world: ${link}`); // the clipboard is closed to pages without https
+  }
+}
+
+async function toggleRecording() {
+  if (!Recorder.possible) return stage.toast("This browser cannot record.");
+  if (!recorder.active) {
+    const name = [stream.wish.prompt.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 48), stream.wish.seed].filter(Boolean).join("-");
+    recorder.start(stream.picture.element, `worldstream-${name}`);
+    return;
+  }
+  const recording = await recorder.stop();
+  if (recording) save(recording);
+  stage.toast("The recording is saved to your downloads.");
+}
+
+// -- states -------------------------------------------------------------------------------------------------------
+
+stream.addEventListener("state", () => {
+  const { name } = stream.state;
+  const changed = name !== before;
+  if (changed) arrive(name);
+  before = name;
+  draw();
+});
+
+/** @param {StreamState["name"]} name */
+function arrive(name) {
+  document.body.dataset["state"] = name;
+  byId("landing").hidden = name !== "idle";
+  byId("stage").hidden = name === "idle";
+  if (name === "idle") byId("enter").focus();
+  if (before === "idle") byId("stage").focus();
+  if (name === "connecting" && before !== "connecting") controls.restart();
+  if (name === "reconnecting") controls.restart();
+  if (name === "live" && (before === "connecting" || before === "queued")) {
+    stage.toggleLegend(!stream.state.watching);
+    stage.press("measure", address.measure);
+  }
+  if (!["live", "paused"].includes(name)) {
+    if (document.pointerLockElement) document.exitPointerLock();
+    stage.tidy();
+    void recorder.stop().then(draw); // the picture it recorded is gone; what it has is kept
+  }
+}
+
+function draw() {
+  const seconds = (performance.now() - stream.state.since) / 1000;
+  card.show(stream.state, { host: stream.base.host, seconds, recording: recorder.recording !== null, everShown: stream.everShown });
+  stage.tellRecording(recorder.active ? recorder.seconds(performance.now()) : null);
+  if (address.measure) drawOverlay(byId("overlay"), rowsFor(stream, traffic));
+}
+
+stream.addEventListener("world", () => {
+  const { world } = stream;
+  if (!world) return;
+  stage.tellWords(world);
+  byId("picture").setAttribute("aria-label", `The world, drawn as you walk: ${world.prompt || "no words"}`);
+});
+stream.addEventListener("notice", (event) => stage.toast(/** @type {CustomEvent} */ (event).detail.message));
+document.addEventListener("visibilitychange", () => stream.setHidden(document.visibilityState === "hidden"));
+setInterval(draw, TICK_MS);
+setInterval(async () => (traffic = (await stream.link?.traffic()) ?? null), 1000);
+
+// -- settings -----------------------------------------------------------------------------------------------------
+
+/** @type {HTMLSelectElement} */
+const look = byId("set-look");
+/** @type {HTMLSelectElement} */
+const transport = byId("set-transport");
+/** @type {HTMLInputElement} */
+const mouse = byId("set-mouse");
+look.value = address.look;
+transport.value = address.transport;
+mouse.value = localStorage.getItem("mouse-speed") ?? "1";
+controls.mouseSpeed = Number(mouse.value);
+look.addEventListener("change", () => remember({ look: look.value === "sharp" ? "sharp" : "smooth" }));
+transport.addEventListener("change", () => remember({ transport: /** @type {"auto"} */ (transport.value) }));
+mouse.addEventListener("input", () => {
+  controls.mouseSpeed = Number(mouse.value);
+  localStorage.setItem("mouse-speed", mouse.value);
+});
+
+// -- landing ------------------------------------------------------------------------------------------------------
+
+async function askServer() {
+  if (stream.state.name !== "idle") return;
+  const line = byId("status");
+  try {
+    if (byId("chips").childElementCount === 0) {
+      const response = await fetch("api/world");
+      const info = await response.json();
+      if (!response.ok) throw new Error(info.error?.message);
+      landing.describe(info);
+      byId("stage").style.setProperty("--aspect", String(info.width / info.height));
+    }
+    landing.tell(await (await fetch("api/status")).json());
+    delete line.dataset["tone"];
+  } catch {
+    line.dataset["tone"] = "trouble";
+    line.textContent = `The server is not reached at ${stream.base.host}. Start it there with: worldstream serve. This page looks again by itself.`;
+  }
+}
+
+landing.fill({ seed: address.seed ?? rollSeed(), prompt: address.prompt });
+remember({});
+history.replaceState(null, "", location.href); // a page that was reloaded while walking begins at the landing
+void askServer();
+setInterval(() => void (document.hidden ? null : askServer()), STATUS_EVERY_MS);
+void landing.showRecordings("app/recordings");
+
+// What tests and benchmarks read; nothing here can be changed from outside.
+Object.defineProperty(window, "worldstream", {
+  value: Object.freeze({
+    get state() {
+      return stream.state.name;
+    },
+    get transport() {
+      return stream.link?.transport ?? null;
+    },
+    get role() {
+      return stream.welcome?.role ?? null;
+    },
+    get place() {
+      return stream.state.place;
+    },
+    get stats() {
+      return stream.stats;
+    },
+    get world() {
+      return stream.world;
+    },
+    get lastFrame() {
+      return stream.photon.lastFrame;
+    },
+    get lastInput() {
+      return stream.seq;
+    },
+    get a2p() {
+      return [...stream.photon.samples];
+    },
+    get figures() {
+      return stream.photon.figures(performance.now());
+    },
+    get marks() {
+      return { ...stream.marks };
+    },
+  }),
+});
