@@ -1,0 +1,94 @@
+"""What differs between one world model and the next, as data. The engine itself is the same for all of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from .autoencoder import CELL_PX, UPSCALE, AutoencoderConfig
+
+# Noise levels visited when a frame is drawn, crowded towards pure noise: that is where unseen places are invented.
+STEPS_8 = (1.0, 0.95, 0.88, 0.8, 0.7, 0.55, 0.35, 0.15)
+STEPS_4 = (1.0, 0.88, 0.7, 0.35)
+STEPS_2 = (1.0, 0.7)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Shapes of the transformer. Tokens per frame = latent rows x columns / patch squared."""
+
+    width: int = 192
+    blocks: int = 6
+    heads: int = 3
+    ffn: int = 768
+    channels: int = 8  # of a latent cell
+    rows: int = 10  # latent cells
+    columns: int = 16
+    patch: int = 2
+    stack: int = 4  # newest clean latents given on the channel axis of every token
+    window: int = 7  # frames whose keys and values are kept
+    action_size: int = 7
+    text_width: int = 96
+    text_buckets: int = 4096
+    cross_attention: bool = False  # attend to the prompt's words, as Wan does; else its pooled vector alone modulates
+
+    @property
+    def tokens(self) -> int:
+        return self.rows * self.columns // self.patch**2
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+
+@dataclass(frozen=True, slots=True)
+class WorldConfig:
+    """One model: shapes, schedule, cache policy, motion range."""
+
+    name: str = "nano"
+    network: NetworkConfig = NetworkConfig()
+    autoencoder: AutoencoderConfig = AutoencoderConfig()
+    step_lists: tuple[tuple[float, ...], ...] = (STEPS_4,)  # best first; shorter ones are the ladder for slow machines
+    first_steps: tuple[float, ...] = STEPS_8  # the first frame has nothing to go by but the prompt
+    context_noise: float = 0.05  # standard deviation, the label is the same number in training and in play
+    first_guidance: float = 1.0  # classifier-free guidance on the first frame; 1 is off
+    fps: float = 24.0
+    max_step_m: float = 0.45
+    max_turn_rad: float = math.radians(6.0)
+    max_pitch_rad: float = math.radians(22.0)
+
+    @property
+    def width_px(self) -> int:
+        return self.network.columns * CELL_PX * UPSCALE
+
+    @property
+    def height_px(self) -> int:
+        return self.network.rows * CELL_PX * UPSCALE
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> WorldConfig:
+        """The inverse of `to_json`. Raises ValueError on a field that this version does not know."""
+        known = {f.name for f in fields(cls)}
+        if not set(raw) <= known:
+            raise ValueError(f"unknown fields in the world's card: {sorted(set(raw) - known)}; update worldstream")
+        values = dict(raw)
+        values["network"] = NetworkConfig(**values.get("network", {}))
+        ae = {k: tuple(v) if isinstance(v, list) else v for k, v in values.get("autoencoder", {}).items()}
+        values["autoencoder"] = AutoencoderConfig(**ae)
+        values["step_lists"] = tuple(tuple(s) for s in values.get("step_lists", (STEPS_4,)))
+        values["first_steps"] = tuple(values.get("first_steps", STEPS_8))
+        return cls(**values)
+
+
+PRESETS = {
+    "nano": WorldConfig(),
+    "base": WorldConfig(
+        name="base",
+        network=NetworkConfig(width=320, blocks=8, heads=5, ffn=1280, channels=8, rows=20, columns=32, cross_attention=True),
+        autoencoder=AutoencoderConfig(encoder_widths=(128, 192), decoder_widths=(192, 96, 48)),
+    ),
+}

@@ -1,0 +1,68 @@
+"""A ring of the past frames' keys and values.
+
+A slot is one frame. Keys are stored before rotation; `tables` gives each slot the rotary table of its age, so a slot is written
+once and never moved, however long the session.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .config import NetworkConfig
+from .network import WorldNetwork
+
+
+@dataclass(slots=True)
+class CacheState:
+    """A copy of everything, for snapshots."""
+
+    keys: Tensor
+    values: Tensor
+    written: int
+
+
+class KVCache:
+    """The newest `window` frames. B is the batch of rollouts that advance together."""
+
+    def __init__(self, network: WorldNetwork, batch: int = 1) -> None:
+        config: NetworkConfig = network.config
+        self.window, self.tokens = config.window, config.tokens
+        shape = (config.blocks, batch, config.heads, self.window * self.tokens, config.head_width)
+        device = network.cos.device
+        self.keys = torch.zeros(shape, device=device)
+        self.values = torch.zeros(shape, device=device)
+        self.written = 0  # frames committed since the last reset
+        # position `window` is the frame being drawn; a slot of age a (1 = newest) sits at window - a
+        self._cos = network.cos[: self.window + 1]
+        self._sin = network.sin[: self.window + 1]
+
+    def reset(self) -> None:
+        self.written = 0
+
+    def commit(self, keys: Tensor, values: Tensor) -> None:
+        """Keep a frame's keys and values `[L, B, H, N, d/H]`; the oldest frame goes when the ring is full."""
+        assert keys.shape[3] == self.tokens, keys.shape
+        slot = self.written % self.window
+        part = slice(slot * self.tokens, (slot + 1) * self.tokens)
+        self.keys[:, :, :, part] = keys
+        self.values[:, :, :, part] = values
+        self.written += 1
+
+    def tables(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(cos, sin) `[W * N, d/2H]` and bias `[W * N]` for the slots as they lie in the ring."""
+        newest = (self.written - 1) % self.window
+        ages = torch.tensor([(newest - s) % self.window + 1 for s in range(self.window)])
+        position = self.window - ages
+        bias = torch.where(ages <= self.written, 0.0, float("-inf")).to(self._cos.device)
+        return self._cos[position].flatten(0, 1), self._sin[position].flatten(0, 1), bias.repeat_interleave(self.tokens)
+
+    def snapshot(self) -> CacheState:
+        return CacheState(self.keys.clone(), self.values.clone(), self.written)
+
+    def restore(self, state: CacheState) -> None:
+        self.keys.copy_(state.keys)
+        self.values.copy_(state.values)
+        self.written = state.written

@@ -1,0 +1,47 @@
+"""The noise schedule and the few-step loop.
+
+Levels run from 1 (pure noise) to 0: a noisy latent is `(1 - s) * clean + s * noise`. The network predicts the clean latent; an
+Euler step moves to the next level along the noise that this implies (DDIM with x-prediction).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Denoise = Callable[[Tensor, float], tuple[Tensor, Tensor, Tensor]]
+"""(noisy latent, level) -> (clean latent, keys, values)."""
+
+
+def noisy(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """The latent at level `sigma` (broadcast over the trailing axes)."""
+    sigma = sigma.view(*sigma.shape, *(1,) * (clean.ndim - sigma.ndim))
+    return (1 - sigma) * clean + sigma * noise
+
+
+def euler(z: Tensor, clean: Tensor, sigma: float | Tensor, to: float | Tensor) -> Tensor:
+    """From level `sigma` to `to`, along the noise implied by `clean`. sigma > 0."""
+    noise = (z - (1 - sigma) * clean) / sigma
+    return (1 - to) * clean + to * noise
+
+
+def sample(denoise: Denoise, noise: Tensor, steps: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw one frame from pure noise at the given levels (descending, the first is 1).
+
+    Returns the clean latent and the keys and values of the last pass, which are committed as they are: one pass per level, none wasted.
+    """
+    if not steps or steps[0] != 1.0 or any(a <= b for a, b in zip(steps, steps[1:], strict=False)) or steps[-1] <= 0:
+        raise ValueError(f"steps must fall from 1.0 and stay above 0, got {tuple(steps)}")
+    z = noise
+    for i, sigma in enumerate(steps):
+        clean, keys, values = denoise(z, sigma)
+        if i + 1 < len(steps):
+            z = euler(z, clean, sigma, steps[i + 1])
+    return clean, keys, values
+
+
+def draw_noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Unit normal noise from the rollout's own generator (on the CPU, so that a seed means the same everywhere)."""
+    return torch.randn(tuple(shape), generator=generator)

@@ -1,0 +1,220 @@
+"""Stage 2: the dynamics. Teacher forcing with noise on the context, then the closed loop.
+
+A batch is clips of `T` frames after `K` frames of history. Every frame of a clip is a target at its own noise level and sees the
+history through the stack (clean latents plus a little labelled noise) and through attention (diffusion forcing). From
+`closed_from` of the time on, one batch in three lets the model walk on its own pictures and asks it for the true next frame: this
+is what keeps unseen places from fading into an empty plain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..autoencoder import Autoencoder
+from ..conditioning import path_vectors, word_ids
+from ..config import WorldConfig
+from ..kv_cache import KVCache
+from ..network import WorldNetwork
+from ..sampler import noisy, sample
+from .data import Walks
+from .loop import Loop, LoopConfig, Metrics
+
+MISSING = 1.0  # the context-noise label of a history that does not exist
+
+
+@dataclass(frozen=True, slots=True)
+class DynamicsConfig:
+    """Everything a process needs to train the dynamics."""
+
+    data: Path
+    loop: LoopConfig
+    world: WorldConfig
+    tokenizer: Path  # the tokenizer's checkpoint
+    start_from: Path | None = None  # weights to start from where there is no checkpoint of this stage
+    batch: int = 5  # clips a process
+    frames: int = 8  # targets a clip
+    context_noise: float = 0.3
+    closed_from: float = 0.45  # of the time
+    closed_every: int = 3
+    closed_batch: int = 5
+    closed_frames: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Clips:
+    """Encoded walks in memory, in both mirror images."""
+
+    latents: Tensor  # [2, E, T, C, h, w] float16
+    actions: Tensor  # [2, E, T, A]
+    words: Tensor  # [E, 2, S, I] before and after a change
+    change_at: Tensor  # [E]
+
+    def draw(self, rng: np.random.Generator, batch: int, frames: int, history: int, drop_text: float) -> Batch:
+        """A batch of clips. A tenth starts from rest, a twentieth from nothing but the prompt."""
+        _, episodes, length = self.latents.shape[:3]
+        rows = []
+        for _ in range(batch):
+            mirror, e = int(rng.integers(2)), int(rng.integers(episodes))
+            at = int(rng.integers(history, length - frames + 1))
+            clip = self.latents[mirror, e, at - history : at + frames].float()
+            action = self.actions[mirror, e, at : at + frames].clone()
+            kind = rng.random()
+            if kind < 0.06:  # from the prompt alone
+                clip[:history] = clip[history]
+                action[0, :5] = 0
+            elif kind < 0.16:  # from rest
+                clip[: history - 1] = clip[history - 1]
+            words = self.words[e, int(at + frames > self.change_at[e])]
+            if rng.random() < drop_text:
+                words = torch.zeros_like(words)
+            rows.append((clip, action, words, kind < 0.06))
+        clips, actions, words_all, blank = zip(*rows, strict=True)
+        return Batch(torch.stack(clips), torch.stack(actions), torch.stack(words_all), torch.tensor(blank))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Clips with their history."""
+
+    clips: Tensor  # [B, K + T, C, h, w]
+    actions: Tensor  # [B, T, A]
+    words: Tensor  # [B, S, I]
+    blank: Tensor  # [B] bool: the first target has no history
+
+
+def stacks(history: Tensor, depth: int) -> Tensor:
+    """`[B, K + T, ...]` to `[B, T, K, ...]`: before every target the K frames that precede it, oldest first."""
+    return torch.stack([history[:, i : history.shape[1] - depth + i] for i in range(depth)], 2)
+
+
+def teacher_inputs(
+    batch: Batch, depth: int, context_noise: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """(noisy targets, clean targets, stacks, sigma, sigma_context) of one batch."""
+    clips = batch.clips
+    b, total = clips.shape[:2]
+    level = torch.rand(b, generator=generator) * context_noise
+    level = torch.where(torch.rand(b, generator=generator) < 0.1, 0.0, level)
+    history = clips + level.view(b, 1, 1, 1, 1) * torch.randn(clips.shape, generator=generator)
+    stack = stacks(history, depth)[:, : total - depth]
+    label = level[:, None].expand(b, total - depth).clone()
+    stack[batch.blank, 0] = 0
+    label[batch.blank, 0] = MISSING
+    clean = clips[:, depth:]
+    sigma = draw_levels(clean.shape[:2], generator)
+    z = noisy(clean, torch.randn(clean.shape, generator=generator), sigma)
+    return z, clean, stack, sigma, label
+
+
+def draw_levels(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Noise levels: logit-normal shifted high, a fifth exactly 1 (where sampling starts)."""
+    sigma = torch.sigmoid(0.5 + 1.3 * torch.randn(shape, generator=generator))
+    return torch.where(torch.rand(shape, generator=generator) < 0.2, 1.0, sigma)
+
+
+def closed_loop_loss(
+    network: WorldNetwork, batch: Batch, steps: tuple[float, ...], context_noise: float, generator: torch.Generator
+) -> Tensor:
+    """Walk on self-made frames; at every frame, the loss of the true next one given what the model itself drew."""
+    depth, t = network.config.stack, batch.actions.shape[1]
+    b = len(batch.clips)
+    pooled, words = network.text_embedding(batch.words)
+    with torch.no_grad():
+        cache = KVCache(network, b)
+    history = [batch.clips[:, i] for i in range(depth)]
+    label = torch.full((b, 1), context_noise)
+    total = torch.zeros(())
+    for i in range(t):
+        stack = torch.stack(history[-depth:], 1)[:, None]
+        stack = stack + context_noise * torch.randn(stack.shape, generator=generator)
+        truth = batch.clips[:, depth + i, None]
+        sigma = draw_levels(torch.Size((b, 1)), generator)
+        z = noisy(truth, torch.randn(truth.shape, generator=generator), sigma)
+        action = batch.actions[:, i : i + 1]
+        tables = cache.tables()
+        drawn, _, _ = network.step(z, stack, sigma, label, action, pooled, words, cache.keys, cache.values, *tables)
+        total = total + F.mse_loss(drawn, truth)
+        with torch.no_grad():
+
+            def denoise(z: Tensor, level: float) -> tuple[Tensor, Tensor, Tensor]:
+                s = torch.full((b, 1), level)
+                return network.step(z, stack, s, label, action, pooled, words, cache.keys, cache.values, *tables)  # noqa: B023
+
+            own, keys, values = sample(denoise, torch.randn(truth.shape, generator=generator), steps)
+            cache.commit(keys, values)
+            history.append(own[:, 0])
+    return total / t
+
+
+def train_dynamics(rank: int, world: int, config: DynamicsConfig) -> None:
+    """One process of the dynamics stage."""
+    torch.manual_seed(2)
+    network = WorldNetwork(config.world.network)
+    loop = Loop(config.loop, network, rank, world)
+    if not loop.resume() and config.start_from is not None:
+        network.load_state_dict(torch.load(config.start_from, weights_only=True)["ema"])
+        loop = Loop(config.loop, network, rank, world)
+    clips = load_clips(config.data, config.world)
+    rng = np.random.default_rng(rank + 1000 * loop.step)
+    generator = torch.Generator().manual_seed(rank + loop.step)
+    depth = config.world.network.stack
+
+    def loss_of() -> tuple[Tensor, Metrics]:
+        closed = loop.progress >= config.closed_from and loop.step % config.closed_every == 0
+        if closed:
+            batch = clips.draw(rng, config.closed_batch, config.closed_frames, depth, 0.08)
+            steps = config.world.step_lists[0]
+            loss = closed_loop_loss(network, batch, steps, config.world.context_noise, generator)
+            return loss, {"closed": float(loss.detach())}
+        batch = clips.draw(rng, config.batch, config.frames, depth, 0.08)
+        z, clean, stack, sigma, label = teacher_inputs(batch, depth, config.context_noise, generator)
+        loss = F.mse_loss(network(z, stack, sigma, label, batch.actions, batch.words), clean)
+        return loss, {"teacher": float(loss.detach())}
+
+    loop.run(loss_of)
+
+
+def load_clips(data: Path, world: WorldConfig) -> Clips:
+    """The encoded walks that `encode_walks` wrote."""
+    latents = torch.from_numpy(np.load(data / "latents.npy", mmap_mode="c"))
+    episodes = latents.shape[1]
+    walks = Walks.open(data)
+    paths = torch.from_numpy(walks.paths[:episodes])
+    mirrored = paths * torch.tensor([-1.0, 1.0, -1.0, 1.0])
+    actions = torch.stack([path_vectors(paths), path_vectors(mirrored)])
+    meta = walks.meta[:episodes]
+    buckets = world.network.text_buckets
+    words = torch.stack([torch.stack([word_ids(str(c), buckets) for c in row["captions"]]) for row in meta])  # type: ignore[attr-defined]
+    change = torch.tensor([int(row["change_at"]) for row in meta])  # type: ignore[call-overload]
+    return Clips(latents, actions, words, change)
+
+
+@torch.no_grad()
+def encode_walks(data: Path, model: Autoencoder, most_shards: int = 1 << 30) -> NDArray[np.float16]:
+    """Encode every walk and its mirror image to `latents.npy`, float16 `[2, E, T, C, h, w]`."""
+    from .tokenizer import to_tensor
+
+    walks = Walks.open(data, most_shards)
+    out = []
+    for mirror in (False, True):
+        rows = []
+        for shard in walks.rgb:
+            e, t = shard.shape[:2]
+            for row in shard:
+                pictures = to_tensor(row[:, :, ::-1] if mirror else row)
+                rows.append(model.encode(pictures).numpy().astype(np.float16))
+            print(f"\rencoded {len(rows)} of {e * len(walks.rgb)} walks of {t} frames", end="", flush=True)
+        out.append(np.stack(rows))
+    print()
+    latents = np.stack(out)
+    temporary = data / "latents.part.npy"
+    np.save(temporary, latents)
+    temporary.rename(data / "latents.npy")
+    return latents
