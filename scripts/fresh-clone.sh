@@ -37,7 +37,7 @@ echo "fresh clone: cloning $(git -C "$root" rev-parse --short HEAD) into $work"
 git clone --quiet "$root" "$work/worldstream"
 started=$SECONDS
 set -m # the server gets a process group of its own, so that stopping it stops make's children too
-make -C "$work/worldstream" serve ARGS="--host 127.0.0.1 --port $port" >"$log" 2>&1 </dev/null &
+make -C "$work/worldstream" serve ARGS="--host 127.0.0.1 --port $port --data $work/data" >"$log" 2>&1 </dev/null &
 server=$!
 set +m
 
