@@ -9,6 +9,7 @@
     │   │   ├── WrongVersion         a protocol version that this server does not speak
     │   │   └── MessageTooLarge      more bytes than any honest message has
     │   ├── BadOffer                 SDP that cannot be answered
+    │   ├── ForbiddenOrigin          a page of another site
     │   ├── HelloTooLate             a socket that did not say hello in time
     │   └── TurnLost                 hidden for too long while somebody waited
     └── ServerError                  this side's fault
@@ -97,6 +98,14 @@ class BadOffer(ClientError):
 
     code = "bad_offer"
     remedy = "Offer one recvonly H.264 video transceiver and a data channel named control, or use the WebSocket."
+
+
+class ForbiddenOrigin(ClientError):
+    """A page of another site."""
+
+    code = "forbidden_origin"
+    status = 403
+    remedy = "Open the page from this server, or name the other site in WORLDSTREAM_ORIGINS."
 
 
 class HelloTooLate(ClientError):

@@ -1,0 +1,141 @@
+"""Every setting of the server: frozen, with its default and the reason for it.
+
+Three sources, the later wins: the defaults here, `WORLDSTREAM_*` environment variables, command-line flags.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+
+from .errors import StartupError
+
+ENGINES = ("auto", "eager", "openvino")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class InputConfig:
+    """How far keys move, per frame. The world's own limits clip on top of these."""
+
+    walk_m: float = 0.30  # the pace the training walkers kept; faster ones leave the data
+    turn_rad: float = math.radians(3.0)  # 72°/s at 24 fps: brisk, and an eighth of a turn per half second
+    look_rad: float = math.radians(2.0)  # up and down is the smaller range
+    carry_frames: float = 4.0  # a flick of the mouse is finished within 4 frames; what is more is forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class VideoConfig:
+    """H.264 and JPEG."""
+
+    start_bps: int = 1_500_000  # 320x192 at 24 fps looks clean from the first second
+    floor_bps: int = 180_000  # below aiortc's 500 kb/s, under which slow links never showed a frame
+    ceiling_bps: int = 4_000_000  # above it the picture no longer gets better
+    viewer_floor_bps: int = 500_000  # a slow onlooker may not spoil the player's picture below this
+    buffer_bits: int = 240_000  # the rate control's bucket: bounds a key frame to about 26 kB
+    keyframe_gap_s: float = 0.3  # requests in between share one key frame; a storm of them would starve the link
+    keyframe_spread_s: float = 0.020  # a key frame leaves over this long, so that a narrow queue does not overflow
+    queue_frames: int = 8  # a third of a second; a viewer who is further behind jumps to the next key frame
+    jpeg_quality: int = 80  # 22 kB at 320x192 in 0.2 ms
+
+
+@dataclass(frozen=True, slots=True)
+class PacingConfig:
+    """The speed ladder: fewer denoising steps when the machine cannot keep up, more when it can."""
+
+    window_s: float = 2.0  # judge over this long, so that one hiccup changes nothing
+    late_load: float = 0.97  # share of the frame period that drawing may use before it counts as late
+    headroom_load: float = 0.70  # step up only where the costlier rung would stay under this
+    patience_s: float = 8.0  # headroom must last this long; doubles each time a step up was taken back
+    max_patience_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """Who may come in, and for how long."""
+
+    max_sessions: int = 32  # 16 viewers saturate one event loop; the rest can still wait in line
+    hello_timeout_s: float = 5.0  # docs/protocol.md
+    hidden_limit_s: float = 60.0  # docs/protocol.md
+    connect_timeout_s: float = 15.0  # ICE and DTLS take 0.2 s here and a few seconds on bad links
+    silence_limit_s: float = 10.0  # browsers send RTCP every second; ICE alone notices a loss only after 30 s
+    max_malformed: int = 10  # docs/protocol.md
+    tick_s: float = 0.25  # how often the time limits are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """All of it."""
+
+    host: str = "127.0.0.1"  # loopback: nobody else reaches a fresh install
+    port: int = 8800
+    data: Path = field(default_factory=lambda: Path.home() / ".local" / "share" / "worldstream")
+    world: str = ""  # empty: the catalogue's default
+    engine: str = "auto"
+    steps: int | None = None  # None: as the world was trained for
+    stamp: bool = False  # barcode for the latency benchmark
+    log_level: str = "info"
+    origins: tuple[str, ...] = ()  # other sites whose pages may connect, e.g. https://example.org
+    inputs: InputConfig = InputConfig()
+    video: VideoConfig = VideoConfig()
+    pacing: PacingConfig = PacingConfig()
+    sessions: SessionConfig = SessionConfig()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise StartupError(f"the port must be from 0 to 65535, got {self.port}")
+        if self.steps is not None and not 1 <= self.steps <= 64:
+            raise StartupError(f"steps must be from 1 to 64, got {self.steps}")
+        if self.engine not in ENGINES:
+            raise StartupError(f"the engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
+        if self.log_level not in LOG_LEVELS:
+            raise StartupError(f"the log level must be one of {', '.join(LOG_LEVELS)}, got {self.log_level!r}")
+
+
+def version() -> str:
+    """Of the installed package; "0" in a bare checkout."""
+    try:
+        return metadata.version("worldstream")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> ServerConfig:
+    """Defaults overridden by `WORLDSTREAM_HOST`, `_PORT`, `_DATA`, `_WORLD`, `_ENGINE`, `_STEPS`, `_STAMP`,
+    `_LOG_LEVEL`, `_ORIGINS` (comma separated). Raises StartupError that names the variable."""
+    changes: dict[str, object] = {}
+    for name in ("host", "port", "data", "world", "engine", "steps", "stamp", "log_level", "origins"):
+        raw = environment.get(f"WORLDSTREAM_{name.upper()}", "")
+        if not raw:
+            continue
+        try:
+            changes[name] = _parse(name, raw)
+        except ValueError as error:
+            raise StartupError(f"WORLDSTREAM_{name.upper()}={raw!r}: {error}") from None
+    return override(ServerConfig(), changes)
+
+
+def override(config: ServerConfig, changes: Mapping[str, object]) -> ServerConfig:
+    """`config` with every value of `changes` that is not None. Raises StartupError."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    return replace(config, **given)  # type: ignore[arg-type]  # __post_init__ checks the values
+
+
+def _parse(name: str, raw: str) -> object:
+    if name in ("port", "steps"):
+        if not raw.isdecimal():
+            raise ValueError("must be a whole number")
+        return int(raw)
+    if name == "data":
+        return Path(raw).expanduser()
+    if name == "stamp":
+        if raw.lower() not in ("0", "1", "true", "false"):
+            raise ValueError("must be 0 or 1")
+        return raw.lower() in ("1", "true")
+    if name == "origins":
+        return tuple(part.strip().rstrip("/") for part in raw.split(",") if part.strip())
+    return raw

@@ -1,0 +1,89 @@
+"""What happens when a client says something: one message in, one thing done. The same for both transports.
+
+Nothing a client sends may raise out of here: bad messages are answered, and ten in a row end the session.
+"""
+
+from __future__ import annotations
+
+from . import mailbox
+from .checks import Message
+from .errors import MalformedMessage, MessageTooLarge, WrongVersion
+from .lobby import Lobby
+from .protocol import (
+    Bye,
+    Hello,
+    Input,
+    Keyframe,
+    Pause,
+    Ping,
+    Pong,
+    Prompt,
+    Reset,
+    Resume,
+    Shown,
+    decode_client,
+)
+from .session import Role, Session
+
+
+def receive(lobby: Lobby, session: Session, raw: str | bytes) -> None:
+    """One text message of a session that is connected."""
+    if session.role is Role.CLOSED:
+        return
+    try:
+        message = decode_client(raw)
+        if isinstance(message, Hello):
+            raise MalformedMessage("hello may be said once")
+    except MalformedMessage as error:
+        _refuse(lobby, session, error)
+        return
+    session.malformed = 0
+    _obey(lobby, session, message)
+
+
+def _refuse(lobby: Lobby, session: Session, error: MalformedMessage) -> None:
+    lobby.metrics.malformed_message()
+    session.malformed += 1
+    too_many = session.malformed >= lobby.config.max_malformed
+    fatal = too_many or isinstance(error, (MessageTooLarge, WrongVersion))
+    session.fail(error, fatal=fatal)
+    if fatal:
+        lobby.leave(session)
+
+
+def _obey(lobby: Lobby, session: Session, message: Message) -> None:
+    match message:
+        case Input():
+            _steer(lobby, session, message)
+        case Prompt(prompt):
+            session.prompt = prompt
+            if session is lobby.player:
+                lobby.submit(mailbox.Say(prompt))
+        case Reset(seed, prompt):
+            session.seed, session.prompt = seed, prompt
+            if session is lobby.player:
+                lobby.submit(mailbox.Renew(seed, prompt))
+        case Pause():
+            lobby.hide(session)
+        case Resume():
+            lobby.unhide(session)
+        case Shown(latency_ms=latency_ms):
+            if session is lobby.player and message.input > 0:
+                lobby.metrics.photon(latency_ms)
+        case Keyframe():
+            if session.link.codec != "jpeg":
+                lobby.want_keyframe()
+        case Ping(t):
+            session.link.send(Pong(t=t))
+        case Bye():
+            session.link.close(None)
+            lobby.leave(session)
+
+
+def _steer(lobby: Lobby, session: Session, message: Input) -> None:
+    if session.newest is not None and message.seq <= session.newest.seq:
+        lobby.metrics.stale_input()
+        return
+    session.newest = message
+    if session is lobby.player and not session.hidden:
+        lobby.submit(mailbox.Steer(message, lobby.clock()))

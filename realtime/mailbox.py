@@ -1,0 +1,130 @@
+"""What goes into the worker and what comes out of it: commands and events, frozen, safe to pass between threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .errors import SessionFailed
+from .protocol import Input
+
+if TYPE_CHECKING:
+    from .encoder import Encoded
+
+# -- commands ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """A new player: draw the world they ask for. `turn` tags every event until the next Play."""
+
+    turn: int
+    seed: int
+    prompt: str
+    baseline: Input | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Nobody plays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The player looks away: keep the world, draw nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """The player is back."""
+
+    baseline: Input | None
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    input: Input
+    arrived_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Change the prompt, keep walking."""
+
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """A new world for the same player."""
+
+    seed: int
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class WantKeyframe:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class WantBitrate:
+    bps: int
+
+
+@dataclass(frozen=True, slots=True)
+class WantFormats:
+    """What the watchers can decode; nothing else is encoded."""
+
+    h264: bool
+    jpeg: bool
+
+
+Command = Play | Stop | Hold | Continue | Steer | Say | Renew | WantKeyframe | WantBitrate | WantFormats
+
+
+# -- events -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """One picture. `frame` counts pictures over the life of the server, so it never goes back."""
+
+    turn: int
+    frame: int
+    input_id: int
+    media_time_s: float
+    server_ms: float  # input arrival (or, where no input is new, the start of drawing) to encoded
+    h264: Encoded | None = None
+    jpeg: bytes | None = None
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    skipped: int = 0  # slots given up before this picture
+    steps: int = 1
+    bitrate_bps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorldReady:
+    """What the model made of a seed and a prompt."""
+
+    turn: int
+    seed: int
+    prompt: str
+    understood: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepsChanged:
+    steps: int
+    lower: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Broke:
+    """The model failed; the turn is over."""
+
+    turn: int
+    error: SessionFailed
+
+
+Event = Drawn | WorldReady | StepsChanged | Broke

@@ -1,0 +1,310 @@
+"""The server: config → world → worker → HTTP under uvloop.
+
+`build_app` makes the application around any `World`, which is how the tests bring their own; `serve` is the command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import mimetypes
+import socket as sockets
+import time
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from fastapi import FastAPI, Request, Response, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..worlds.procedural.attributes import MOODS, TIMES, WEATHERS
+from .config import ServerConfig, version
+from .errors import ClientError, DataFolderError, ForbiddenOrigin, MessageTooLarge, PortInUse, WorldstreamError
+from .lobby import Lobby
+from .mailbox import Event
+from .metrics import Metrics
+from .protocol import WorldInfo, parse_hello
+from .session import Role
+from .webrtc import Peers
+from .websocket import serve_socket
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from ..worlds.core import World
+
+logger = logging.getLogger(__name__)
+
+BROWSER_FILES = Path(__file__).resolve().parents[1] / "clients" / "browser"
+SEND_BUFFER_BYTES = 256 * 1024  # of the kernel, per connection: more would hide a slow line behind seconds of pictures
+MAX_BODY_BYTES = 256 * 1024
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob: mediastream:; "
+    "worker-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",  # revalidate by ETag: a reload after an update never mixes old files with new ones
+}
+
+
+class Offer(BaseModel):
+    """The body of `POST /api/offer`."""
+
+    sdp: str
+    type: str
+    hello: dict[str, Any]
+
+
+class House:
+    """Everything that lives as long as the server does."""
+
+    def __init__(self, config: ServerConfig, world: World, clock: Callable[[], float] = time.monotonic) -> None:
+        self.config = config
+        self.clock = clock
+        self.started_s = clock()
+        self.info = world_info(world)
+        self.metrics = Metrics()
+        self.worker = Worker(world, config, clock)
+        self.lobby = Lobby(self.worker.submit, self.info, config.sessions, config.video, self.metrics, clock)
+        self.peers = Peers(self.lobby, config)
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Warm the worker up and start it."""
+        loop = asyncio.get_running_loop()
+
+        def emit(event: Event) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self.lobby.on_event, event)
+
+        await loop.run_in_executor(None, self.worker.warm_up)
+        self.worker.start(emit)
+        self._ticker = asyncio.create_task(self._tick(), name="worldstream-ticker")
+
+    async def close(self) -> None:
+        """Say goodbye to everyone, then stop. Twice is harmless."""
+        self.lobby.stop()
+        await self.peers.stop()
+        if self._ticker is not None:
+            self._ticker.cancel()
+            self._ticker = None
+            await asyncio.get_running_loop().run_in_executor(None, self.worker.stop)
+
+    async def _tick(self) -> None:
+        while True:
+            try:
+                self.lobby.tick()
+                self.peers.tick()
+            except Exception:
+                logger.exception("tick failed")
+            await asyncio.sleep(self.config.sessions.tick_s)
+
+
+def world_info(world: World) -> WorldInfo:
+    """What visitors may know about a world."""
+    return WorldInfo(
+        name=world.name,
+        width=world.width_px,
+        height=world.height_px,
+        fps=world.fps,
+        engine=world.engine,
+        steps=world.steps,
+        themes=tuple(world.themes),
+        times=TIMES,
+        weathers=WEATHERS,
+        moods=MOODS,
+        version=version(),
+    )
+
+
+def build_app(config: ServerConfig, world: World) -> FastAPI:
+    """The HTTP application around `world`; its `state.house` is the rest of the server."""
+    house = House(config, world)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await house.open()
+        yield
+        await house.close()
+
+    app = FastAPI(title="worldstream", version=version(), lifespan=lifespan, openapi_url=None)
+    app.state.house = house
+    _add_api(app, house)
+    _add_pages(app)
+    _add_errors(app)
+    app.add_middleware(Guard)
+    return app
+
+
+def _add_api(app: FastAPI, house: House) -> None:
+    @app.get("/api/world")
+    async def world() -> dict[str, Any]:
+        return house.info.as_dict()
+
+    @app.get("/api/status")
+    async def status() -> dict[str, Any]:
+        lobby = house.lobby
+        viewers = sum(session.role is Role.VIEWER for session in lobby.sessions.values())
+        live = lobby.player is not None and not lobby.player.hidden
+        uptime_s = round(house.clock() - house.started_s, 1)
+        return {"live": live, "viewers": viewers, "queue": len(lobby.line), "uptime_s": uptime_s}
+
+    @app.post("/api/offer")
+    async def offer(request: Request, body: Offer) -> dict[str, str]:
+        _check_origin(request.headers.get("origin"), request.headers.get("host"), house.config.origins)
+        hello = parse_hello(body.hello)
+        sdp, session_id = await house.peers.answer(body.sdp, hello)
+        return {"sdp": sdp, "type": "answer", "session": session_id}
+
+    @app.websocket("/api/socket")
+    async def socket(websocket: WebSocket) -> None:
+        try:
+            _check_origin(websocket.headers.get("origin"), websocket.headers.get("host"), house.config.origins)
+        except ForbiddenOrigin:
+            await websocket.close()  # before accepting: the browser sees HTTP 403
+            return
+        await serve_socket(websocket, house.lobby, house.config.sessions, house.config.video)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(house.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/healthz")
+    async def health() -> dict[str, bool]:
+        return {"ok": True}
+
+
+def _check_origin(origin: str | None, host: str | None, allowed: tuple[str, ...]) -> None:
+    """Pages of other sites may not connect unless the config names them: a browser would let any page reach a server
+    on this machine. Programs send no Origin and may. Raises ForbiddenOrigin."""
+    if origin is None or origin.rstrip("/") in allowed or origin.partition("://")[2] == host:
+        return
+    raise ForbiddenOrigin(f"Pages of {origin[:100]} may not connect to this server.")
+
+
+def _add_pages(app: FastAPI) -> None:
+    mimetypes.add_type("text/javascript", ".js")  # some systems say text/plain, which browsers refuse for modules
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> Response:
+        page = BROWSER_FILES / "index.html"
+        return FileResponse(page) if page.is_file() else Response("The page is not installed.", status_code=404)
+
+    app.mount("/app", StaticFiles(directory=BROWSER_FILES, check_dir=False), name="app")
+
+
+def _error_response(error: WorldstreamError) -> JSONResponse:
+    detail = {"code": error.code, "message": error.message, "remedy": error.remedy, "id": error.id}
+    return JSONResponse({"error": detail}, status_code=error.status)
+
+
+def _add_errors(app: FastAPI) -> None:
+    async def ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, WorldstreamError)
+        return _error_response(error)
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "body")
+        return _error_response(ClientError(f"{where or 'body'}: {first['msg']}"))
+
+    app.add_exception_handler(WorldstreamError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+
+
+class Guard:
+    """ASGI middleware: bounds request bodies, and puts the security headers on every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_secured(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        size = Headers(scope=scope).get("content-length", "0" if scope["method"] in ("GET", "HEAD") else "")
+        if not size.isdecimal() or int(size) > MAX_BODY_BYTES:
+            error = MessageTooLarge(f"a body must state its length, at most {MAX_BODY_BYTES} bytes")
+            await _error_response(error)(scope, receive, send_secured)
+            return
+        await self._app(scope, receive, send_secured)
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but visitors hear a goodbye before their sockets close."""
+
+    async def shutdown(self, sockets: list[sockets.socket] | None = None) -> None:
+        app = self.config.app
+        assert isinstance(app, FastAPI)
+        await app.state.house.close()
+        await super().shutdown(sockets)
+
+
+def server_for(app: FastAPI, config: ServerConfig) -> Server:
+    """A uvicorn server for `app`; run it with `serve(sockets=[listen(...)])`."""
+    return Server(
+        uvicorn.Config(
+            app,
+            loop="uvloop",
+            log_level=config.log_level,
+            access_log=False,
+            lifespan="on",
+            ws="websockets-sansio",
+            ws_max_size=2**20,  # the protocol's own limit is lower and answers with its own close code
+            ws_per_message_deflate=False,  # pictures do not compress again
+            timeout_graceful_shutdown=3,
+            server_header=False,
+        )
+    )
+
+
+def listen(host: str, port: int) -> sockets.socket:
+    """A listening TCP socket. Raises PortInUse."""
+    family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
+    listener = sockets.socket(family, sockets.SOCK_STREAM)
+    try:
+        listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+        listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, SEND_BUFFER_BYTES)  # accepted sockets inherit it
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise PortInUse(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    return listener
+
+
+def check_data_folder(folder: Path) -> None:
+    """Create it where it is missing. Raises DataFolderError."""
+    probe = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise DataFolderError(f"the data folder {folder} cannot be written: {error.strerror or error}") from None
+
+
+def serve(config: ServerConfig, load: Callable[[ServerConfig], World]) -> None:
+    """Run until a signal. Raises StartupError before anything is served, and whatever `load` raises."""
+    check_data_folder(config.data)
+    listener = listen(config.host, config.port)  # before the model: a taken port should fail at once
+    with listener:
+        app = build_app(config, load(config))
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        logger.info("worldstream %s at http://%s:%d/", version(), host, listener.getsockname()[1])
+        server_for(app, config).run(sockets=[listener])

@@ -1,0 +1,230 @@
+"""The one thread that runs the model. It owns Player, inputs and encoder; the event loop never waits for it.
+
+Commands come in through a queue and are read at the last moment before a frame is drawn; events go out through one
+callback, which the server points at `loop.call_soon_threadsafe`. `turn(now)` does whatever is due and says when it
+wants to be called again: the tests call it on a virtual clock, the thread calls it on the real one.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..worlds.core import Action, Frame, Player, World
+from . import pacing, stamp
+from .config import ServerConfig
+from .encoder import H264Encoder, encode_jpeg
+from .errors import SessionFailed
+from .inputs import InputState
+from .mailbox import (
+    Broke,
+    Command,
+    Continue,
+    Drawn,
+    Event,
+    Hold,
+    Play,
+    Renew,
+    Say,
+    Steer,
+    StepsChanged,
+    Stop,
+    WantBitrate,
+    WantFormats,
+    WantKeyframe,
+    WorldReady,
+)
+from .protocol import MAX_U32
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """Whose turn it is, and the next frame of it."""
+
+    def __init__(self, world: World, config: ServerConfig, clock: Callable[[], float]) -> None:
+        self._config = config
+        self._clock = clock
+        self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.emit: Callable[[Event], None] = lambda event: None
+
+        self._world = world
+        self._player: Player = world.rollout()
+        self._encoder = H264Encoder(config.video, world.width_px, world.height_px, world.fps)
+        self._inputs = InputState(config.inputs, world.max_step_m, world.max_turn_rad)
+        self._ladder = pacing.ladder(world.steps, config.pacing)
+        self._formats = WantFormats(h264=False, jpeg=False)
+        self._period_s = 1.0 / world.fps
+
+        self._turn = 0
+        self._playing = False
+        self._held = False
+        self._seed = 0
+        self._prompt: str | None = None  # set where the next action must carry it
+        self._slot: pacing.Slot | None = None  # of the frame drawn last; None starts a new grid
+        self._picture = 0
+
+    # -- the thread
+
+    def submit(self, command: Command) -> None:
+        """From any thread; never blocks."""
+        self._commands.put(command)
+
+    def start(self, emit: Callable[[Event], None]) -> None:
+        """Warm up, then serve, on a thread of its own."""
+        self.emit = emit
+        self._thread = threading.Thread(target=self._run, name="worldstream-worker", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Ends the thread after the frame it is drawing."""
+        if self._thread is not None:
+            self._commands.put(None)
+            self._thread.join(timeout_s)
+            self._thread = None
+
+    def warm_up(self, frames: int = 3) -> None:
+        """Draw and encode a little, so that the first visitor does not pay for lazy set-up."""
+        self._player.reset(0, "")
+        for _ in range(frames):
+            for frame in self._player.step(Action()):
+                self._encoder.encode(frame.rgb, self._clock())
+                encode_jpeg(frame.rgb, self._config.video.jpeg_quality)
+
+    def _run(self) -> None:
+        wait_s: float | None = 0.0
+        while True:
+            try:
+                command = self._commands.get(timeout=wait_s) if wait_s != 0.0 else self._commands.get_nowait()
+            except queue.Empty:
+                pass
+            else:
+                if command is None:
+                    return
+                self._guarded(lambda command=command: self._obey(command))  # type: ignore[misc]
+            wait_s = self.turn(self._clock())
+
+    # -- one turn
+
+    def turn(self, now_s: float) -> float | None:
+        """Do what is due. Returns seconds until the next frame is due; None: nothing is, until a command comes."""
+        self._drain()
+        if not self._playing or self._held:
+            return None
+        slot = pacing.first_slot(now_s) if self._slot is None else pacing.next_slot(self._slot, self._period_s, now_s)
+        if slot.start_s <= now_s:
+            self._slot = slot
+            self._guarded(lambda: self._draw(slot, now_s))
+            return 0.0
+        return slot.start_s - now_s
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                command = self._commands.get_nowait()
+            except queue.Empty:
+                return
+            if command is None:  # `stop` overtook us: leave it for the loop
+                self._commands.put(None)
+                return
+            self._guarded(lambda command=command: self._obey(command))  # type: ignore[misc]
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """One session's trouble ends that session, never the thread."""
+        try:
+            action()
+        except Exception:
+            error = SessionFailed("The world model failed on this session.")
+            logger.exception("session failed, id %s", error.id)
+            self._playing = False
+            self._slot = None
+            self._player = self._world.rollout()  # the old one's state cannot be trusted
+            self.emit(Broke(self._turn, error))
+
+    def _obey(self, command: Command) -> None:
+        match command:
+            case Steer(message, arrived_s):
+                self._inputs.receive(message, arrived_s)
+            case Play(turn, seed, prompt, baseline):
+                self._turn, self._playing, self._held = turn, True, False
+                self._inputs.begin(baseline)
+                self._reset(seed, prompt)
+            case Renew(seed, prompt):
+                self._reset(seed, prompt)
+            case Say(prompt):
+                self._prompt = prompt
+                self._announce(prompt)
+            case Stop():
+                self._playing, self._slot = False, None
+            case Hold():
+                self._held, self._slot = True, None
+            case Continue(baseline):
+                self._held, self._slot = False, None
+                self._inputs.begin(baseline)
+                self._encoder.request_keyframe()
+            case WantKeyframe():
+                self._encoder.request_keyframe()
+            case WantBitrate(bps):
+                self._encoder.set_bitrate(bps)
+            case WantFormats(h264, _):
+                if h264 and not self._formats.h264:
+                    self._encoder.request_keyframe()  # the last picture it saw is old
+                self._formats = command
+
+    def _reset(self, seed: int, prompt: str) -> None:
+        self._seed, self._prompt, self._slot = seed, None, None
+        self._player.reset(seed, prompt)
+        self._encoder.request_keyframe()
+        self._announce(prompt)
+
+    def _announce(self, prompt: str) -> None:
+        self.emit(WorldReady(self._turn, self._seed, prompt, self._world.understood(prompt)))
+
+    def _draw(self, slot: pacing.Slot, start_s: float) -> None:
+        action, fresh = self._inputs.compose()
+        if self._prompt is not None:
+            action, self._prompt = replace(action, prompt=self._prompt), None
+        since_s = action.input_time_s if fresh else start_s
+        for frame in self._player.step(action):
+            self._publish(frame, since_s, slot)
+        now_s = self._clock()
+        self._climb(now_s - start_s, now_s)
+
+    def _publish(self, frame: Frame, since_s: float, slot: pacing.Slot) -> None:
+        self._picture = (self._picture + 1) & MAX_U32
+        rgb = stamp.draw(frame.rgb, self._picture, frame.input_id) if self._config.stamp else frame.rgb
+        before_s = self._clock()
+        h264 = self._encoder.encode(rgb, before_s) if self._formats.h264 else None
+        jpeg = encode_jpeg(rgb, self._config.video.jpeg_quality) if self._formats.jpeg else None
+        now_s = self._clock()
+        self.emit(
+            Drawn(
+                turn=self._turn,
+                frame=self._picture,
+                input_id=frame.input_id,
+                media_time_s=frame.media_time_s,
+                server_ms=max(0.0, (now_s - since_s) * 1e3),
+                h264=h264,
+                jpeg=jpeg,
+                stages_ms={**frame.stages_ms, "encode": (now_s - before_s) * 1e3},
+                skipped=slot.skipped,
+                steps=self._ladder.steps,
+                bitrate_bps=self._encoder.bitrate_bps,
+            )
+        )
+
+    def _climb(self, busy_s: float, now_s: float) -> None:
+        """Move on the speed ladder where it is time."""
+        before = self._ladder.steps
+        self._ladder = pacing.observe(self._ladder, busy_s, self._period_s, now_s, self._config.pacing)
+        if self._ladder.steps == before:
+            return
+        state = self._player.snapshot()
+        self._world = self._world.with_steps(self._ladder.steps)
+        self._player = self._world.rollout()
+        self._player.restore(state)
+        self.emit(StepsChanged(self._ladder.steps, lower=self._ladder.steps < before))
