@@ -156,7 +156,8 @@ function arrive(name) {
 
 function draw() {
   const seconds = (performance.now() - stream.state.since) / 1000;
-  card.show(stream.state, { host: stream.base.host, seconds, recording: recorder.recording !== null, everShown: stream.everShown });
+  const around = { host: stream.base.host, prompt: stream.wish.prompt, seconds, recording: recorder.recording !== null, everShown: stream.everShown };
+  card.show(stream.state, around);
   stage.tellRecording(recorder.active ? recorder.seconds(performance.now()) : null);
   if (address.measure) drawOverlay(byId("overlay"), rowsFor(stream, traffic));
 }

@@ -65,14 +65,15 @@ export class Landing {
     const row = element("div", { className: "chips" });
     row.setAttribute("role", "group");
     row.setAttribute("aria-label", name);
-    row.append(element("span", { className: "quiet chips-name", textContent: name }));
+    const wrap = element("div");
+    row.append(element("span", { className: "quiet chips-name", textContent: name }), wrap);
     for (const word of words) {
       const chip = element("button", { type: "button", className: "chip", textContent: word });
       chip.addEventListener("click", () => {
         this.fill({ prompt: toggleWord(this.prompt.value, word, words, this.groups.flat()) });
       });
       this.chips.set(chip, { group: words, word });
-      row.append(chip);
+      wrap.append(chip);
     }
     return row;
   }

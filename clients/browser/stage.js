@@ -75,6 +75,7 @@ export class Stage {
   openWords(prompt) {
     if (document.pointerLockElement) document.exitPointerLock();
     this.words.value = prompt;
+    this.toggleLegend(false);
     byId("words-form").hidden = false;
     this.words.select();
   }
@@ -86,12 +87,14 @@ export class Stage {
 
   /** Which words the world knows, and which it does not. @param {import("./protocol.js").WorldMessage} world */
   tellWords(world) {
-    const line = byId("said");
-    line.replaceChildren();
-    world.understood.forEach((word, index) => line.append(index > 0 ? " · " : "", element("span", { className: "known", textContent: word })));
-    if (world.understood.length === 0) line.append(world.prompt ? "None of these words are known, so the world is a guess." : "No words; the seed decides.");
-    if (world.unknown.length > 0) line.append("   not understood: ", element("span", { className: "unknown", textContent: world.unknown.join(", ") }));
-    line.append(element("span", { className: "quiet", textContent: `   seed ${world.seed}` }));
+    const known = world.understood.join(" · ") || (world.prompt ? "None of these words are known, so the world is a guess." : "No words; the seed decides.");
+    const parts = [element("span", { className: "known", textContent: known })];
+    if (world.unknown.length > 0) {
+      const missed = element("span", { textContent: "not understood: " });
+      missed.append(element("span", { className: "unknown", textContent: world.unknown.join(", ") }));
+      parts.push(missed);
+    }
+    byId("said").replaceChildren(...parts, element("span", { className: "quiet", textContent: `seed ${world.seed}` }));
   }
 
   // -- legend, panel, messages -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@
  * @property {import("./link.js").Trouble | null} trouble why it ended or failed
  * @property {number} since `performance.now()` when this state began
  */
-/** @typedef {{host: string, seconds: number, recording: boolean, everShown: boolean}} Surroundings */
+/** @typedef {{host: string, prompt: string, seconds: number, recording: boolean, everShown: boolean}} Surroundings */
 /** @typedef {"again" | "leave" | "home" | "save"} ActionName */
 /**
  * @typedef {object} Words
@@ -42,7 +42,7 @@ export function wordsFor(state, around) {
       return {
         tone: "plain",
         title: "Entering the world",
-        lines: state.fellBack ? ["WebRTC showed no picture, so the page goes on over WebSocket."] : [],
+        lines: [around.prompt, state.fellBack ? "WebRTC showed no picture, so the page goes on over WebSocket." : ""].filter(Boolean),
         steps: STEPS.map((name, index) => ({ name: STEP_NAMES[name], done: index < STEPS.indexOf(state.step), now: name === state.step })),
         actions: [["leave", "Cancel"]],
         counts: true,
@@ -150,11 +150,11 @@ export class StateCard {
     const title = element("h2", { textContent: words.title, id: "card-title" });
     if (words.counts) title.append(" ", element("span", { className: "seconds" }));
     this.root.append(title);
-    if (words.steps) this.root.append(stepList(words.steps));
     words.lines.forEach((line, index) => {
       this.root.append(element("p", { textContent: line }));
       if (index === 0 && words.command) this.root.append(element("code", { textContent: words.command }));
     });
+    if (words.steps) this.root.append(stepList(words.steps));
     const row = element("div", { className: "actions" });
     words.actions.forEach(([action, label], index) => {
       const main = index === 0 && ["ended", "failed"].includes(state.name);
