@@ -133,8 +133,12 @@ class PacketSender(RTCRtpSender):
     async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
         frame = await super()._next_encoded_frame(codec)
         if frame is not None:
-            self._paced.begin(len(frame.payloads))
+            self._paced.begin(len(frame.payloads), key=self._sending_keyframe())
         return frame
+
+    def _sending_keyframe(self) -> bool:
+        drawn = self.track.sending if isinstance(self.track, PacketTrack) else None
+        return drawn is not None and drawn.h264 is not None and drawn.h264.keyframe
 
     def left(self, rtp_timestamp: int) -> None:
         """The first packet of the current picture is on its way."""
@@ -144,7 +148,7 @@ class PacketSender(RTCRtpSender):
 
 
 class PacedTransport:
-    """A DTLS transport whose media packets of one sender leave in bursts."""
+    """A DTLS transport on which the key frames of one sender leave in bursts."""
 
     def __init__(self, inner: RTCDtlsTransport, sender: PacketSender, spread_s: float) -> None:
         self._inner = inner
@@ -157,10 +161,10 @@ class PacedTransport:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
-    def begin(self, packets: int) -> None:
-        """A frame of `packets` follows."""
+    def begin(self, packets: int, key: bool) -> None:
+        """A frame of `packets` follows. Only key frames are spread: for the others it would be plain delay."""
         self._position = 0
-        self._burst, self._gap_s = pacing.bursts(packets, self._spread_s)
+        self._burst, self._gap_s = pacing.bursts(packets, self._spread_s if key else 0.0)
 
     async def _send_rtp(self, data: bytes) -> None:
         media = not is_rtcp(data) and struct.unpack_from("!I", data, 8)[0] == self._sender._ssrc
