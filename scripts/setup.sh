@@ -56,8 +56,8 @@ make_venv() {
     "$python" -m venv --clear .venv
 }
 
-pip_install() {
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input "$@"
+pip_install() { # quiet twice: errors only, not each index's small talk
+    .venv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-input "$@"
 }
 
 is_ready && exit 0
