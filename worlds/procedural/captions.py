@@ -46,7 +46,7 @@ _TIME_WORDS = (
     "night, midnight, starry night, starlit | at night, at midnight, under the stars, after dark, in moonlight",
 )
 _WEATHER_WORDS = (
-    "clear, cloudless, clear sky | in clear weather, under a clear sky, under a blue sky, without clouds, with no clouds",
+    "clear, cloudless, clear sky | in clear weather, under a clear sky, under a blue sky, without clouds, no clouds",
     "cloudy, partly cloudy, clouded | with clouds, under scattered clouds, with drifting clouds, under broken clouds",
     "overcast, sunless, gray | under an overcast sky, under a gray sky, under a grey sky, with heavy clouds",
     "misty, mist covered, damp | in mist, in the mist, with thin mist, in light mist, under a veil of mist",
@@ -173,7 +173,7 @@ def _emitted() -> list[tuple[str, _Meaning]]:
 _EMITTED = _emitted()
 _MEANT_WORDS = frozenset(w for phrase, _ in _EMITTED for w in words(phrase)) - frozenset(_FUNCTION_WORDS.split())
 _LITERALS = frozenset(w for t in TEMPLATES for w in t.split() if w.islower()) | frozenset(_FILLERS) | {"an"}
-STOP_WORDS = (frozenset(words(_FUNCTION_WORDS)) | frozenset(_FUNCTION_WORDS.split()) | _LITERALS) - _MEANT_WORDS
+STOP_WORDS = (frozenset(_FUNCTION_WORDS.split()) | _LITERALS) - _MEANT_WORDS
 _TEXTS = (*_LITERALS, *(phrase for phrase, _ in _EMITTED))
 VOCABULARY: tuple[str, ...] = tuple(sorted({word for text in _TEXTS for word in words(text)}))
 _KNOWN = frozenset(VOCABULARY) | _NEGATIONS
@@ -185,6 +185,7 @@ def _content(prompt: str) -> tuple[str, ...]:
 
 
 def _phrase_table() -> dict[tuple[str, ...], _Meaning]:
+    """The meaning of every phrase the reader knows, by its content words."""
     pairs = _EMITTED + [(alias, (0, i)) for i, line in enumerate(_ALIASES) for alias in _list(line)]
     pairs.append(("moonlit", (1, TIMES.index("night"))))  # by itself; "moonlit ruins" is a theme
     return {_content(phrase): meaning for phrase, meaning in pairs}
