@@ -170,6 +170,7 @@ stream.addEventListener("world", () => {
 });
 stream.addEventListener("notice", (event) => stage.toast(/** @type {CustomEvent} */ (event).detail.message));
 document.addEventListener("visibilitychange", () => stream.setHidden(document.visibilityState === "hidden"));
+addEventListener("pagehide", () => stream.forget()); // say goodbye, so that the next in line need not wait for a timeout
 setInterval(draw, TICK_MS);
 setInterval(async () => (traffic = (await stream.link?.traffic()) ?? null), 1000);
 

@@ -1,0 +1,87 @@
+"""A real Chromium, a real server process, and visits that fail when the console complains."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from visiting import PATIENCE_S, FakeServer, Visit
+
+FLAGS = [
+    "--no-sandbox",  # containers and CI run as root
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+Open = Callable[..., Awaitable[Visit]]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeServer]:
+    """Shared by all tests; nobody lives in it when a test begins."""
+    server = FakeServer(tmp_path_factory.mktemp("server") / "log")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[FakeServer]:
+    """For a test that ends it."""
+    server = FakeServer(tmp_path / "log")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visit(browser: Browser, server: FakeServer) -> AsyncIterator[Open]:
+    """Opens tabs, each in a profile of its own; at the end looks at what they noticed."""
+    visits: list[Visit] = []
+
+    async def open_tab(
+        width: int = 1280, height: int = 800, *, host: FakeServer | None = None, touch: bool = False, **options: object
+    ) -> Visit:
+        forgiving = bool(options.pop("forgiving", False))
+        scheme = "light" if options.pop("light", False) else "dark"
+        motion = "reduce" if options.pop("still", False) else "no-preference"
+        assert not options
+        context = await browser.new_context(
+            viewport={"width": width, "height": height},
+            has_touch=touch,
+            is_mobile=touch,
+            color_scheme="light" if scheme == "light" else "dark",
+            reduced_motion="reduce" if motion == "reduce" else "no-preference",
+            permissions=["clipboard-read", "clipboard-write"],
+        )
+        visit = Visit(await context.new_page(), context, host or server, forgiving)
+        visit.listen()
+        visits.append(visit)
+        return visit
+
+    yield open_tab
+    for each in visits:
+        await each.close()
+    deadline = time.monotonic() + PATIENCE_S
+    while server.get("api/status")["live"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for each in visits:
+        assert each.strangers == [], "the page asked another host"
+        assert each.forgiving or each.complaints == []

@@ -1,0 +1,184 @@
+"""From the button to the picture and back: both transports, keys, words, links."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from visiting import Visit
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.browser]
+
+WAYS = ["transport=webrtc", "transport=websocket", "transport=websocket&codec=h264"]
+REMEMBER_PEERS = """
+    globalThis.peers = [];
+    globalThis.RTCPeerConnection = class extends RTCPeerConnection {
+        constructor(...given) { super(...given); globalThis.peers.push(this); }
+    };
+"""
+FRAMES_DECODED = """async () => {
+    for (const report of (await peers.at(-1).getStats()).values()) {
+        if (report.type === "inbound-rtp") return report.framesDecoded;
+    }
+    return 0;
+}"""
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_world_comes_and_answers_keys(visit: Any, way: str) -> None:
+    tab: Visit = await (await visit()).open(f"?{way}")
+    await tab.enter("forest at dawn with dragons", seed=11)
+    await tab.state("live")
+    assert await tab.ask("transport") == way.split("&")[0].removeprefix("transport=")
+    assert await tab.ask("role") == "player"
+    await tab.changes(lambda: tab.ask("lastFrame?.frame"))
+
+    # Green moves only when somebody walks.
+    still = (await tab.colour())[1]
+    await asyncio.sleep(0.4)
+    assert abs((await tab.colour())[1] - still) < 12
+    await tab.page.keyboard.down("w")
+    await tab.until("worldstream.lastInput > 0 && worldstream.lastFrame.input >= worldstream.lastInput")
+    await asyncio.sleep(0.5)
+    await tab.page.keyboard.up("w")
+    assert abs((await tab.colour())[1] - still) > 12
+    await tab.until("worldstream.a2p.length >= 2")
+    assert all(sample["ms"] > 0 for sample in await tab.ask("a2p"))
+
+    said = await tab.page.inner_text("#said")
+    assert "forest" in said
+    assert "not understood: " in said
+    assert "dragons" in said.split("not understood: ")[1]
+
+
+async def test_webrtc_frames_are_decoded_at_a_rate(visit: Any) -> None:
+    tab: Visit = await visit()
+    await tab.page.add_init_script(REMEMBER_PEERS)
+    await tab.open("?transport=webrtc")
+    await tab.enter()
+    await tab.state("live")
+    before = await tab.page.evaluate(FRAMES_DECODED)
+    await asyncio.sleep(2.0)
+    assert await tab.page.evaluate(FRAMES_DECODED) - before > 12  # 48 at 24 a second; half of it on a busy machine
+
+
+async def test_a_dead_webrtc_falls_back_by_itself(visit: Any) -> None:
+    tab: Visit = await visit(forgiving=True)
+    await tab.page.route("**/api/offer", lambda route: route.fulfill(status=502, body="bad gateway"))
+    await tab.open()
+    await tab.enter()
+    await tab.state("live")
+    assert await tab.ask("transport") == "websocket"
+
+
+async def test_no_webrtc_at_all_falls_back_too(visit: Any) -> None:
+    tab: Visit = await visit()
+    await tab.page.add_init_script("delete globalThis.RTCPeerConnection")
+    await tab.open()
+    await tab.enter()
+    await tab.state("live")
+    assert await tab.ask("transport") == "websocket"
+
+
+async def test_reset_and_new_words(visit: Any) -> None:
+    tab: Visit = await (await visit()).open("?transport=websocket")
+    await tab.enter("forest", seed=3)
+    await tab.state("live")
+    await tab.until("worldstream.lastFrame?.frame > 10")
+    await tab.page.keyboard.press("t")
+    await tab.page.keyboard.type("desert")
+    await tab.page.keyboard.press("Enter")
+    await tab.until("worldstream.world.prompt === 'desert'")
+    await tab.until("document.getElementById('said').innerText.includes('desert')")
+    await tab.page.keyboard.press("r")
+    await tab.until("worldstream.world.seed === 3 && worldstream.world.prompt === 'desert'")
+    await tab.until("location.search.includes('prompt=desert')")
+
+
+async def test_a_shared_link_enters_the_same_world(visit: Any) -> None:
+    first: Visit = await (await visit()).open("?transport=websocket")
+    await first.enter("desert & dunes, dusk?", seed=77)
+    await first.state("live")
+    await first.page.click("[data-do=share]")
+    await first.until("document.getElementById('toast').innerText.includes('link')")
+    link = await first.page.evaluate("navigator.clipboard.readText()")
+    await first.page.click("[data-do=leave]")
+    await first.state("ended")
+
+    second: Visit = await visit()
+    await second.open(link.removeprefix(second.server.url))
+    assert await second.page.input_value("#prompt") == "desert & dunes, dusk?"
+    assert await second.page.input_value("#seed") == "77"
+    await second.page.click("text=Enter world")
+    await second.state("live")
+    world = await second.ask("world")
+    assert (world["seed"], world["prompt"]) == (77, "desert & dunes, dusk?")
+
+
+async def test_back_leaves_the_world(visit: Any) -> None:
+    tab: Visit = await (await visit()).open("?transport=websocket")
+    await tab.enter("forest", seed=5)
+    await tab.state("live")
+    await tab.page.go_back()
+    await tab.state("idle")
+    assert await tab.page.is_visible("#enter")
+
+
+async def test_figures_are_shown_on_request(visit: Any) -> None:
+    tab: Visit = await (await visit()).open("?transport=websocket")
+    await tab.enter("forest", seed=21)
+    await tab.state("live")
+    assert not await tab.page.is_visible("#overlay")
+    await tab.page.keyboard.press("o")
+    await tab.page.keyboard.press("ArrowLeft")
+    await tab.until("/\\d+ \\/ \\d+ ms/.test(document.getElementById('overlay').innerText)")
+    figures = await tab.page.inner_text("#overlay")
+    for expected in ("fps", "WebSocket", "21", "steps"):
+        assert expected in figures
+    assert await tab.page.evaluate("location.search.includes('measure=1')")
+
+
+@pytest.mark.parametrize("transport", ["webrtc", "websocket"])
+async def test_a_recording_is_kept(visit: Any, transport: str) -> None:
+    tab: Visit = await (await visit()).open(f"?transport={transport}")
+    await tab.enter("forest", seed=9)
+    await tab.state("live")
+    await tab.page.keyboard.press("v")
+    await tab.until("document.getElementById('recording').innerText.includes('0:01')")
+    async with tab.page.expect_download() as download:
+        await tab.page.keyboard.press("v")
+    saved = await (await download.value).path()
+    assert saved.stat().st_size > 1000
+    assert (await download.value).suggested_filename.startswith("worldstream-forest-9.")
+
+
+async def test_the_legend_leaves_after_the_first_steps(visit: Any) -> None:
+    tab: Visit = await (await visit()).open("?transport=websocket")
+    await tab.enter()
+    await tab.state("live")
+    assert await tab.page.is_visible("#legend")
+    await tab.page.keyboard.down("w")
+    await tab.until("getComputedStyle(document.getElementById('bar')).opacity === '0'")
+    await asyncio.sleep(1.6)
+    await tab.page.keyboard.up("w")
+    await tab.until("document.getElementById('legend').hidden")
+    await tab.page.keyboard.press("?")
+    assert await tab.page.is_visible("#legend")
+
+
+async def test_thumbs_walk_and_look(visit: Any) -> None:
+    tab: Visit = await (await visit(390, 844, touch=True)).open("?transport=websocket")
+    await tab.enter()
+    await tab.state("live")
+    box = await tab.page.locator("[data-stick=move]").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    still = (await tab.colour())[1]
+    await tab.page.mouse.move(x, y)
+    await tab.page.mouse.down()
+    await tab.page.mouse.move(x, y - 50)
+    await tab.until("worldstream.lastFrame.input > 0")
+    await asyncio.sleep(0.6)
+    await tab.page.mouse.up()
+    assert abs((await tab.colour())[1] - still) > 12
