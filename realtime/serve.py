@@ -26,7 +26,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..worlds.procedural.attributes import MOODS, TIMES, WEATHERS
 from .config import ServerConfig, version
-from .errors import ClientError, DataFolderError, ForbiddenOrigin, MessageTooLarge, PortInUse, WorldstreamError
+from .errors import (
+    ClientError,
+    DataFolderError,
+    ForbiddenOrigin,
+    MessageTooLarge,
+    PortInUse,
+    StartupError,
+    WorldstreamError,
+)
 from .lobby import Lobby
 from .mailbox import Event
 from .metrics import Metrics
@@ -262,6 +270,7 @@ def server_for(app: FastAPI, config: ServerConfig) -> Server:
             app,
             loop="uvloop",
             log_level=config.log_level,
+            log_config=None,  # our own format for everything
             access_log=False,
             lifespan="on",
             ws="websockets-sansio",
@@ -307,4 +316,7 @@ def serve(config: ServerConfig, load: Callable[[ServerConfig], World]) -> None:
         app = build_app(config, load(config))
         host = f"[{config.host}]" if ":" in config.host else config.host
         logger.info("worldstream %s at http://%s:%d/", version(), host, listener.getsockname()[1])
-        server_for(app, config).run(sockets=[listener])
+        server = server_for(app, config)
+        server.run(sockets=[listener])
+        if not server.started:
+            raise StartupError("the server could not start; the log above says why.")

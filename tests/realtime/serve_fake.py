@@ -11,10 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from fake_world import FakeWorld
-
+from tests.realtime.fake_world import FakeWorld
 from worldstream.realtime.cli import _parser
 from worldstream.realtime.config import from_environment, override
 from worldstream.realtime.serve import serve
