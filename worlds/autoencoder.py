@@ -3,6 +3,9 @@
 The encoder reads `[N, 3, h, w]` in [0, 1]; eight pixels to a latent cell each way. The decoder draws at twice that size, so a
 128x80 input becomes a 256x160 picture. Latents are normalised to unit variance per channel by statistics kept in the weights.
 No convolution runs at full resolution: the last layer is a pixel shuffle by four.
+
+Both halves are a linear map plus a convolutional correction that starts at zero. `fit_linear` sets the maps from data (principal
+components of 8x8 patches, and least squares back to 16x16 ones): training starts from a picture instead of from grey.
 """
 
 from __future__ import annotations
@@ -41,12 +44,20 @@ class ResidualBlock(nn.Module):
         return x + y
 
 
+def _zero(layer: nn.Module) -> None:
+    assert isinstance(layer, nn.Conv2d)
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
 class Encoder(nn.Module):
     """`[N, 3, h, w]` in [0, 1] to `[N, C, h/8, w/8]`, not yet normalised."""
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         a, b = config.encoder_widths
+        self.linear = nn.Conv2d(3, config.channels, CELL_PX, stride=CELL_PX)
         self.layers = nn.Sequential(
             nn.PixelUnshuffle(4),  # [N, 48, h/4, w/4]
             nn.Conv2d(48, a, 3, padding=1),
@@ -58,9 +69,11 @@ class Encoder(nn.Module):
             nn.SiLU(),
             nn.Conv2d(b, config.channels, 3, padding=1),
         )
+        _zero(self.layers[-1])
 
     def forward(self, rgb: Tensor) -> Tensor:
-        out: Tensor = self.layers(rgb * 2 - 1)
+        x = rgb * 2 - 1
+        out: Tensor = self.linear(x) + self.layers(x)
         return out
 
 
@@ -71,6 +84,8 @@ class Decoder(nn.Module):
         super().__init__()
         a, b, c = config.decoder_widths
         n = config.decoder_blocks
+        patch = CELL_PX * UPSCALE
+        self.linear = nn.Sequential(nn.Conv2d(config.channels, 3 * patch**2, 3, padding=1), nn.PixelShuffle(patch))
         self.layers = nn.Sequential(
             nn.Conv2d(config.channels, a, 3, padding=1),
             *(ResidualBlock(a) for _ in range(n[0])),
@@ -84,9 +99,10 @@ class Decoder(nn.Module):
             nn.Conv2d(c, 48, 3, padding=1),
             nn.PixelShuffle(4),  # twice the size that the encoder reads
         )
+        _zero(self.layers[-2])
 
     def forward(self, latents: Tensor) -> Tensor:
-        out: Tensor = self.layers(latents)
+        out: Tensor = self.linear(latents) + self.layers(latents)
         return out * 0.5 + 0.5
 
 
@@ -110,16 +126,46 @@ class Autoencoder(nn.Module):
             raise ValueError(f"pictures must be [N, 3, h, w] with h and w multiples of {CELL_PX}, got {tuple(rgb.shape)}")
         return (self.encoder(rgb) - self.mean[:, None, None]) / self.std[:, None, None]
 
-    def encode_for_training(self, rgb: Tensor, momentum: float = 0.02) -> Tensor:
-        """As `encode`, normalised by the batch itself; moves the kept statistics towards it (batch norm, no affine)."""
+    def encode_for_training(self, rgb: Tensor, momentum: float = 0.01) -> Tensor:
+        """As `encode`, and moves the kept statistics towards this batch's.
+
+        The batch is not normalised by itself: in a batch of a few pictures that would erase how bright each one is.
+        """
         raw = self.encoder(rgb)
-        mean, var = raw.mean((0, 2, 3)), raw.var((0, 2, 3))
         with torch.no_grad():
-            self.mean.lerp_(mean, momentum)
-            self.std.lerp_(var.sqrt(), momentum)
-        return (raw - mean[:, None, None]) * torch.rsqrt(var[:, None, None] + 1e-5)
+            self.mean.lerp_(raw.mean((0, 2, 3)), momentum)
+            deviation = (raw - self.mean[:, None, None]).square().mean((0, 2, 3)).sqrt()
+            self.std.lerp_(deviation, momentum)
+        return (raw - self.mean[:, None, None]) / self.std[:, None, None]
 
     def decode(self, latents: Tensor) -> Tensor:
         """Normalised latents `[N, C, h/8, w/8]` to pictures `[N, 3, 2h, 2w]` in [0, 1]."""
         out: Tensor = self.decoder(latents)
         return out.clamp(0, 1)
+
+    @torch.no_grad()
+    def fit_linear(self, full: Tensor) -> None:
+        """Set both linear maps and the statistics from pictures `[N, 3, 2h, 2w]` in [0, 1]; a few hundred are enough."""
+        half = F.avg_pool2d(full, UPSCALE) * 2 - 1
+        patches = F.unfold(half, CELL_PX, stride=CELL_PX).transpose(1, 2).flatten(0, 1)  # [M, 192]
+        centre = patches.mean(0)
+        _, scales, basis = torch.linalg.svd((patches - centre)[:: max(1, len(patches) // 60_000)], full_matrices=False)
+        keep = self.config.channels
+        weight = basis[:keep]
+        self.encoder.linear.weight.copy_(weight.view(keep, 3, CELL_PX, CELL_PX))
+        assert self.encoder.linear.bias is not None
+        self.encoder.linear.bias.copy_(-weight @ centre)
+        scores = (patches - centre) @ weight.T
+        self.mean.copy_(scores.mean(0))
+        self.std.copy_(scores.std(0))
+        latents = self.encode(half * 0.5 + 0.5)
+        rows = F.unfold(latents, 3, padding=1).transpose(1, 2).flatten(0, 1)  # [M, 9 C]
+        rows = torch.cat([rows, torch.ones(len(rows), 1)], 1)
+        patch = CELL_PX * UPSCALE
+        target = F.pixel_unshuffle(full * 2 - 1, patch).flatten(2).transpose(1, 2).flatten(0, 1)  # [M, 3 patch^2]
+        gram = rows.T @ rows + 1e-3 * len(rows) * torch.eye(rows.shape[1])
+        solved = torch.linalg.solve(gram, rows.T @ target)  # [9 C + 1, 3 patch^2]
+        layer = self.decoder.linear[0]
+        assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+        layer.weight.copy_(solved[:-1].T.reshape(layer.weight.shape))
+        layer.bias.copy_(solved[-1])

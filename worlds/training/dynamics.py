@@ -36,7 +36,6 @@ class DynamicsConfig:
     data: Path
     loop: LoopConfig
     world: WorldConfig
-    tokenizer: Path  # the tokenizer's checkpoint
     start_from: Path | None = None  # weights to start from where there is no checkpoint of this stage
     batch: int = 5  # clips a process
     frames: int = 8  # targets a clip

@@ -29,9 +29,10 @@ class TokenizerConfig:
     test: Path
     loop: LoopConfig
     model: AutoencoderConfig = AutoencoderConfig()
-    batch: int = 5  # a process
-    noise: float = 0.25  # largest standard deviation added to the latent
+    batch: int = 3  # a process
+    noise: float = 0.2  # largest standard deviation added to the latent
     moved_share: float = 0.25
+    decoder_only_from: Path | None = None  # a finished tokenizer: keep its encoder, train its decoder on
 
 
 def stills(folder: Path) -> list[NDArray[np.uint8]]:
@@ -92,9 +93,14 @@ def train_tokenizer(rank: int, world: int, config: TokenizerConfig) -> None:
     """One process of the tokenizer stage."""
     torch.manual_seed(1)
     model = Autoencoder(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    shards = stills(config.data)
+    model.fit_linear(to_tensor(np.concatenate([s[:64] for s in shards[:8]])))
+    fixed = config.decoder_only_from is not None
+    if config.decoder_only_from is not None:
+        model.load_state_dict(torch.load(config.decoder_only_from, weights_only=True)["ema"])
+        model.encoder.requires_grad_(False)
     loop = Loop(config.loop, model, rank, world)
     loop.resume()
-    shards = stills(config.data)
     rng = np.random.default_rng(rank + 1000 * loop.step)
     generator = torch.Generator().manual_seed(rank + loop.step)
 
@@ -105,13 +111,13 @@ def train_tokenizer(rank: int, world: int, config: TokenizerConfig) -> None:
             rows = rows[:, :, ::-1]
         full = to_tensor(rows).contiguous(memory_format=torch.channels_last)
         half = F.avg_pool2d(full, 2)
-        latents = model.encode_for_training(half)
+        latents = model.encode(half) if fixed else model.encode_for_training(half)
         n = round(config.moved_share * config.batch)
         shifted, target = moved(latents[:n], full[:n], generator)
         latents, full = torch.cat([shifted, latents[n:]]), torch.cat([target, full[n:]])
         level = torch.rand(len(latents), 1, 1, 1, generator=generator) * config.noise
         drawn = model.decoder(latents + level * torch.randn(latents.shape, generator=generator))
-        loss = picture_loss(drawn, full)
+        loss = picture_loss(drawn, full) + 1e-3 * latents.square().mean()  # the scale must not run away
         return loss, {"psnr": float(psnr(drawn[n:].detach().clamp(0, 1), full[n:]))}
 
     def watch() -> Metrics:

@@ -1,0 +1,227 @@
+"""One call, several ways to run it: eager torch or OpenVINO, from one exported graph each for the step and the decoder.
+
+`choose` times the engines that this machine has for about a second, prints what it found, and keeps the answer in a small file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .autoencoder import Decoder
+from .kv_cache import KVCache
+from .network import WorldNetwork
+
+StepInputs = tuple[Tensor, ...]
+"""The twelve arguments of `WorldNetwork.step`, in its order."""
+
+
+class Engine(Protocol):
+    """Runs one world's two graphs on one thread of the caller's."""
+
+    name: str
+
+    def step(self, inputs: StepInputs) -> tuple[Tensor, Tensor, Tensor]:
+        """`WorldNetwork.step`."""
+        ...
+
+    def decode(self, latents: Tensor) -> NDArray[np.uint8]:
+        """Latents `[1, C, h, w]` to one picture `uint8[H, W, 3]`."""
+        ...
+
+
+class StepGraph(nn.Module):
+    """The step as a module of its own, for export."""
+
+    def __init__(self, network: WorldNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.network.step(*inputs)
+
+
+class DecodeGraph(nn.Module):
+    """Latents `[1, C, h, w]` to `uint8[1, H, W, 3]`."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, latents: Tensor) -> Tensor:
+        out: Tensor = self.decoder(latents)
+        return (out.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def model_threads() -> int:
+    """Cores that the model may use: all but one, which encoder, event loop and browser need."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, count - 1)
+
+
+def example_inputs(network: WorldNetwork) -> StepInputs:
+    """Zeros of the right shapes, for tracing and timing."""
+    c = network.config
+    cache = KVCache(network)
+    pooled, words = torch.zeros(1, c.width), torch.zeros(1, 1, c.width)
+    frame = torch.zeros(1, 1, c.channels, c.rows, c.columns)
+    stack = torch.zeros(1, 1, c.stack, c.channels, c.rows, c.columns)
+    label = torch.full((1, 1), 0.5)
+    action = torch.zeros(1, 1, c.action_size)
+    return (frame, stack, label, label, action, pooled, words, cache.keys, cache.values, *cache.tables())
+
+
+class EagerEngine:
+    """Plain torch: on every machine, and the meaning that the others must match."""
+
+    name = "eager"
+
+    def __init__(self, network: WorldNetwork, decoder: Decoder, threads: int) -> None:
+        self._network, self._decode = network.eval(), DecodeGraph(decoder).eval()
+        # A pass over 40 tokens is mostly call overhead: more threads make it slower (see docs/model.md).
+        torch.set_num_threads(min(threads, 2))
+
+    @torch.inference_mode()
+    def step(self, inputs: StepInputs) -> tuple[Tensor, Tensor, Tensor]:
+        return self._network.step(*inputs)
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> NDArray[np.uint8]:
+        picture: NDArray[np.uint8] = self._decode(latents)[0].contiguous().numpy()
+        return picture
+
+
+class OpenVINOEngine:
+    """The same graphs compiled by OpenVINO for this CPU; bfloat16 where the CPU multiplies it."""
+
+    name = "openvino"
+
+    def __init__(self, network: WorldNetwork, decoder: Decoder, threads: int) -> None:
+        import openvino as ov
+
+        core = ov.Core()
+        precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": str(threads),
+            "INFERENCE_PRECISION_HINT": precision,
+        }
+        self.name = f"openvino {precision}"
+        example = example_inputs(network)
+        with torch.no_grad():
+            step = ov.convert_model(StepGraph(network).eval(), example_input=example)
+            latents = torch.zeros(1, *example[0].shape[2:])
+            decode = ov.convert_model(DecodeGraph(decoder).eval(), example_input=latents)
+        for port, tensor in zip(step.inputs, example, strict=True):
+            port.get_node().set_partial_shape(ov.PartialShape(list(tensor.shape)))
+        decode.inputs[0].get_node().set_partial_shape(ov.PartialShape(list(latents.shape)))
+        for model in (step, decode):
+            model.validate_nodes_and_infer_types()
+        self._step = core.compile_model(step, "CPU", settings).create_infer_request()
+        self._decode = core.compile_model(decode, "CPU", settings).create_infer_request()
+
+    def step(self, inputs: StepInputs) -> tuple[Tensor, Tensor, Tensor]:
+        out = self._step.infer([np.ascontiguousarray(t.numpy()) for t in inputs], share_inputs=True)
+        clean, keys, values = (torch.from_numpy(out[i].copy()) for i in range(3))
+        return clean, keys, values
+
+    def decode(self, latents: Tensor) -> NDArray[np.uint8]:
+        out = self._decode.infer([np.ascontiguousarray(latents.numpy())], share_inputs=True)
+        picture: NDArray[np.uint8] = out[0][0].copy()
+        return picture
+
+
+ENGINES: dict[str, Callable[[WorldNetwork, Decoder, int], Engine]] = {"eager": EagerEngine, "openvino": OpenVINOEngine}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Median milliseconds of one pass and of one decode."""
+
+    step_ms: float
+    decode_ms: float
+
+    def frame_ms(self, steps: int) -> float:
+        return self.step_ms * steps + self.decode_ms
+
+
+def time_engine(engine: Engine, network: WorldNetwork, repeats: int = 12) -> Timing:
+    """Median of `repeats` runs after a warm-up."""
+    example = example_inputs(network)
+    latents = example[0][:, 0]
+    spent: dict[str, list[float]] = {"step": [], "decode": []}
+    for i in range(repeats + 3):
+        for name, call in (("step", lambda: engine.step(example)), ("decode", lambda: engine.decode(latents))):
+            started = time.perf_counter()
+            call()
+            if i >= 3:
+                spent[name].append(time.perf_counter() - started)
+    return Timing(*(1e3 * sorted(s)[len(s) // 2] for s in (spent["step"], spent["decode"])))
+
+
+def build(name: str, network: WorldNetwork, decoder: Decoder, threads: int | None = None) -> Engine:
+    """One engine by name. Raises ValueError on an unknown name, ImportError when its package is missing."""
+    if name not in ENGINES:
+        raise ValueError(f"unknown engine {name!r}; use auto, {', '.join(ENGINES)}")
+    return ENGINES[name](network, decoder, threads or model_threads())
+
+
+def choose(
+    network: WorldNetwork, decoder: Decoder, steps: int, cache: Path | None, threads: int | None = None, key: str = ""
+) -> Engine:
+    """The fastest engine here, by a short benchmark that is printed, and kept in `cache` (a JSON file) under this machine's name."""
+    threads = threads or model_threads()
+    machine = f"{platform.machine()} {_cpu_name()} x{threads} torch {torch.__version__} {key}"
+    known = _read(cache)
+    if known.get(machine) in ENGINES:
+        return build(str(known[machine]), network, decoder, threads)
+    built: dict[str, tuple[Engine, Timing]] = {}
+    for name in ENGINES:
+        try:
+            engine = build(name, network, decoder, threads)
+        except (ImportError, RuntimeError) as error:
+            print(f"engine {name}: not here ({error})")
+            continue
+        built[name] = (engine, time_engine(engine, network))
+        timing = built[name][1]
+        print(
+            f"engine {engine.name}: {timing.step_ms:.1f} ms a pass, {timing.decode_ms:.1f} ms to decode, "
+            f"{timing.frame_ms(steps):.1f} ms a frame at {steps} steps"
+        )
+    best = min(built, key=lambda name: built[name][1].frame_ms(steps))
+    print(f"engine chosen: {built[best][0].name}, {threads} threads")
+    if cache is not None:
+        try:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            cache.write_text(json.dumps({**known, machine: best}, indent=1))
+        except OSError as error:
+            print(f"the choice cannot be kept in {cache} ({error.strerror}); it will be timed again next time")
+    return built[best][0]
+
+
+def _read(cache: Path | None) -> dict[str, Any]:
+    try:
+        kept = json.loads(cache.read_text()) if cache is not None else {}
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())

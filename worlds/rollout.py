@@ -1,0 +1,134 @@
+"""The mutable world: one walk through what the model draws.
+
+`reset` chooses seed and prompt, `step` draws the next chunk for an action, `snapshot` and `restore` branch. The same seed,
+prompts and actions give the same frames again on the same engine, bit for bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .conditioning import PoseTracker, word_ids
+from .config import WorldConfig
+from .core import Action, Camera, Frame
+from .engines import Engine
+from .kv_cache import CacheState, KVCache
+from .network import WorldNetwork
+from .sampler import draw_noise, sample
+
+MISSING = 1.0  # the context-noise label of a history that does not exist, as in training
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutState:
+    """Everything that the next frame depends on."""
+
+    cache: CacheState
+    stack: Tensor | None
+    random: Tensor
+    prompt: str
+    camera: Camera
+    index: int
+
+
+class Rollout:
+    """One walk. Not thread-safe; owned by the worker thread."""
+
+    def __init__(self, config: WorldConfig, network: WorldNetwork, engine: Engine, steps: tuple[float, ...]) -> None:
+        self.config, self.steps = config, steps
+        self._network, self._engine = network, engine
+        self._cache = KVCache(network)
+        self._generator = torch.Generator()
+        self._stack: Tensor | None = None  # [1, 1, K, C, h, w], oldest first
+        self._tracker = PoseTracker(config.max_step_m, config.max_turn_rad, config.max_pitch_rad)
+        self._prompt = ""
+        self._pooled = self._words = torch.zeros(0)
+        self.index = 0  # of the next frame
+
+    @property
+    def camera(self) -> Camera:
+        """Where the actions have led, relative to the start."""
+        return self._tracker.camera
+
+    def reset(self, seed: int = 0, prompt: str = "") -> None:
+        """Forget everything; the next step draws the first frame from the prompt. `seed` is in [0, 2^63)."""
+        if not 0 <= seed < 1 << 63:
+            raise ValueError(f"seed must be in [0, 2^63), got {seed}")
+        self._generator.manual_seed(seed)
+        self._cache.reset()
+        self._stack, self.index = None, 0
+        self._tracker.camera = Camera()
+        self._set_prompt(prompt)
+
+    def step(self, action: Action) -> Iterator[Frame]:
+        """Draw the next chunk (one frame for the embedded worlds) and yield its frames as they are decoded."""
+        assert self._pooled.numel(), "call reset before step"
+        started = time.perf_counter()
+        if action.prompt is not None and action.prompt != self._prompt:
+            self._set_prompt(action.prompt)
+        vector = self._tracker.move(self._tracker.clip(action)) if self.index else [0.0] * self.config.network.action_size
+        conditioned = time.perf_counter()
+        latent = self._draw(torch.tensor(vector).view(1, 1, -1))
+        drawn = time.perf_counter()
+        rgb = self._engine.decode(latent[:, 0])
+        stages = {
+            "condition": 1e3 * (conditioned - started),
+            "denoise": 1e3 * (drawn - conditioned),
+            "decode": 1e3 * (time.perf_counter() - drawn),
+        }
+        frame = Frame(rgb, self.index, self.index / self.config.fps, action.input_id, stages)
+        self.index += 1
+        yield frame
+
+    def _draw(self, action: Tensor) -> Tensor:
+        """One clean latent `[1, 1, C, h, w]`: sample against the cache, commit the keys of the last pass, push the stack."""
+        c = self.config.network
+        shape = (1, 1, c.channels, c.rows, c.columns)
+        if self._stack is None:
+            stack, level, steps = torch.zeros(1, 1, c.stack, *shape[2:]), MISSING, self.config.first_steps
+        else:
+            level, steps = self.config.context_noise, self.steps
+            stack = self._stack + level * draw_noise(self._stack.shape, self._generator)
+        label = torch.full((1, 1), level)
+        tables = self._cache.tables()
+
+        def denoise(z: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
+            s = torch.full((1, 1), sigma)
+            keys, values = self._cache.keys, self._cache.values
+            return self._engine.step((z, stack, s, label, action, self._pooled, self._words, keys, values, *tables))
+
+        latent, keys, values = sample(denoise, draw_noise(shape, self._generator), steps)
+        if self._stack is None:
+            # a world begins as if one had stood still: the history is the first frame, the cache stays empty
+            self._stack = latent[:, :, None].expand(1, 1, c.stack, *shape[2:]).clone()
+        else:
+            self._cache.commit(keys, values)
+            self._stack = torch.cat([self._stack[:, :, 1:], latent[:, :, None]], 2)
+        return latent
+
+    @torch.inference_mode()
+    def _set_prompt(self, prompt: str) -> None:
+        ids = word_ids(prompt, self.config.network.text_buckets)[None]
+        pooled, words = self._network.text_embedding(ids)
+        self._prompt, self._pooled = prompt, pooled.clone()
+        # without cross-attention the words are unread; one zero keeps the exported shape fixed
+        self._words = words.clone() if self.config.network.cross_attention else torch.zeros(1, 1, words.shape[-1])
+
+    def snapshot(self) -> RolloutState:
+        """A copy to come back to; any number of rollouts of the same world may restore it."""
+        stack = None if self._stack is None else self._stack.clone()
+        random = self._generator.get_state()
+        return RolloutState(self._cache.snapshot(), stack, random, self._prompt, self._tracker.camera, self.index)
+
+    def restore(self, state: RolloutState) -> None:
+        """Continue from a snapshot."""
+        self._cache.restore(state.cache)
+        self._stack = None if state.stack is None else state.stack.clone()
+        self._generator.set_state(state.random)
+        self._tracker.camera, self.index = state.camera, state.index
+        self._set_prompt(state.prompt)

@@ -1,0 +1,156 @@
+"""`worldstream train STAGE`: the stages in order, each resumable by the same command.
+
+    data → judge, tokenizer → encode → dynamics → distil → decoder → export → evaluate
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+STAGES = ("data", "judge", "tokenizer", "encode", "dynamics", "distil", "decoder", "export", "evaluate")
+MINUTES = {"judge": 12.0, "tokenizer": 25.0, "dynamics": 100.0, "distil": 30.0, "decoder": 10.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The command line, checked."""
+
+    stage: str
+    runs: Path
+    preset: str
+    minutes: float
+    processes: int
+    episodes: int
+    stills: int
+    start_from: Path | None
+    out: Path | None
+
+    @property
+    def data(self) -> Path:
+        return self.runs / "data"
+
+    @property
+    def test(self) -> Path:
+        return self.runs / "test"
+
+
+def parse(argv: Sequence[str]) -> Request:
+    """Exits with a message on bad arguments."""
+    from ..config import PRESETS
+
+    parser = argparse.ArgumentParser("worldstream train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--runs", type=Path, default=Path("runs/nano"), help="folder of data, checkpoints, curves, sheets")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="nano")
+    parser.add_argument("--minutes", type=float, help="training time of the stage, over all resumptions")
+    parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="one thread each")
+    parser.add_argument("--episodes", type=int, default=2048, help="walks to render (data)")
+    parser.add_argument("--stills", type=int, default=16_384, help="stills to render (data)")
+    parser.add_argument("--start-from", type=Path, help="checkpoint whose averaged weights a stage starts from")
+    parser.add_argument("--out", type=Path, help="folder of the exported world, or JSON of the evaluation")
+    a = parser.parse_args(list(argv))
+    if a.processes < 1 or (a.minutes is not None and not a.minutes > 0):
+        parser.error("--processes and --minutes must be positive")
+    minutes = MINUTES.get(a.stage, 0.0) if a.minutes is None else a.minutes
+    return Request(a.stage, a.runs, a.preset, minutes, a.processes, a.episodes, a.stills, a.start_from, a.out)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one stage; returns the exit code. Errors of the operator's are one line."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    request = parse(sys.argv[1:] if argv is None else argv)
+    request.runs.mkdir(parents=True, exist_ok=True)
+    stages: dict[str, Callable[[Request], None]] = {
+        "data": _data, "judge": _judge, "tokenizer": _tokenizer, "encode": _encode, "dynamics": _dynamics, "distil": _distil,
+        "decoder": _decoder, "export": _export, "evaluate": _evaluate,
+    }  # fmt: skip
+    try:
+        stages[request.stage](request)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"worldstream train {request.stage}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _data(r: Request) -> None:
+    from .data import DataConfig, render_stills, render_walks, timed
+
+    for folder, config in (
+        (r.test, DataConfig(test=True, stills=512, episodes=256)),
+        (r.data, DataConfig(stills=r.stills, episodes=r.episodes)),
+    ):
+        timed(f"{folder.name}: stills", render_stills(folder, config), config.stills)
+        timed(f"{folder.name}: walks", render_walks(folder, config), config.episodes)
+
+
+def _judge(r: Request) -> None:
+    from .judge import JudgeConfig, train_judge
+    from .loop import LoopConfig, launch
+
+    loop = LoopConfig(r.runs, "judge", r.minutes, learning_rate=1e-3, decay_from=0.5)
+    launch(train_judge, r.processes, (JudgeConfig(r.data, r.test, loop),))
+
+
+def _tokenizer(r: Request) -> None:
+    from ..config import PRESETS
+    from .loop import LoopConfig, launch
+    from .tokenizer import TokenizerConfig, train_tokenizer
+
+    loop = LoopConfig(r.runs, "tokenizer", r.minutes, learning_rate=4e-4, weight_decay=0.0, decay_from=0.5)
+    launch(train_tokenizer, r.processes, (TokenizerConfig(r.data, r.test, loop, PRESETS[r.preset].autoencoder),))
+
+
+def _encode(r: Request) -> None:
+    from .dynamics import encode_walks
+    from .export import load_tokenizer
+
+    encode_walks(r.data, load_tokenizer(r.runs / "tokenizer.pt", r.preset))
+
+
+def _dynamics(r: Request) -> None:
+    from ..config import PRESETS
+    from .dynamics import DynamicsConfig, train_dynamics
+    from .loop import LoopConfig, launch
+
+    loop = LoopConfig(r.runs, "dynamics", r.minutes, learning_rate=1e-3, matrix_rate=0.01)
+    config = DynamicsConfig(r.data, loop, PRESETS[r.preset], r.start_from)
+    launch(train_dynamics, r.processes, (config,))
+
+
+def _distil(r: Request) -> None:
+    from ..config import PRESETS
+    from .distil import DistilConfig, train_distil
+    from .loop import LoopConfig, launch
+
+    loop = LoopConfig(r.runs, "distil", r.minutes, learning_rate=3e-4, matrix_rate=0.003, decay_from=0.4)
+    teacher = r.start_from or r.runs / "dynamics.pt"
+    launch(train_distil, r.processes, (DistilConfig(r.data, loop, PRESETS[r.preset], teacher),))
+
+
+def _decoder(r: Request) -> None:
+    from .loop import LoopConfig, launch
+    from .tokenizer import TokenizerConfig, train_tokenizer
+
+    loop = LoopConfig(r.runs, "decoder", r.minutes, learning_rate=8e-4, weight_decay=0.0, decay_from=0.3)
+    config = TokenizerConfig(r.data, r.test, loop, decoder_only_from=r.runs / "tokenizer.pt")
+    launch(train_tokenizer, r.processes, (config,))
+
+
+def _export(r: Request) -> None:
+    from .export import export_world
+
+    card = export_world(r.runs, r.preset, r.out)
+    print(f"wrote {card.weights} ({card.weights.stat().st_size / 1e6:.1f} MB) and {card.path}")
+
+
+def _evaluate(r: Request) -> None:
+    from .evaluate import evaluate_world
+
+    evaluate_world(r.runs, r.preset, r.out)
+
+

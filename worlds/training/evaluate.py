@@ -1,0 +1,282 @@
+"""Measures of a trained world, on seeds that no training saw.
+
+Every figure has its ceiling beside it: the same measure on true renders that went through the tokenizer. Rollouts run in batches
+over the plain network; `tests/worlds/test_rollout.py` holds the batched walk equal to `Rollout`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..autoencoder import Autoencoder
+from ..conditioning import path_vectors, word_ids
+from ..config import WorldConfig
+from ..judge import GAP, Judge, judged_size
+from ..kv_cache import KVCache
+from ..network import WorldNetwork
+from ..procedural.attributes import THEMES
+from ..procedural.episodes import TEST_SEED, Episode, episode
+from ..procedural.paths import FORWARD, PITCH, RIGHT, YAW, Path as Walk, limited
+from ..sampler import sample
+from .data import Walks
+from .sheets import write_sheet
+from .tokenizer import edge_ratio, to_tensor
+
+MISSING = 1.0
+COMMANDS: dict[str, tuple[int, float]] = {
+    "forward": (FORWARD, 0.32), "back": (FORWARD, -0.32), "left": (RIGHT, -0.32), "right": (RIGHT, 0.32),
+    "turn": (YAW, math.radians(3.5)), "pitch": (PITCH, math.radians(1.2)),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A world under test."""
+
+    config: WorldConfig
+    network: WorldNetwork
+    autoencoder: Autoencoder
+    steps: tuple[float, ...]
+
+    @torch.no_grad()
+    def encode(self, rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
+        return self.autoencoder.encode(to_tensor(rgb))
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        return torch.cat([self.autoencoder.decode(x) for x in latents.split(16)])
+
+
+@torch.no_grad()
+def walk_batch(
+    model: Model, history: Tensor | None, actions: Tensor, words: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Latents `[B, T, C, h, w]` of B walks at once.
+
+    history `[B, K, C, h, w]` are true latents to start from, None starts from the prompt alone (the first frame is then drawn with
+    `first_steps`, its action is not read). actions `[B, T, A]`, words `[B, S, I]`.
+    """
+    network, c = model.network, model.config
+    b, t = actions.shape[:2]
+    cache = KVCache(network, b)
+    pooled, text = network.text_embedding(words)
+    shape = (b, 1, c.network.channels, c.network.rows, c.network.columns)
+    past = [] if history is None else list(history.unbind(1))
+    drawn = []
+    for i in range(t):
+        action = actions[:, i : i + 1]
+        if past:
+            clean = torch.stack(past[-c.network.stack :], 1)[:, None]
+            stack, level, steps = clean + c.context_noise * torch.randn(clean.shape, generator=generator), c.context_noise, model.steps
+        else:
+            stack, level, steps = torch.zeros(b, 1, c.network.stack, *shape[2:]), MISSING, c.first_steps
+            action = torch.zeros_like(action)
+        label, tables = torch.full((b, 1), level), cache.tables()
+
+        def denoise(z: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
+            s = torch.full((b, 1), sigma)
+            return network.step(z, stack, s, label, action, pooled, text, cache.keys, cache.values, *tables)  # noqa: B023
+
+        latent, keys, values = sample(denoise, torch.randn(shape, generator=generator), steps)
+        if past:
+            cache.commit(keys, values)
+            past.append(latent[:, 0])
+        else:
+            past = [latent[:, 0]] * c.network.stack
+        drawn.append(latent[:, 0])
+    return torch.stack(drawn, 1)
+
+
+def captions(model: Model, texts: list[str]) -> Tensor:
+    return torch.stack([word_ids(text, model.config.network.text_buckets) for text in texts])
+
+
+@torch.no_grad()
+def one_step(model: Model, test: Path, count: int = 240, seed: int = 0) -> dict[str, float]:
+    """PSNR in dB of the next frame from true context: model, copy of the last frame, tokenizer ceiling; all, turning, walking."""
+    walks, rng = Walks.open(test), np.random.default_rng(seed)
+    depth, size = model.config.network.stack, len(walks.rgb[0])
+    clips, paths, texts = [], [], []
+    for _ in range(count):
+        e = int(rng.integers(len(walks.meta)))
+        at = int(rng.integers(depth, walks.rgb[0].shape[1]))
+        clips.append(walks.rgb[e // size][e % size, at - depth : at + 1])
+        paths.append(path_vectors(torch.from_numpy(walks.paths[e]))[at : at + 1])
+        texts.append(str(walks.meta[e]["captions"][int(at >= int(walks.meta[e]["change_at"]))]))  # type: ignore[index, call-overload]
+    frames = np.stack(clips)
+    actions = torch.stack(paths)
+    latents = torch.stack([model.encode(clip) for clip in frames])
+    generator = torch.Generator().manual_seed(seed)
+    drawn = walk_batch(model, latents[:, :depth], actions, captions(model, texts), generator)[:, 0]
+    truth = to_tensor(frames[:, -1])
+    scores = {
+        "model": _each_psnr(judged_size(model.decode(drawn)), truth),
+        "copy": _each_psnr(to_tensor(frames[:, -2]), truth),
+        "ceiling": _each_psnr(judged_size(model.decode(latents[:, -1])), truth),
+    }
+    yaw, forward = actions[:, 0, 3].abs(), actions[:, 0, [0, 2]].norm(dim=-1)
+    groups = {"all": yaw > -1, "turn": yaw > 0.66, "walk": (yaw < 0.1) & (forward > 0.5)}
+    return {f"{name} {group}": float(v[keep].mean()) for name, v in scores.items() for group, keep in groups.items()}
+
+
+def _each_psnr(a: Tensor, b: Tensor) -> Tensor:
+    """PSNR of each picture, capped at 45 dB (an idle frame copies perfectly)."""
+    return -10 * torch.log10((a - b).square().mean((1, 2, 3)).clamp(min=10**-4.5))
+
+
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """A scripted walk through unseen worlds, one for each theme: the truth and what the model starts from."""
+
+    episodes: list[Episode]
+    actions: Tensor  # [B, T, A]
+    history: Tensor  # [B, K, C, h, w]
+    words: Tensor
+
+    @property
+    def truth(self) -> Tensor:
+        """`[B, T, 3, h, w]` in [0, 1], without the history."""
+        return torch.stack([to_tensor(e.rgb) for e in self.episodes])[:, -self.actions.shape[1] :]
+
+
+def scripted(model: Model, path: Walk, seed: int, themes: range = range(len(THEMES))) -> Scripted:
+    """The true walk along `path` (after standing still for the history), rendered in one unseen world of each theme."""
+    depth = model.config.network.stack
+    still = np.zeros((depth, 4), np.float32)
+    whole = limited(np.concatenate([still, path]).astype(np.float32))
+    c = model.config
+    size = (c.width_px // 2, c.height_px // 2)
+    made = [
+        episode(TEST_SEED + 50_000 + 100 * seed + theme, 24, *size, theme=theme, path=whole, changes=False) for theme in themes
+    ]
+    actions = path_vectors(torch.from_numpy(whole))[depth:].expand(len(made), -1, -1)
+    history = torch.stack([model.encode(e.rgb[:depth]) for e in made])
+    return Scripted(made, actions, history, captions(model, [e.captions[0] for e in made]))
+
+
+@torch.no_grad()
+def commands(model: Model, judge: Judge, frames: int = 32, worlds: int = 1) -> dict[str, float]:
+    """Share of frame pairs in free rollouts whose judged motion has the commanded sign, and its slope; ceilings beside."""
+    out: dict[str, float] = {}
+    for name, (axis, amount) in COMMANDS.items():
+        right, ceiling, slope, slope_ceiling = [], [], [], []
+        for w in range(worlds):
+            for sign in (1.0, -1.0) if name in ("turn", "pitch") else (1.0,):
+                count = frames if name != "pitch" else 14  # the neck ends at 22 degrees
+                path = np.zeros((count, 4), np.float32)
+                path[:, axis] = amount * sign
+                walk = scripted(model, path, 11 * w + len(out))
+                generator = torch.Generator().manual_seed(w)
+                drawn = walk_batch(model, walk.history, walk.actions, walk.words, generator)
+                seen = judged_size(model.decode(drawn.flatten(0, 1))).unflatten(0, drawn.shape[:2])
+                truth = torch.stack([model.encode(e.rgb[-count:]) for e in walk.episodes])
+                kept = judged_size(model.decode(truth.flatten(0, 1))).unflatten(0, truth.shape[:2])
+                for pictures, signs, slopes in ((seen, right, slope), (kept, ceiling, slope_ceiling)):
+                    moved = judge.moved(pictures[:, :-GAP].flatten(0, 1), pictures[:, GAP:].flatten(0, 1))[:, axis]
+                    signs.append(float((moved.sign() == math.copysign(1, amount * sign)).float().mean()))
+                    slopes.append(float(moved.mean()) / (GAP * amount * sign))
+        out[name], out[f"{name} ceiling"] = float(np.mean(right)), float(np.mean(ceiling))
+        out[f"{name} slope"], out[f"{name} slope ceiling"] = float(np.mean(slope)), float(np.mean(slope_ceiling))
+    out["mean"] = float(np.mean([out[name] for name in COMMANDS]))
+    out["mean ceiling"] = float(np.mean([out[f"{name} ceiling"] for name in COMMANDS]))
+    return out
+
+
+def long_path() -> Walk:
+    """300 frames: forward, turn left 90 degrees, strafe, turn right, idle, and combinations."""
+    turn = math.radians(3.0)
+    rows: list[tuple[int, tuple[float, float, float, float]]] = [
+        (40, (0, 0.32, 0, 0)), (30, (0, 0, -turn, 0)), (30, (0.3, 0, 0, 0)), (30, (0, 0, turn, 0)), (20, (0, 0, 0, 0)),
+        (40, (0, 0.3, turn / 3, 0)), (30, (0, -0.3, 0, 0)), (30, (-0.3, 0, 0, 0)), (50, (0, 0.32, -turn / 3, 0)),
+    ]  # fmt: skip
+    return np.concatenate([np.tile(np.array(row, np.float32), (n, 1)) for n, row in rows])
+
+
+@torch.no_grad()
+def long_walk(model: Model, judge: Judge, sheet: Path | None = None, seed: int = 3) -> dict[str, float]:
+    """300 commanded frames in one unseen world of each theme, against the reconstructed true walk: sharpness, colour, theme kept,
+    distance of judge features, share of frozen frames, per stretch."""
+    path = long_path()
+    walk = scripted(model, path, seed)
+    drawn = walk_batch(model, walk.history, walk.actions, walk.words, torch.Generator().manual_seed(seed))
+    out: dict[str, float] = {}
+    rows: list[Tensor] = []
+    spans = ((0, 16), (16, 50), (50, 100), (100, 150), (150, 200), (200, 250), (250, 300), (50, 300))
+    pictures, truths = [], []
+    for b, e in enumerate(walk.episodes):
+        pictures.append(model.decode(drawn[b]))
+        truths.append(model.decode(model.encode(e.rgb[-len(path) :])))
+        moments = [0, 15, 35, 65, 95, 125, 150, 185, 230, 299]
+        full = F.interpolate(to_tensor(e.rgb[-len(path) :][moments]), pictures[-1].shape[-2:])
+        rows += [full, pictures[-1][moments]]
+    for start, stop in spans:
+        part = [p[start:stop] for p in pictures]
+        real = [p[start:stop] for p in truths]
+        key = f"{start}-{stop}"
+        out[f"sharpness {key}"] = float(np.mean([edge_ratio(a, b) for a, b in zip(part, real, strict=True)]))
+        out[f"colour {key}"] = float(np.mean([float((a.mean((0, 2, 3)) - b.mean((0, 2, 3))).abs().mean()) for a, b in zip(part, real, strict=True)]))
+        small = judged_size(torch.cat(part))
+        themes = judge.read(small)[0].argmax(-1).view(len(part), -1)
+        out[f"theme {key}"] = float((themes == torch.arange(len(part))[:, None]).float().mean())
+    moving = torch.from_numpy(np.abs(path).sum(1) > 0)[1:]
+    changed = torch.stack([(p[1:] - p[:-1]).abs().mean((1, 2, 3)) for p in pictures])[:, moving]
+    out["frozen"] = float((changed < 1.5e-3).float().mean())
+    if sheet is not None:
+        write_sheet(sheet, [F.interpolate(r, scale_factor=0.5, mode="area") for r in rows])
+    return out
+
+
+@torch.no_grad()
+def prompts(model: Model, judge: Judge, frames: int = 100, sheet: Path | None = None, repeats: int = 2) -> dict[str, float]:
+    """Worlds from a prompt alone: share of the themes that the judge recognises in the first frame and after a walk."""
+    texts = [theme for theme in THEMES for _ in range(repeats)]
+    path = np.zeros((frames, 4), np.float32)
+    path[:, FORWARD], path[40:70, YAW] = 0.3, math.radians(3)
+    actions = path_vectors(torch.from_numpy(path)).expand(len(texts), -1, -1)
+    drawn = walk_batch(model, None, actions, captions(model, texts), torch.Generator().manual_seed(9))
+    truth = torch.arange(len(THEMES)).repeat_interleave(repeats)
+    out = {}
+    moments = [0, frames // 8, frames // 4, frames // 2, 3 * frames // 4, frames - 1]
+    for moment in (0, frames - 1):
+        theme = judge.read(judged_size(model.decode(drawn[:, moment])))[0].argmax(-1)
+        out[f"theme at {moment}"] = float((theme == truth).float().mean())
+    if sheet is not None:
+        write_sheet(sheet, [F.interpolate(model.decode(drawn[i, moments]), scale_factor=0.5, mode="area") for i in range(0, len(texts), repeats)])
+    return out
+
+
+def evaluate_model(model: Model, judge: Judge, test: Path, sheets: Path, quick: bool = False) -> dict[str, dict[str, float]]:
+    """Everything above; the quick form uses fewer clips."""
+    return {
+        "one_step": one_step(model, test, 96 if quick else 240),
+        "commands": commands(model, judge, 16 if quick else 32),
+        "long_walk": long_walk(model, judge, sheets / "walk300.png"),
+        "prompts": prompts(model, judge, 40 if quick else 100, sheets / "prompts.png"),
+    }
+
+
+def evaluate_world(runs: Path, preset: str, out: Path | None = None) -> None:
+    """`worldstream train evaluate`: measure the current candidate, print and keep the figures."""
+    from .export import averaged, candidate
+
+    config, weights, source = candidate(runs, preset)
+    network, autoencoder, judge = WorldNetwork(config.network), Autoencoder(config.autoencoder), Judge()
+    network.load_state_dict(weights)
+    decoder = runs / "decoder.pt"
+    autoencoder.load_state_dict(averaged(decoder if decoder.exists() else runs / "tokenizer.pt"))
+    judge.load_state_dict(averaged(runs / "judge.pt"))
+    for module in (network, autoencoder, judge):
+        module.eval().requires_grad_(False)
+    model = Model(config, network, autoencoder, config.step_lists[0])
+    figures = evaluate_model(model, judge, runs / "test", runs)
+    (out or runs / "evaluation.json").write_text(json.dumps({"from": source, "steps": len(model.steps), **figures}, indent=1))
+    for group, values in figures.items():
+        print(group, {k: round(v, 3) for k, v in values.items()})

@@ -1,0 +1,70 @@
+"""From checkpoints to a world that can be served: half-precision weights and a card."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..autoencoder import Autoencoder
+from ..config import PRESETS, STEPS_4, STEPS_8, WorldConfig
+from ..procedural.attributes import THEMES
+from ..weights import SHIPPED, WorldCard, save_world
+
+
+def load_tokenizer(path: Path, preset: str) -> Autoencoder:
+    """The averaged tokenizer of a checkpoint. Raises ValueError when it is missing."""
+    model = Autoencoder(PRESETS[preset].autoencoder)
+    model.load_state_dict(averaged(path))
+    return model.eval().requires_grad_(False)
+
+
+def averaged(path: Path) -> dict[str, Tensor]:
+    """The averaged weights of a stage's checkpoint. Raises ValueError when there is none."""
+    if not path.exists():
+        raise ValueError(f"{path} is missing: run its stage first")
+    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["ema"]
+    return weights
+
+
+def export_world(runs: Path, preset: str, out: Path | None = None) -> WorldCard:
+    """Write the best of `runs` as a world: the distilled network where there is one, the retrained decoder where there is one."""
+    config, network, source = candidate(runs, preset)
+    tokenizer = averaged(runs / "tokenizer.pt")
+    if (runs / "decoder.pt").exists():
+        tokenizer = averaged(runs / "decoder.pt")
+    facts = {"themes": list(THEMES), "network_from": source, **training_facts(runs), **_measured(runs)}
+    return save_world(out or SHIPPED, config, {"network": network, "autoencoder": tokenizer}, facts)
+
+
+def candidate(runs: Path, preset: str) -> tuple[WorldConfig, dict[str, Tensor], str]:
+    """(configuration with the step lists it was trained for, network weights, which stage they are from)."""
+    from dataclasses import replace
+
+    config = PRESETS[preset]
+    if (runs / "distil.pt").exists():
+        return replace(config, step_lists=(STEPS_4,)), averaged(runs / "distil.pt"), "distil"
+    return replace(config, step_lists=(STEPS_8, STEPS_4)), averaged(runs / "dynamics.pt"), "dynamics"
+
+
+def training_facts(runs: Path) -> dict[str, Any]:
+    """Minutes and updates of each stage, amount of data, machine."""
+    stages = {}
+    for name in ("judge", "tokenizer", "dynamics", "distil", "decoder"):
+        log = runs / f"{name}.jsonl"
+        if log.exists():
+            last = json.loads(log.read_text().splitlines()[-1])
+            stages[name] = {k: last[k] for k in ("minutes", "step")}
+    walks = len([p for p in (runs / "data" / "walks").glob("[0-9]*") if p.suffix == ""])
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, no GPU"
+    return {"stages": stages, "walk_shards_of_32_by_64_frames": walks, "machine": machine}
+
+
+def _measured(runs: Path) -> dict[str, Any]:
+    path = runs / "evaluation.json"
+    return {"metrics": json.loads(path.read_text())} if path.exists() else {}

@@ -1,0 +1,214 @@
+"""Find, verify and load the worlds on this machine.
+
+A world is two files of one name: `NAME.safetensors` (half precision) and `NAME.json`, its card: configuration, hash, what it was
+trained on and how it measured. Shipped worlds lie in `worlds/checkpoints/`, others in `<data>/worlds/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .autoencoder import Autoencoder
+from .config import WorldConfig
+from .engines import Engine, build, choose
+from .network import WorldNetwork
+from .procedural.attributes import THEMES
+from .procedural.captions import understood
+from .rollout import Rollout
+
+SHIPPED = Path(__file__).parent / "checkpoints"
+
+
+class WeightsError(ValueError):
+    """A world cannot be loaded. The message says which, why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorldCard:
+    """The JSON card of a world."""
+
+    config: WorldConfig
+    sha256: str
+    path: Path  # of the card
+    facts: dict[str, Any]  # data, steps, machine, time, metrics
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def weights(self) -> Path:
+        return self.path.with_suffix(".safetensors")
+
+    @classmethod
+    def read(cls, path: Path) -> WorldCard:
+        """Raises WeightsError when the card cannot be read."""
+        try:
+            raw = json.loads(path.read_text())
+            return cls(WorldConfig.from_json(raw["config"]), str(raw["sha256"]), path, dict(raw.get("facts", {})))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WeightsError(f"the card {path} cannot be read ({error}); restore it from the repository") from error
+
+
+def catalogue(data: Path | None = None) -> list[WorldCard]:
+    """The worlds on this machine, shipped ones first."""
+    folders = [SHIPPED] + ([data / "worlds"] if data is not None else [])
+    paths = [p for folder in folders for p in sorted(folder.glob("*.json"))]
+    return [WorldCard.read(p) for p in paths if "config" in json.loads(p.read_text() or "{}")]
+
+
+def find(name: str | None, data: Path | None = None) -> WorldCard:
+    """The card of a name, the first shipped world for None. Raises WeightsError."""
+    cards = catalogue(data)
+    if name is None and cards:
+        return cards[0]
+    for card in cards:
+        if card.name == name:
+            return card
+    have = ", ".join(card.name for card in cards) or "none"
+    raise WeightsError(f"there is no world named {name!r}; worlds on this machine: {have}")
+
+
+def verified(card: WorldCard) -> dict[str, Tensor]:
+    """The weights of a card, hash checked, as float32. Raises WeightsError."""
+    if not card.weights.is_file():
+        raise WeightsError(f"the weights {card.weights} are missing; restore them from the repository or train the world again")
+    digest = hashlib.sha256(card.weights.read_bytes()).hexdigest()
+    if digest != card.sha256:
+        raise WeightsError(
+            f"{card.weights} has the hash {digest[:12]}…, its card says {card.sha256[:12]}…; the file is damaged or of "
+            "another training: restore both files together"
+        )
+    return {k: v.float() if v.is_floating_point() else v for k, v in load_file(card.weights).items()}
+
+
+def load_modules(card: WorldCard) -> tuple[WorldNetwork, Autoencoder]:
+    """Network and tokenizer of a card, in evaluation mode. Raises WeightsError."""
+    weights = verified(card)
+    network, autoencoder = WorldNetwork(card.config.network), Autoencoder(card.config.autoencoder)
+    for prefix, module in (("network.", network), ("autoencoder.", autoencoder)):
+        part = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        try:
+            module.load_state_dict(part)
+        except RuntimeError as error:
+            raise WeightsError(f"{card.weights} does not fit its card ({str(error).splitlines()[0]})") from error
+        module.eval().requires_grad_(False)
+    return network, autoencoder
+
+
+def save_world(folder: Path, config: WorldConfig, modules: dict[str, dict[str, Tensor]], facts: dict[str, Any]) -> WorldCard:
+    """Write `NAME.safetensors` (float16) and `NAME.json`. `modules` maps prefixes to state dicts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{prefix}.{k}": (v.half() if v.is_floating_point() else v).contiguous()
+        for prefix, state in modules.items()
+        for k, v in state.items()
+    }
+    path = folder / f"{config.name}.json"
+    weights = path.with_suffix(".safetensors")
+    save_file(tensors, weights)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    path.write_text(json.dumps({"config": config.to_json(), "sha256": digest, "facts": facts}, indent=1) + "\n")
+    return WorldCard.read(path)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedWorld:
+    """A world ready to play; satisfies `core.World`."""
+
+    card: WorldCard
+    network: nn.Module
+    autoencoder: Autoencoder
+    runner: Engine
+    step_list: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+    @property
+    def config(self) -> WorldConfig:
+        return self.card.config
+
+    @property
+    def width_px(self) -> int:
+        return self.config.width_px
+
+    @property
+    def height_px(self) -> int:
+        return self.config.height_px
+
+    @property
+    def engine(self) -> str:
+        return self.runner.name
+
+    @property
+    def steps(self) -> int:
+        return len(self.step_list)
+
+    @property
+    def step_choices(self) -> tuple[int, ...]:
+        """Numbers of steps that this model was trained for, best first."""
+        return tuple(len(s) for s in self.config.step_lists)
+
+    @property
+    def fps(self) -> float:
+        return self.config.fps
+
+    @property
+    def themes(self) -> tuple[str, ...]:
+        return tuple(self.card.facts.get("themes", THEMES))
+
+    @property
+    def max_step_m(self) -> float:
+        return self.config.max_step_m
+
+    @property
+    def max_turn_rad(self) -> float:
+        return self.config.max_turn_rad
+
+    def understood(self, prompt: str) -> tuple[str, ...]:
+        """The words of the prompt that the model was trained on."""
+        return understood(prompt)
+
+    def rollout(self) -> Rollout:
+        """A new, empty rollout; call `reset` before `step`."""
+        assert isinstance(self.network, WorldNetwork)
+        return Rollout(self.config, self.network, self.runner, self.step_list)
+
+    def with_steps(self, steps: int) -> LoadedWorld:
+        """The same world at another number of steps. Raises ValueError when it was not trained for it."""
+        for known in self.config.step_lists:
+            if len(known) == steps:
+                return replace(self, step_list=known)
+        raise ValueError(f"world {self.name} runs at {self.step_choices} steps, not {steps}")
+
+
+def load_world(
+    name: str | None = None,
+    data: Path | None = None,
+    engine: str = "auto",
+    steps: int | None = None,
+    threads: int | None = None,
+) -> LoadedWorld:
+    """Find, verify, load and warm a world. Raises WeightsError, or ValueError on an unknown engine or step count."""
+    card = find(name, data)
+    network, autoencoder = load_modules(card)
+    step_list = card.config.step_lists[0]
+    if engine == "auto":
+        cache = data / "engines.json" if data is not None else None
+        runner = choose(network, autoencoder.decoder, len(step_list), cache, threads, key=card.sha256[:12])
+    else:
+        runner = build(engine, network, autoencoder.decoder, threads)
+    world = LoadedWorld(card, network, autoencoder, runner, step_list)
+    return world if steps is None else world.with_steps(steps)
+
+
