@@ -9,6 +9,7 @@ import { openWebSocket } from "./websocket.js";
 /** @typedef {import("./link.js").LinkEvents} LinkEvents */
 /** @typedef {import("./link.js").Trouble} Trouble */
 /** @typedef {"webrtc" | "websocket"} Transport */
+/** @typedef {import("./protocol.js").Wish & {transport?: "auto" | Transport}} EnterOptions */
 /**
  * @typedef {object} Dialling
  * @property {URL} base
@@ -46,6 +47,17 @@ export async function dial(dialling) {
     }
   }
   throw problem;
+}
+
+/**
+ * Which transports to try, in which order.
+ * @param {EnterOptions} wish
+ * @param {boolean} fellBack WebRTC gave nothing before
+ * @returns {Transport[]}
+ */
+export function transportsFor({ transport = "auto" }, fellBack) {
+  if (transport !== "auto") return [transport];
+  return fellBack ? ["websocket"] : ["webrtc", "websocket"];
 }
 
 /** One try with one transport. */

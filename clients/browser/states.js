@@ -27,6 +27,9 @@
  * @property {boolean} [counts] show the seconds
  */
 
+/** @type {StreamState} */
+export const IDLE = { name: "idle", step: "server", transport: "webrtc", fellBack: false, place: null, watching: false, attempt: 0, trouble: null, since: 0 };
+
 const STEPS = /** @type {const} */ (["server", "media", "frame"]);
 const STEP_NAMES = { server: "Server", media: "Media", frame: "First frame" };
 

@@ -9,17 +9,18 @@
 // Events, each a CustomEvent: state (StreamState), world, stats, notice, frame (ShownFrame).
 
 import { CLOSE_CODES } from "./protocol.js";
-import { dial, troubleOf } from "./dial.js";
+import { dial, transportsFor, troubleOf } from "./dial.js";
 import { Unreached, answers } from "./link.js";
 import { Lifeline, serverIsBack } from "./lifeline.js";
 import { PhotonMeter } from "./photon.js";
 import { Picture } from "./picture.js";
+import { IDLE } from "./states.js";
 
 /** @typedef {import("./link.js").Link} Link */
 /** @typedef {import("./link.js").Trouble} Trouble */
 /** @typedef {import("./dial.js").Transport} Transport */
 /** @typedef {import("./states.js").StreamState} StreamState */
-/** @typedef {import("./protocol.js").Wish & {transport?: "auto" | Transport}} EnterOptions */
+/** @typedef {import("./dial.js").EnterOptions} EnterOptions */
 
 const SHOWN_EVERY_MS = 100;
 const ENDINGS = ["bye", "turn_lost", "ended"]; // codes that close a session without anything being wrong
@@ -37,7 +38,7 @@ export class WorldStream extends EventTarget {
     this.photon = new PhotonMeter();
     this.lifeline = new Lifeline(this.base, () => (this.#listens() ? this.link : null), () => this.#lost(1006));
     /** @type {StreamState} */
-    this.state = { name: "idle", step: "server", transport: "webrtc", fellBack: false, place: null, watching: false, attempt: 0, trouble: null, since: 0 };
+    this.state = IDLE;
     /** @type {EnterOptions} */
     this.wish = { seed: 0, prompt: "" };
     /** @type {import("./protocol.js").Welcome | null} */
@@ -136,17 +137,16 @@ export class WorldStream extends EventTarget {
     const { signal } = this.abort;
     Object.assign(this, { welcome: null, fatal: null, seq: 0 });
     this.photon.restart();
-    const transports = this.#transports();
+    const transports = transportsFor(this.wish, this.state.fellBack);
     const { base, wish } = this;
     const { video, canvas } = this.picture;
-    const events = this.#events();
     const onLink = (/** @type {Link} */ link) => (this.link = link);
     const onTry = (/** @type {Transport} */ transport) => {
       const fellBack = this.state.fellBack || transport !== transports[0];
       this.#set({ transport, fellBack, step: "server" });
     };
     try {
-      await dial({ base, wish, transports, video, canvas, signal, events, onTry, onLink });
+      await dial({ base, wish, transports, video, canvas, signal, events: this.#events(), onTry, onLink });
     } catch (problem) {
       if (signal.aborted) return;
       this.#hangUp();
@@ -155,13 +155,6 @@ export class WorldStream extends EventTarget {
       if (reached) this.#fail(troubleOf(problem));
       else void this.#waitForServer(run);
     }
-  }
-
-  /** @returns {Transport[]} */
-  #transports() {
-    const { transport = "auto" } = this.wish;
-    if (transport !== "auto") return [transport];
-    return this.state.fellBack ? ["websocket"] : ["webrtc", "websocket"];
   }
 
   /** @returns {import("./link.js").LinkEvents} */
@@ -216,14 +209,10 @@ export class WorldStream extends EventTarget {
       if (message.role === "queued") this.#set({ name: "queued" });
     } else if (message.type === "state") {
       this.#follow(message);
-    } else if (message.type === "world") {
-      this.world = message;
-      this.#emit("world", message);
-    } else if (message.type === "stats") {
-      this.stats = message;
-      this.#emit("stats", message);
-    } else if (message.type === "notice") {
-      this.#emit("notice", message);
+    } else if (message.type === "world" || message.type === "stats" || message.type === "notice") {
+      if (message.type === "world") this.world = message;
+      if (message.type === "stats") this.stats = message;
+      this.#emit(message.type, message);
     } else if (message.type === "error") {
       if (message.fatal) this.fatal = message;
       else this.#emit("notice", message);

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that `tests.browser.visiting` can be imported
 
-from visiting import PATIENCE_S, FakeServer, Visit
+from tests.browser.visiting import FakeServer, Visit
 
 FLAGS = [
     "--no-sandbox",  # containers and CI run as root
@@ -79,9 +78,7 @@ async def visit(browser: Browser, server: FakeServer) -> AsyncIterator[Open]:
     yield open_tab
     for each in visits:
         await each.close()
-    deadline = time.monotonic() + PATIENCE_S
-    while server.get("api/status")["live"] and time.monotonic() < deadline:
-        time.sleep(0.05)
+    server.wait_until_empty()
     for each in visits:
         assert each.strangers == [], "the page asked another host"
         assert each.forgiving or each.complaints == []

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from visiting import Visit
+
+from tests.browser.visiting import Visit
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.browser]
 
@@ -26,7 +27,10 @@ async def test_the_whole_page_weighs_little(visit: Any) -> None:
 async def test_first_paint_is_quick(visit: Any) -> None:
     tab: Visit = await (await visit()).open()
     await tab.until("performance.getEntriesByName('first-contentful-paint').length > 0")
-    assert await tab.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") < MAX_FIRST_PAINT_MS
+    assert (
+        await tab.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        < MAX_FIRST_PAINT_MS
+    )
 
 
 async def test_chips_write_the_words(visit: Any) -> None:

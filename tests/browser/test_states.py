@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from visiting import FakeServer, Visit
+
+from tests.browser.visiting import FakeServer, Visit
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.browser]
 

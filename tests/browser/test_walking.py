@@ -6,7 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from visiting import Visit
+from playwright.async_api import Route
+
+from tests.browser.visiting import Visit
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.browser]
 
@@ -72,6 +74,22 @@ async def test_a_dead_webrtc_falls_back_by_itself(visit: Any) -> None:
     assert await tab.ask("transport") == "websocket"
 
 
+async def test_webrtc_without_a_path_falls_back_in_seconds(visit: Any) -> None:
+    tab: Visit = await visit()
+
+    async def without_candidates(route: Route) -> None:
+        response = await route.fetch()
+        answer = await response.json()
+        lines = [line for line in answer["sdp"].splitlines(keepends=True) if not line.startswith("a=candidate")]
+        await route.fulfill(response=response, json={**answer, "sdp": "".join(lines)})
+
+    await tab.page.route("**/api/offer", without_candidates)
+    await tab.open()
+    await tab.enter()
+    await tab.state("live", patience_s=10.0)
+    assert await tab.ask("transport") == "websocket"
+
+
 async def test_no_webrtc_at_all_falls_back_too(visit: Any) -> None:
     tab: Visit = await visit()
     await tab.page.add_init_script("delete globalThis.RTCPeerConnection")
@@ -129,6 +147,7 @@ async def test_figures_are_shown_on_request(visit: Any) -> None:
     tab: Visit = await (await visit()).open("?transport=websocket")
     await tab.enter("forest", seed=21)
     await tab.state("live")
+    await tab.until("worldstream.stats !== null")
     assert not await tab.page.is_visible("#overlay")
     await tab.page.keyboard.press("o")
     await tab.page.keyboard.press("ArrowLeft")
@@ -165,6 +184,38 @@ async def test_the_legend_leaves_after_the_first_steps(visit: Any) -> None:
     await tab.until("document.getElementById('legend').hidden")
     await tab.page.keyboard.press("?")
     assert await tab.page.is_visible("#legend")
+
+
+async def test_the_mouse_is_taken_and_turns_the_view(visit: Any) -> None:
+    tab: Visit = await (await visit()).open("?transport=websocket")
+    await tab.enter()
+    await tab.state("live")
+    await tab.page.mouse.click(640, 300)
+    await tab.until("document.pointerLockElement !== null")
+    before = await tab.ask("lastInput")
+    await tab.page.mouse.move(700, 320)
+    await tab.page.mouse.move(760, 340)
+    await tab.until(f"worldstream.lastInput > {before} && worldstream.lastFrame.input >= worldstream.lastInput")
+    await tab.page.evaluate("document.exitPointerLock()")
+    await tab.until("document.pointerLockElement === null && !document.body.classList.contains('captured')")
+
+
+async def test_a_gamepad_walks(visit: Any) -> None:
+    tab: Visit = await visit()
+    await tab.page.add_init_script("""
+        globalThis.pad = { connected: true, mapping: "standard", axes: [0, -1, 0, 0], buttons: [] };
+        navigator.getGamepads = () => [globalThis.pad];
+    """)
+    await tab.open("?transport=websocket")
+    await tab.enter()
+    await tab.state("live")
+    still = (await tab.colour())[1]
+    await tab.page.evaluate("dispatchEvent(new Event('gamepadconnected'))")
+    await tab.until("worldstream.lastFrame.input > 0")
+    await asyncio.sleep(0.6)
+    assert abs((await tab.colour())[1] - still) > 12
+    await tab.page.evaluate("pad.axes = [0, 0, 0, 0]")
+    await tab.until("!document.body.classList.contains('busy')")
 
 
 async def test_thumbs_walk_and_look(visit: Any) -> None:

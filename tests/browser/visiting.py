@@ -65,6 +65,12 @@ class FakeServer:
             answer: dict[str, Any] = json.load(response)
             return answer
 
+    def wait_until_empty(self) -> None:
+        """The page says goodbye when it is left; the server needs a moment to hear it."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self.get("api/status")["live"] and time.monotonic() < deadline:
+            time.sleep(0.05)
+
     def kill(self) -> None:
         """At once and without a word, as a crash would."""
         if self.process is not None and self.process.poll() is None:
