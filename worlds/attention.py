@@ -1,7 +1,7 @@
 """Frame-causal attention with three-axis rotary positions.
 
-Positions are (frame, row, column). Keys are cached before rotation and rotated on use, by their age: a session has no length
-limit, because no position ever grows. Plain matrix products: at these sizes they beat fused kernels on a CPU.
+Positions are (frame, row, column). Keys are cached before rotation and rotated on use, by their age: a session has no
+length limit, because no position ever grows. Plain matrix products: at these sizes they beat fused kernels on a CPU.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 def rope_table(frames: int, rows: int, columns: int, head_width: int) -> tuple[Tensor, Tensor]:
     """(cos, sin), each `[frames, rows * columns, head_width / 2]`.
 
-    A quarter of the frequencies turns with the frame, the rest in equal parts with row and column (RoPE, 2104.09864, on three axes as in Wan).
+    A quarter of the frequencies turns with the frame, the rest in equal parts with row and column (RoPE, 2104.09864, on
+    three axes as in Wan).
     """
     half = head_width // 2
     t_size = half // 4

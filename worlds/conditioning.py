@@ -33,7 +33,7 @@ def action_vector(action: Action, pitch_rad: float) -> list[float]:
 
 
 def path_vectors(paths: Tensor) -> Tensor:
-    """Paths `[..., T, 4]` (right, forward, yaw, pitch) to action vectors `[..., T, 7]`; row 0's motion counts as none."""
+    """Paths `[..., T, 4]` (right, forward, yaw, pitch) to action vectors `[..., T, 7]`; row 0 counts as no motion."""
     right, forward, yaw, pitch = paths.unbind(-1)
     level = pitch.clone()
     level[..., 0] = 0
@@ -69,7 +69,7 @@ def word_ids(prompt: str, buckets: int) -> Tensor:
 
 
 class TextEncoder(nn.Module):
-    """Hashed words to a pooled vector and to word vectors. The grammar is free of order, so a bag of words is enough."""
+    """Hashed words to a pooled vector and to word vectors. The grammar is free of order: a bag of words is enough."""
 
     def __init__(self, buckets: int, table_width: int, width: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class TextEncoder(nn.Module):
         self.nothing = nn.Parameter(torch.zeros(width))
 
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """ids `[B, S, I]` to (pooled `[B, D]`, words `[B, S, D]`). A prompt without words gives the learned `nothing`."""
+        """ids `[B, S, I]` to (pooled `[B, D]`, words `[B, S, D]`). No words at all give the learned `nothing`."""
         some = (ids > 0).float()
         count = some.sum(-1, keepdim=True)
         vectors = self.word((self.table(ids) * some[..., None]).sum(-2) / count.clamp(min=1))

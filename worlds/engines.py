@@ -1,6 +1,7 @@
 """One call, several ways to run it: eager torch or OpenVINO, from one exported graph each for the step and the decoder.
 
-`choose` times the engines that this machine has for about a second, prints what it found, and keeps the answer in a small file.
+`choose` times the engines that this machine has for about a second, prints what it found, and keeps the answer in a
+small file.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .autoencoder import Decoder
+from .conditioning import MOST_WORDS
 from .kv_cache import KVCache
 from .network import WorldNetwork
 
@@ -74,7 +76,7 @@ def example_inputs(network: WorldNetwork) -> StepInputs:
     """Zeros of the right shapes, for tracing and timing."""
     c = network.config
     cache = KVCache(network)
-    pooled, words = torch.zeros(1, c.width), torch.zeros(1, 1, c.width)
+    pooled, words = torch.zeros(1, c.width), torch.zeros(1, MOST_WORDS if c.cross_attention else 1, c.width)
     frame = torch.zeros(1, 1, c.channels, c.rows, c.columns)
     stack = torch.zeros(1, 1, c.stack, c.channels, c.rows, c.columns)
     label = torch.full((1, 1), 0.5)
@@ -181,34 +183,41 @@ def build(name: str, network: WorldNetwork, decoder: Decoder, threads: int | Non
 def choose(
     network: WorldNetwork, decoder: Decoder, steps: int, cache: Path | None, threads: int | None = None, key: str = ""
 ) -> Engine:
-    """The fastest engine here, by a short benchmark that is printed, and kept in `cache` (a JSON file) under this machine's name."""
+    """The fastest engine here, by a short benchmark that is printed, and kept in the JSON file `cache`."""
     threads = threads or model_threads()
     machine = f"{platform.machine()} {_cpu_name()} x{threads} torch {torch.__version__} {key}"
     known = _read(cache)
-    if known.get(machine) in ENGINES:
-        return build(str(known[machine]), network, decoder, threads)
+    if isinstance(kept := known.get(machine), str) and kept in ENGINES:
+        try:
+            return build(kept, network, decoder, threads)
+        except (ImportError, RuntimeError) as error:
+            _say(f"engine {kept}: chosen before, not here now ({error})")
     built: dict[str, tuple[Engine, Timing]] = {}
     for name in ENGINES:
         try:
             engine = build(name, network, decoder, threads)
         except (ImportError, RuntimeError) as error:
-            print(f"engine {name}: not here ({error})")
+            _say(f"engine {name}: not here ({error})")
             continue
         built[name] = (engine, time_engine(engine, network))
         timing = built[name][1]
-        print(
+        _say(
             f"engine {engine.name}: {timing.step_ms:.1f} ms a pass, {timing.decode_ms:.1f} ms to decode, "
             f"{timing.frame_ms(steps):.1f} ms a frame at {steps} steps"
         )
     best = min(built, key=lambda name: built[name][1].frame_ms(steps))
-    print(f"engine chosen: {built[best][0].name}, {threads} threads")
+    _say(f"engine chosen: {built[best][0].name}, {threads} threads")
     if cache is not None:
         try:
             cache.parent.mkdir(parents=True, exist_ok=True)
             cache.write_text(json.dumps({**known, machine: best}, indent=1))
         except OSError as error:
-            print(f"the choice cannot be kept in {cache} ({error.strerror}); it will be timed again next time")
+            _say(f"the choice cannot be kept in {cache} ({error.strerror}); it will be timed again next time")
     return built[best][0]
+
+
+def _say(line: str) -> None:
+    print(line)  # noqa: T201  a person started this program and waits for it
 
 
 def _read(cache: Path | None) -> dict[str, Any]:
@@ -224,4 +233,6 @@ def _cpu_name() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )

@@ -1,7 +1,7 @@
 """A ring of the past frames' keys and values.
 
-A slot is one frame. Keys are stored before rotation; `tables` gives each slot the rotary table of its age, so a slot is written
-once and never moved, however long the session.
+A slot is one frame. Keys are stored before rotation; `tables` gives each slot the rotary table of its age, so a slot is
+written once and never moved, however long the session.
 """
 
 from __future__ import annotations

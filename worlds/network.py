@@ -1,11 +1,12 @@
 """The causal video diffusion transformer: a miniature of Wan's, frame by frame.
 
-Every token of the frame being drawn sees, on its channel axis, the newest clean latents (`stack`): where the same place was a
-frame ago. Through attention it sees the keys and values of the `window` frames before. Noise level, motion and prompt modulate
-each block. The output is the clean latent itself (x-prediction).
+Every token of the frame being drawn sees, on its channel axis, the newest clean latents (`stack`): where the same place
+was a frame ago. Through attention it sees the keys and values of the `window` frames before. Noise level, motion and
+prompt modulate each block. The output is the clean latent itself (x-prediction).
 
-Training runs whole clips under a causal mask, each frame at its own noise level (diffusion forcing, 2407.01392), so keys left
-behind by a last denoising step are what the network was trained to read: committing a frame costs no extra pass.
+Training runs whole clips under a causal mask, each frame at its own noise level (diffusion forcing, 2407.01392), so
+keys left behind by a last denoising step are what the network was trained to read: committing a frame costs no extra
+pass.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Block(nn.Module):
 
 
 class WorldNetwork(nn.Module):
-    """See the module's docstring. B batch, T frames, C channels, N tokens a frame, W cached frames, K stacked latents."""
+    """See the module's docstring. B batch, T frames, C channels, N tokens a frame, W cached frames, K latents stacked."""
 
     cos: Tensor
     sin: Tensor
@@ -124,8 +125,8 @@ class WorldNetwork(nn.Module):
     ) -> Tensor:
         """Clean latents `[B, T, C, h, w]` of a whole clip.
 
-        noisy `[B, T, C, h, w]`, stack `[B, T, K, C, h, w]` oldest first, sigma and sigma_context `[B, T]` in [0, 1], action `[B, T, A]`,
-        word_ids `[B, S, I]`.
+        noisy `[B, T, C, h, w]`, stack `[B, T, K, C, h, w]` oldest first, sigma and sigma_context `[B, T]` in [0, 1],
+        action `[B, T, A]`, word_ids `[B, S, I]`.
         """
         t = noisy.shape[1]
         pooled, words = self.text_embedding(word_ids)
@@ -146,10 +147,10 @@ class WorldNetwork(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """One pass over one frame against the cache: the graph that the engines export.
 
-        noisy `[B, 1, C, h, w]`, stack `[B, 1, K, C, h, w]`, sigma and sigma_context `[B, 1]`, action `[B, 1, A]`, pooled `[B, d]`,
-        words `[B, S, d]`; keys and values `[L, B, H, W * N, d/H]` not rotated, with the tables `[W * N, d/2H]` of their ages and
-        `slot_bias` `[W * N]`, -inf where a slot is empty (see `kv_cache.py`). Returns the clean latent `[B, 1, C, h, w]` and this frame's keys
-        and values `[L, B, H, N, d/H]`.
+        noisy `[B, 1, C, h, w]`, stack `[B, 1, K, C, h, w]`, sigma and sigma_context `[B, 1]`, action `[B, 1, A]`,
+        pooled `[B, d]`, words `[B, S, d]`; keys and values `[L, B, H, W * N, d/H]` not rotated, with the tables
+        `[W * N, d/2H]` of their ages and `slot_bias` `[W * N]`, -inf where a slot is empty (see `kv_cache.py`). Returns
+        the clean latent `[B, 1, C, h, w]` and this frame's keys and values `[L, B, H, N, d/H]`.
         """
         x, e, shared = self.embed(noisy, stack, sigma, sigma_context, action, pooled)
         window = self.config.window

@@ -1,7 +1,7 @@
 """The mutable world: one walk through what the model draws.
 
-`reset` chooses seed and prompt, `step` draws the next chunk for an action, `snapshot` and `restore` branch. The same seed,
-prompts and actions give the same frames again on the same engine, bit for bit.
+`reset` chooses seed and prompt, `step` draws the next chunk for an action, `snapshot` and `restore` branch. The same
+seed, prompts and actions give the same frames again on the same engine, bit for bit.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class Rollout:
         started = time.perf_counter()
         if action.prompt is not None and action.prompt != self._prompt:
             self._set_prompt(action.prompt)
-        vector = self._tracker.move(self._tracker.clip(action)) if self.index else [0.0] * self.config.network.action_size
+        vector = (
+            self._tracker.move(self._tracker.clip(action)) if self.index else [0.0] * self.config.network.action_size
+        )
         conditioned = time.perf_counter()
         latent = self._draw(torch.tensor(vector).view(1, 1, -1))
         drawn = time.perf_counter()
@@ -86,7 +88,7 @@ class Rollout:
         yield frame
 
     def _draw(self, action: Tensor) -> Tensor:
-        """One clean latent `[1, 1, C, h, w]`: sample against the cache, commit the keys of the last pass, push the stack."""
+        """One clean latent `[1, 1, C, h, w]`: sample with the cache, commit the last pass's keys, push the stack."""
         c = self.config.network
         shape = (1, 1, c.channels, c.rows, c.columns)
         if self._stack is None:

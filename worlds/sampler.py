@@ -1,12 +1,13 @@
 """The noise schedule and the few-step loop.
 
-Levels run from 1 (pure noise) to 0: a noisy latent is `(1 - s) * clean + s * noise`. The network predicts the clean latent; an
-Euler step moves to the next level along the noise that this implies (DDIM with x-prediction).
+Levels run from 1 (pure noise) to 0: a noisy latent is `(1 - s) * clean + s * noise`. The network predicts the clean
+latent; an Euler step moves to the next level along the noise that this implies (DDIM with x-prediction).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -30,16 +31,15 @@ def euler(z: Tensor, clean: Tensor, sigma: float | Tensor, to: float | Tensor) -
 def sample(denoise: Denoise, noise: Tensor, steps: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
     """Draw one frame from pure noise at the given levels (descending, the first is 1).
 
-    Returns the clean latent and the keys and values of the last pass, which are committed as they are: one pass per level, none wasted.
+    Returns the clean latent and the keys and values of the last pass, which are committed as they are: one pass per
+    level, none wasted.
     """
-    if not steps or steps[0] != 1.0 or any(a <= b for a, b in zip(steps, steps[1:], strict=False)) or steps[-1] <= 0:
+    if not steps or steps[0] != 1.0 or not all(a > b > 0 for a, b in pairwise(steps)):
         raise ValueError(f"steps must fall from 1.0 and stay above 0, got {tuple(steps)}")
     z = noise
-    for i, sigma in enumerate(steps):
-        clean, keys, values = denoise(z, sigma)
-        if i + 1 < len(steps):
-            z = euler(z, clean, sigma, steps[i + 1])
-    return clean, keys, values
+    for sigma, to in pairwise(steps):
+        z = euler(z, denoise(z, sigma)[0], sigma, to)
+    return denoise(z, steps[-1])
 
 
 def draw_noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:

@@ -1,7 +1,7 @@
 """Find, verify and load the worlds on this machine.
 
-A world is two files of one name: `NAME.safetensors` (half precision) and `NAME.json`, its card: configuration, hash, what it was
-trained on and how it measured. Shipped worlds lie in `worlds/checkpoints/`, others in `<data>/worlds/`.
+A world is two files of one name: `NAME.safetensors` (half precision) and `NAME.json`, its card: configuration, hash,
+what it was trained on and how it measured. Shipped worlds lie in `worlds/checkpoints/`, others in `<data>/worlds/`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -54,15 +53,27 @@ class WorldCard:
         try:
             raw = json.loads(path.read_text())
             return cls(WorldConfig.from_json(raw["config"]), str(raw["sha256"]), path, dict(raw.get("facts", {})))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise WeightsError(f"the card {path} cannot be read ({error}); restore it from the repository") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else error
+            raise WeightsError(
+                f"the card {path} cannot be read ({reason}); restore it from the repository or delete it"
+            ) from error
 
 
 def catalogue(data: Path | None = None) -> list[WorldCard]:
     """The worlds on this machine, shipped ones first."""
     folders = [SHIPPED] + ([data / "worlds"] if data is not None else [])
     paths = [p for folder in folders for p in sorted(folder.glob("*.json"))]
-    return [WorldCard.read(p) for p in paths if "config" in json.loads(p.read_text() or "{}")]
+    return [WorldCard.read(p) for p in paths if p.with_suffix(".safetensors").exists() or _claims_to_be_a_card(p)]
+
+
+def _claims_to_be_a_card(path: Path) -> bool:
+    """Whether a JSON file without weights beside it is a world's card all the same; others may lie in the folder."""
+    try:
+        raw = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(raw, dict) and "config" in raw
 
 
 def find(name: str | None, data: Path | None = None) -> WorldCard:
@@ -80,7 +91,9 @@ def find(name: str | None, data: Path | None = None) -> WorldCard:
 def verified(card: WorldCard) -> dict[str, Tensor]:
     """The weights of a card, hash checked, as float32. Raises WeightsError."""
     if not card.weights.is_file():
-        raise WeightsError(f"the weights {card.weights} are missing; restore them from the repository or train the world again")
+        raise WeightsError(
+            f"the weights {card.weights} are missing; restore them from the repository or train the world again"
+        )
     digest = hashlib.sha256(card.weights.read_bytes()).hexdigest()
     if digest != card.sha256:
         raise WeightsError(
@@ -104,7 +117,9 @@ def load_modules(card: WorldCard) -> tuple[WorldNetwork, Autoencoder]:
     return network, autoencoder
 
 
-def save_world(folder: Path, config: WorldConfig, modules: dict[str, dict[str, Tensor]], facts: dict[str, Any]) -> WorldCard:
+def save_world(
+    folder: Path, config: WorldConfig, modules: dict[str, dict[str, Tensor]], facts: dict[str, Any]
+) -> WorldCard:
     """Write `NAME.safetensors` (float16) and `NAME.json`. `modules` maps prefixes to state dicts."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
@@ -210,5 +225,3 @@ def load_world(
         runner = build(engine, network, autoencoder.decoder, threads)
     world = LoadedWorld(card, network, autoencoder, runner, step_list)
     return world if steps is None else world.with_steps(steps)
-
-

@@ -1,8 +1,9 @@
 """Rendered training data on disk: stills for the tokenizer, walks for the dynamics.
 
 `stills/NNN.npy` holds `uint8[n, 2h, 2w, 3]` pictures at the decoder's size, `walks/NNN/` holds `rgb.npy`
-(`uint8[E, T, h, w, 3]` at the encoder's size), `paths.npy` (`float32[E, T, 4]`) and `meta.json`. Every shard is decided by its
-number alone, is written whole or not at all, and is skipped when it is already there: the command can be stopped and run again.
+(`uint8[E, T, h, w, 3]` at the encoder's size), `paths.npy` (`float32[E, T, 4]`) and `meta.json`. Every shard is decided
+by its number alone, is written whole or not at all, and is skipped when it is already there: the command can be stopped
+and run again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..procedural.attributes import Attributes
 from ..procedural.episodes import TEST_SEED, draw_attributes, episode, start_camera
 from ..procedural.paths import MAX_PITCH_RAD
 from ..procedural.renderer import eye_height, render
-from ..procedural.scene import scene_vector
+from ..procedural.scene import Vector, scene_vector
 
 STILLS_PER_SHARD, EPISODES_PER_SHARD = 512, 32
 
@@ -46,7 +47,9 @@ class DataConfig:
 def still_batch(seed: int, count: int, width_px: int, height_px: int) -> tuple[NDArray[np.uint8], list[Attributes]]:
     """`count` pictures of as many different places, four places a world."""
     rng = random.Random(seed * 31 + 5)
-    vectors, cameras, attributes = [], [], []
+    vectors: list[Vector] = []
+    cameras: list[tuple[float, ...]] = []
+    attributes: list[Attributes] = []
     while len(cameras) < count:
         drawn = draw_attributes(rng)
         vector = scene_vector(drawn, seed * 100_003 + len(cameras))
@@ -67,7 +70,9 @@ def render_stills(folder: Path, config: DataConfig) -> Iterator[int]:
     for shard in range(-(-config.stills // STILLS_PER_SHARD)):
         path = folder / "stills" / f"{shard:04d}.npy"
         if not path.exists():
-            rgb, _ = still_batch(config.first_seed + shard + 7, STILLS_PER_SHARD, 2 * config.width_px, 2 * config.height_px)
+            rgb, _ = still_batch(
+                config.first_seed + shard + 7, STILLS_PER_SHARD, 2 * config.width_px, 2 * config.height_px
+            )
             temporary = path.with_suffix(".part.npy")
             np.save(temporary, rgb)
             temporary.rename(path)
@@ -94,7 +99,12 @@ def _walk_shard(path: Path, config: DataConfig, first_seed: int) -> None:
     np.save(temporary / "rgb.npy", np.stack([e.rgb for e in episodes]))
     np.save(temporary / "paths.npy", np.stack([e.path for e in episodes]))
     meta = [
-        {"seed": first_seed + i, "captions": e.captions, "change_at": e.change_at, "attributes": [asdict(a) for a in e.attributes]}
+        {
+            "seed": first_seed + i,
+            "captions": e.captions,
+            "change_at": e.change_at,
+            "attributes": [asdict(a) for a in e.attributes],
+        }
         for i, e in enumerate(episodes)
     ]
     (temporary / "meta.json").write_text(json.dumps(meta))

@@ -1,7 +1,7 @@
-"""Stage 3: fewer steps. A student takes in one step what its frozen teacher takes in two (progressive distillation, 2202.00512).
+"""Stage 3: fewer steps. A student takes in one step what its frozen teacher takes in two (2202.00512).
 
-The teacher is the dynamics at eight steps, the student starts from its weights. One batch in three walks on the student's own
-frames, as in the closed loop: a student that is only taught on true frames forgets how to invent.
+The teacher is the dynamics at eight steps, the student starts from its weights. One batch in three walks on the
+student's own frames, as in the closed loop: a student that is only taught on true frames forgets how to invent.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def halves(teacher: Sequence[float], student: Sequence[float]) -> list[tuple[flo
     Raises ValueError unless every second teacher level is the student's.
     """
     if tuple(teacher[::2]) != tuple(student) or len(teacher) != 2 * len(student):
-        raise ValueError(f"the student's levels {tuple(student)} are not every second of the teacher's {tuple(teacher)}")
+        raise ValueError(
+            f"the student's levels {tuple(student)} are not every second of the teacher's {tuple(teacher)}"
+        )
     ends = [*student[1:], 0.0]
     return list(zip(student, teacher[1::2], ends, strict=True))
 
@@ -115,9 +117,14 @@ def taught_loss(
 
 
 def own_walk_loss(
-    student: WorldNetwork, teacher: WorldNetwork, batch: Batch, config: DistilConfig, table: Tensor, generator: torch.Generator
+    student: WorldNetwork,
+    teacher: WorldNetwork,
+    batch: Batch,
+    config: DistilConfig,
+    table: Tensor,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Student against teacher along the student's own walk and on its own noisy latents: each draws from the same cache."""
+    """Student against teacher along the student's own walk and its own noisy latents: both draw from one cache."""
     depth, t, b = student.config.stack, batch.actions.shape[1], len(batch.clips)
     noise_level = config.world.context_noise
     label = torch.full((b, 1), noise_level)
@@ -139,7 +146,9 @@ def own_walk_loss(
             return student.step(z, stack, s, label, action, pooled, words, cache.keys, cache.values, *tables)  # noqa: B023
 
         with torch.no_grad():
-            own, keys, values = sample(denoise, torch.randn(b, 1, *batch.clips.shape[2:], generator=generator), config.student_steps)
+            own, keys, values = sample(
+                denoise, torch.randn(b, 1, *batch.clips.shape[2:], generator=generator), config.student_steps
+            )
         row = int(torch.randint(len(table), (1,), generator=generator))
         rows = table[row].expand(b, 1, 3)
 

@@ -1,16 +1,17 @@
-"""The judge's training: renders only, with the blur and noise that generated pictures have, so that it reads those too."""
+"""The judge's training: renders only, worn by the blur and noise that generated pictures have, so that it reads both."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..judge import GAP, SCALES, Judge
+from ..judge import GAP, SCALES, Judge, judged_size
 from .data import Walks
 from .loop import Loop, LoopConfig, Metrics
 from .tokenizer import to_tensor
@@ -48,20 +49,20 @@ def draw_pairs(walks: Walks, count: int, rng: np.random.Generator) -> Pairs:
         after.append(frames[at + GAP])
         motion.append(walks.paths[e, at + 1 : at + GAP + 1].sum(0))
         attributes.append(attributes_at(walks.meta[e], at))
-    pictures = to_tensor(np.stack(before)), to_tensor(np.stack(after))
+    pictures = judged_size(to_tensor(np.stack(before))), judged_size(to_tensor(np.stack(after)))
     return Pairs(*pictures, torch.from_numpy(np.stack(motion)), torch.tensor(attributes))
 
 
 def attributes_at(meta: dict[str, object], frame: int) -> list[int]:
     """(theme, time, weather, mood) that hold at a frame; -1 for what is just changing."""
-    first, second = meta["attributes"]  # type: ignore[misc]
+    first, second = cast("tuple[dict[str, int], dict[str, int]]", meta["attributes"])
     names = ("theme", "time", "weather", "mood")
-    change = int(meta["change_at"])  # type: ignore[call-overload]
+    change = cast(int, meta["change_at"])
     if frame < change:
-        return [int(first[n]) for n in names]
+        return [first[n] for n in names]
     if frame >= change + 44:
-        return [int(second[n]) for n in names]
-    return [int(first["theme"]), -1, -1, -1]
+        return [second[n] for n in names]
+    return [first["theme"], -1, -1, -1]
 
 
 def worn(pictures: Tensor, rng: np.random.Generator) -> Tensor:
@@ -105,7 +106,9 @@ def evaluate_judge(model: Judge, test: Path, count: int = 768) -> Metrics:
     """Accuracies on unseen worlds: attributes, and the sign of each motion that is clearly there."""
     pairs = draw_pairs(Walks.open(test), count, np.random.default_rng(5))
     out: Metrics = {}
-    for name, logits, truth in zip(("theme", "time", "weather", "mood"), model.read(pairs.before), pairs.attributes.T, strict=True):
+    for name, logits, truth in zip(
+        ("theme", "time", "weather", "mood"), model.read(pairs.before), pairs.attributes.T, strict=True
+    ):
         known = truth >= 0
         out[name] = float((logits.argmax(-1) == truth)[known].float().mean())
     moved = model.moved(pairs.before, pairs.after)

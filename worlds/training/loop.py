@@ -1,7 +1,7 @@
 """The loop that every stage shares: processes, clock, optimisers, EMA, checkpoints, curves.
 
-A stage is given minutes, not steps: on a CPU nobody knows the speed beforehand. The clock of rank 0 travels in the gradient
-buffer, so all processes agree on the schedule. A checkpoint holds everything; the same command resumes it.
+A stage is given minutes, not steps: on a CPU nobody knows the speed beforehand. The clock of rank 0 travels in the
+gradient buffer, so all processes agree on the schedule. A checkpoint holds everything; the same command resumes it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ class Loop:
             torch.optim.AdamW(rest, self.config.learning_rate, (0.9, 0.98), weight_decay=self.config.weight_decay)
         ]
         if matrices:
-            self._optimisers.append(torch.optim.Muon(matrices, self.config.matrix_rate, weight_decay=self.config.weight_decay))
+            self._optimisers.append(
+                torch.optim.Muon(matrices, self.config.matrix_rate, weight_decay=self.config.weight_decay)
+            )
         for optimiser in self._optimisers:
             for group in optimiser.param_groups:
                 group["peak"] = group["lr"]
@@ -120,14 +122,20 @@ class Loop:
         watch: Callable[[], Metrics] | None = None,
         watch_every_s: float = 300.0,
     ) -> None:
-        """Train until the minutes are spent. `loss_of` draws a batch and returns loss and metrics; `watch` runs on rank 0."""
-        bar = tqdm(total=round(60 * self.config.minutes), unit="s", disable=self.rank > 0, mininterval=10, desc=self.config.name)
+        """Train until the minutes are spent. `loss_of` draws a batch, returns loss and metrics; `watch` runs on rank 0."""
+        bar = tqdm(
+            total=round(60 * self.config.minutes),
+            unit="s",
+            disable=self.rank > 0,
+            mininterval=10,
+            desc=self.config.name,
+        )
         bar.update(round(self.elapsed_s))
         saved = watched = self.elapsed_s
         while self.progress < 1.0:
             started = time.perf_counter()
             loss, metrics = loss_of()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self._update(time.perf_counter() - started)
             for name, value in {"loss": float(loss.detach()), **metrics}.items():
                 self.averages[name] = 0.97 * self.averages.get(name, value) + 0.03 * value
@@ -224,4 +232,4 @@ def launch(worker: Callable[..., None], processes: int, arguments: Iterable[Any]
     if processes <= 1:
         worker(0, 1, *arguments)
         return
-    mp.spawn(_enter, (worker, processes, free_port(), tuple(arguments)), nprocs=processes)  # type: ignore[no-untyped-call]
+    mp.spawn(_enter, (worker, processes, free_port(), tuple(arguments)), nprocs=processes)

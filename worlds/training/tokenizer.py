@@ -1,8 +1,8 @@
 """Stage 1: the tokenizer, on rendered stills.
 
 Half-size pictures in, full-size pictures out. Loss: L1, plus L1 of the gradients at two scales (edges are what people
-see). Noise on the latent makes the decoder forgive the dynamics; a quarter of the rows is shifted and zoomed in latent and pixel
-space together (EQ-VAE, 2502.09509), which keeps the latent smooth enough to predict.
+see). Noise on the latent makes the decoder forgive the dynamics; a quarter of the rows is shifted and zoomed in latent
+and pixel space together (EQ-VAE, 2502.09509), which keeps the latent smooth enough to predict.
 """
 
 from __future__ import annotations
