@@ -1,11 +1,12 @@
 """The tokenizer: pictures to latents and back, one frame at a time.
 
 The encoder reads `[N, 3, h, w]` in [0, 1]; eight pixels to a latent cell each way. The decoder draws at twice that size, so a
-128x80 input becomes a 256x160 picture. Latents are normalised to unit variance per channel by statistics kept in the weights.
+128x80 input becomes a 256x160 picture. Latents are normalised per channel by statistics kept in the weights.
 No convolution runs at full resolution: the last layer is a pixel shuffle by four.
 
-Both halves are a linear map plus a convolutional correction that starts at zero. `fit_linear` sets the maps from data (principal
-components of 8x8 patches, and least squares back to 16x16 ones): training starts from a picture instead of from grey.
+Both halves are a linear map plus a convolutional correction that starts at zero; the encoder's correction is optional. `fit_linear`
+sets the maps from data (principal components of 8x8 patches, and least squares back to 16x16 ones) in seconds: training starts
+from a picture instead of from grey, and with a linear encoder the latents are final before the first gradient.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class AutoencoderConfig:
     """Shapes of encoder and decoder."""
 
     channels: int = 8  # of a latent cell
-    encoder_widths: tuple[int, int] = (96, 160)  # at 1/4 and 1/8 of the input size
+    encoder_widths: tuple[int, int] | None = None  # of the correction, at 1/4 and 1/8 of the input size; None: linear
     decoder_widths: tuple[int, int, int] = (144, 80, 48)  # at 1/8, 1/4, 1/2 of the input size
     decoder_blocks: tuple[int, int, int] = (2, 2, 2)
 
@@ -56,8 +57,11 @@ class Encoder(nn.Module):
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
-        a, b = config.encoder_widths
         self.linear = nn.Conv2d(3, config.channels, CELL_PX, stride=CELL_PX)
+        self.layers: nn.Sequential | None = None
+        if config.encoder_widths is None:
+            return
+        a, b = config.encoder_widths
         self.layers = nn.Sequential(
             nn.PixelUnshuffle(4),  # [N, 48, h/4, w/4]
             nn.Conv2d(48, a, 3, padding=1),
@@ -73,8 +77,8 @@ class Encoder(nn.Module):
 
     def forward(self, rgb: Tensor) -> Tensor:
         x = rgb * 2 - 1
-        out: Tensor = self.linear(x) + self.layers(x)
-        return out
+        out: Tensor = self.linear(x)
+        return out if self.layers is None else out + self.layers(x)
 
 
 class Decoder(nn.Module):
@@ -157,7 +161,9 @@ class Autoencoder(nn.Module):
         self.encoder.linear.bias.copy_(-weight @ centre)
         scores = (patches - centre) @ weight.T
         self.mean.copy_(scores.mean(0))
-        self.std.copy_(scores.std(0))
+        # Half-way to whitening: coarse channels stay stronger, so that they come out of the noise first. Unit power over all.
+        deviation = scores.std(0)
+        self.std.copy_(deviation.sqrt() * deviation.mean().sqrt())
         latents = self.encode(half * 0.5 + 0.5)
         rows = F.unfold(latents, 3, padding=1).transpose(1, 2).flatten(0, 1)  # [M, 9 C]
         rows = torch.cat([rows, torch.ones(len(rows), 1)], 1)

@@ -89,6 +89,6 @@ PRESETS = {
     "base": WorldConfig(
         name="base",
         network=NetworkConfig(width=320, blocks=8, heads=5, ffn=1280, channels=8, rows=20, columns=32, cross_attention=True),
-        autoencoder=AutoencoderConfig(encoder_widths=(128, 192), decoder_widths=(192, 96, 48)),
+        autoencoder=AutoencoderConfig(decoder_widths=(192, 96, 48)),
     ),
 }

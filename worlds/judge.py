@@ -4,8 +4,11 @@ between two pictures. It measures the worlds; it takes no part in drawing them.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .autoencoder import ResidualBlock
@@ -62,3 +65,13 @@ class Judge(nn.Module):
 def judged_size(pictures: Tensor) -> Tensor:
     """Pictures of any larger size, `[N, 3, H, W]`, at the judge's 128x80 by area averaging."""
     return F.interpolate(pictures, (HEIGHT_PX, WIDTH_PX), mode="area")
+
+
+def load_judge(folder: Path) -> Judge:
+    """The shipped judge, `judge.safetensors` in `folder`, in evaluation mode. Raises ValueError when it is missing."""
+    path = folder / "judge.safetensors"
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; restore it from the repository or run `worldstream train judge` and `export`")
+    judge = Judge()
+    judge.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+    return judge.eval().requires_grad_(False)

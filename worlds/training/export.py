@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ..autoencoder import Autoencoder
@@ -38,6 +39,9 @@ def export_world(runs: Path, preset: str, out: Path | None = None) -> WorldCard:
     tokenizer = averaged(runs / "tokenizer.pt")
     if (runs / "decoder.pt").exists():
         tokenizer = averaged(runs / "decoder.pt")
+    if (runs / "judge.pt").exists():
+        (out or SHIPPED).mkdir(parents=True, exist_ok=True)
+        save_file({k: v.half() for k, v in averaged(runs / "judge.pt").items()}, (out or SHIPPED) / "judge.safetensors")
     facts = {"themes": list(THEMES), "network_from": source, **training_facts(runs), **_measured(runs)}
     return save_world(out or SHIPPED, config, {"network": network, "autoencoder": tokenizer}, facts)
 

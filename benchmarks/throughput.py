@@ -1,0 +1,105 @@
+"""Frames per second of the model alone: per engine, per number of threads, per number of steps, with the time of each stage.
+
+    python benchmarks/throughput.py [--quick] [--json FILE] [--world NAME]
+
+No server and no browser share the cores here (benchmarks/latency.py measures them together). Every case runs in a process of its
+own, bound to as many cores as it has threads, plus one for everything else where the machine has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from report import Figure, at_least, print_table, write
+
+CASE = """
+import json, os, sys, time
+name, threads, steps, seconds, cores = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
+world_name = sys.argv[6] or None
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+from worldstream.worlds.core import Action
+from worldstream.worlds.weights import load_world
+world = load_world(world_name, engine=name, threads=threads).with_steps(steps)
+rollout = world.rollout()
+rollout.reset(1, "a forest in the morning")
+for _ in range(12):
+    list(rollout.step(Action(forward_m=0.3)))
+frames = []
+until = time.perf_counter() + seconds
+while time.perf_counter() < until:
+    started = time.perf_counter()
+    stages = {}
+    for frame in rollout.step(Action(forward_m=0.3, yaw_rad=0.01)):
+        stages = frame.stages_ms
+    frames.append({**stages, "frame": 1e3 * (time.perf_counter() - started)})
+def median(key):
+    return sorted(f[key] for f in frames)[len(frames) // 2]
+print(json.dumps({"engine": world.engine, "p95": sorted(f["frame"] for f in frames)[int(len(frames) * 0.95)],
+                  **{k: median(k) for k in frames[0]}}))
+"""
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def measure(engine: str, threads: int, steps: int, cores: int, seconds: float, world: str) -> dict[str, float] | None:
+    """Median milliseconds per stage, or None where this engine is not installed."""
+    arguments = [sys.executable, "-c", CASE, engine, str(threads), str(steps), str(seconds), str(cores), world]
+    done = subprocess.run(arguments, capture_output=True, text=True, env={**os.environ, **ENVIRONMENT}, check=False)
+    if done.returncode:
+        print(f"{engine}, {threads} threads: {done.stderr.strip().splitlines()[-1] if done.stderr else 'failed'}")
+        return None
+    answer: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return answer
+
+
+def cases(available: int, step_choices: tuple[int, ...], quick: bool) -> list[tuple[str, int, int, int]]:
+    """(engine, threads, steps, cores): the default of this machine, its ladder, the other engine, and two cores."""
+    best = step_choices[0]
+    found = [("openvino", max(1, available - 1), best, available), ("eager", max(1, available - 1), best, available)]
+    if available > 2:
+        found.append(("openvino", 1, best, 2))
+        found.append(("openvino", 2, best, 2))
+    if not quick:
+        found += [("openvino", max(1, available - 1), steps, available) for steps in step_choices[1:]]
+        found += [
+            ("openvino", threads, best, available) for threads in range(1, available + 1) if threads != available - 1
+        ]
+        found += [("eager", 1, best, available)]
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--quick", action="store_true", help="two seconds a case, fewer cases")
+    parser.add_argument("--world", default="", help="name of the world; the shipped one by default")
+    arguments = parser.parse_args()
+    from worldstream.worlds.weights import find
+
+    choices = tuple(len(s) for s in find(arguments.world or None).config.step_lists)
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    figures = []
+    for engine, threads, steps, cores in cases(available, choices, arguments.quick):
+        stages = measure(engine, threads, steps, cores, 2.0 if arguments.quick else 8.0, arguments.world)
+        if stages is None:
+            continue
+        label = f"{stages.pop('engine')}, {steps} steps, {threads} threads on {cores} cores"
+        fps = 1e3 / stages["frame"]
+        limit = {available: 24.0, 2: 15.0}.get(cores)
+        name = f"frames/s, {label}"
+        first = threads == max(1, cores - 1) and steps == choices[0] and engine == "openvino"
+        figures.append(at_least(name, fps, "fps", limit) if limit and first else Figure(name, fps, "fps"))
+        figures += [Figure(f"  {stage}, {label}", value, "ms") for stage, value in stages.items()]
+    print_table(figures)
+    if arguments.json:
+        write(arguments.json, figures)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
