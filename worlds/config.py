@@ -72,23 +72,34 @@ class WorldConfig:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> WorldConfig:
         """The inverse of `to_json`. Raises ValueError on a field that this version does not know."""
-        known = {f.name for f in fields(cls)}
-        if not set(raw) <= known:
-            raise ValueError(f"unknown fields in the world's card: {sorted(set(raw) - known)}; update worldstream")
-        values = dict(raw)
-        values["network"] = NetworkConfig(**values.get("network", {}))
-        ae = {k: tuple(v) if isinstance(v, list) else v for k, v in values.get("autoencoder", {}).items()}
-        values["autoencoder"] = AutoencoderConfig(**ae)
-        values["step_lists"] = tuple(tuple(s) for s in values.get("step_lists", (STEPS_4,)))
-        values["first_steps"] = tuple(values.get("first_steps", STEPS_8))
+        values = _known(cls, raw)
+        values["network"] = NetworkConfig(**_known(NetworkConfig, values.get("network", {})))
+        values["autoencoder"] = AutoencoderConfig(**_known(AutoencoderConfig, values.get("autoencoder", {})))
         return cls(**values)
 
 
+def _known(of: type, raw: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass from JSON, lists as tuples. Raises ValueError on a field that the class does not have."""
+    known = {f.name for f in fields(of)}
+    if not set(raw) <= known:
+        raise ValueError(f"unknown fields in the world's card: {sorted(set(raw) - known)}; update worldstream")
+    return {k: _tuples(v) for k, v in raw.items()}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
 PRESETS = {
+    "tiny": WorldConfig(  # for tests: every stage of the training in a second or two
+        name="tiny",
+        network=NetworkConfig(width=32, blocks=2, heads=2, ffn=64, rows=6, columns=8, window=3, text_buckets=64),
+        autoencoder=AutoencoderConfig(decoder_widths=(8, 8, 8), decoder_blocks=(1, 1, 1)),
+    ),
     "nano": WorldConfig(),
     "base": WorldConfig(
         name="base",
-        network=NetworkConfig(width=320, blocks=8, heads=5, ffn=1280, channels=8, rows=20, columns=32, cross_attention=True),
+        network=NetworkConfig(width=320, blocks=8, heads=5, ffn=1280, rows=20, columns=32, cross_attention=True),
         autoencoder=AutoencoderConfig(decoder_widths=(192, 96, 48)),
     ),
 }

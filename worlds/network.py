@@ -56,7 +56,7 @@ class Block(nn.Module):
 
 
 class WorldNetwork(nn.Module):
-    """See the module's docstring. B batch, T frames, C channels, N tokens a frame, W cached frames, K latents stacked."""
+    """See the module's docstring. B batch, T frames, C channels, N tokens a frame, W cached frames, K stacked."""
 
     cos: Tensor
     sin: Tensor
@@ -143,7 +143,7 @@ class WorldNetwork(nn.Module):
 
     def step(
         self, noisy: Tensor, stack: Tensor, sigma: Tensor, sigma_context: Tensor, action: Tensor, pooled: Tensor,
-        words: Tensor, keys: Tensor, values: Tensor, slot_cos: Tensor, slot_sin: Tensor, slot_bias: Tensor,
+        words: Tensor, keys: Tensor, values: Tensor, slot_bias: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """One pass over one frame against the cache: the graph that the engines export.
 
@@ -163,7 +163,7 @@ class WorldNetwork(nn.Module):
             q, k, v = block.self_attn.project((block.norm1(x) * (1 + m[1]) + m[0]).flatten(1, 2))
             new_keys.append(k)
             new_values.append(v)
-            all_k = torch.cat([rotate(keys[i], slot_cos, slot_sin), rotate(k, cos, sin)], 2)
+            all_k = torch.cat([keys[i], rotate(k, cos, sin)], 2)
             all_v = torch.cat([values[i], v], 2)
             x = block.finish(x, attend(rotate(q, cos, sin), all_k, all_v, bias), m, words)
         return self.out(x, e), torch.stack(new_keys), torch.stack(new_values)

@@ -1,4 +1,4 @@
-"""The judge's training: renders only, worn by the blur and noise that generated pictures have, so that it reads both."""
+"""The judge's training: renders only, worn by the blur and noise that generated pictures have, so it reads both."""
 
 from __future__ import annotations
 

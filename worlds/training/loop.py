@@ -122,7 +122,7 @@ class Loop:
         watch: Callable[[], Metrics] | None = None,
         watch_every_s: float = 300.0,
     ) -> None:
-        """Train until the minutes are spent. `loss_of` draws a batch, returns loss and metrics; `watch` runs on rank 0."""
+        """Train until the minutes are spent. `loss_of` draws a batch, returns loss and metrics; rank 0 runs `watch`."""
         bar = tqdm(
             total=round(60 * self.config.minutes),
             unit="s",
