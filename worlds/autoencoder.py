@@ -127,7 +127,9 @@ class Autoencoder(nn.Module):
     def encode(self, rgb: Tensor) -> Tensor:
         """`[N, 3, h, w]` in [0, 1] to normalised latents `[N, C, h/8, w/8]`. h and w are multiples of 8."""
         if rgb.ndim != 4 or rgb.shape[1] != 3 or rgb.shape[2] % CELL_PX or rgb.shape[3] % CELL_PX:
-            raise ValueError(f"pictures must be [N, 3, h, w] with h and w multiples of {CELL_PX}, got {tuple(rgb.shape)}")
+            raise ValueError(
+                f"pictures must be [N, 3, h, w] with h and w multiples of {CELL_PX}, got {tuple(rgb.shape)}"
+            )
         return (self.encoder(rgb) - self.mean[:, None, None]) / self.std[:, None, None]
 
     def encode_for_training(self, rgb: Tensor, momentum: float = 0.01) -> Tensor:

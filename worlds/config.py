@@ -79,7 +79,7 @@ class WorldConfig:
 
 
 def _known(of: type, raw: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a dataclass from JSON, lists as tuples. Raises ValueError on a field that the class does not have."""
+    """The fields of a dataclass from JSON, lists as tuples. Raises ValueError on a field that it does not have."""
     known = {f.name for f in fields(of)}
     if not set(raw) <= known:
         raise ValueError(f"unknown fields in the world's card: {sorted(set(raw) - known)}; update worldstream")

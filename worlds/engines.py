@@ -26,7 +26,7 @@ from .kv_cache import KVCache
 from .network import WorldNetwork
 
 StepInputs = tuple[Tensor, ...]
-"""The twelve arguments of `WorldNetwork.step`, in its order."""
+"""The ten arguments of `WorldNetwork.step`, in its order."""
 
 
 class Engine(Protocol):
@@ -81,7 +81,7 @@ def example_inputs(network: WorldNetwork) -> StepInputs:
     stack = torch.zeros(1, 1, c.stack, c.channels, c.rows, c.columns)
     label = torch.full((1, 1), 0.5)
     action = torch.zeros(1, 1, c.action_size)
-    return (frame, stack, label, label, action, pooled, words, cache.keys, cache.values, *cache.tables())
+    return (frame, stack, label, label, action, pooled, words, *cache.view())
 
 
 class EagerEngine:

@@ -71,7 +71,9 @@ def load_judge(folder: Path) -> Judge:
     """The shipped judge, `judge.safetensors` in `folder`, in evaluation mode. Raises ValueError when it is missing."""
     path = folder / "judge.safetensors"
     if not path.is_file():
-        raise ValueError(f"{path} is missing; restore it from the repository or run `worldstream train judge` and `export`")
+        raise ValueError(
+            f"{path} is missing; restore it from the repository or run `worldstream train judge` and `export`"
+        )
     judge = Judge()
     judge.load_state_dict({k: v.float() for k, v in load_file(path).items()})
     return judge.eval().requires_grad_(False)

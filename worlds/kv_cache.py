@@ -1,7 +1,7 @@
 """A ring of the past frames' keys and values.
 
-A slot is one frame. Keys are stored before rotation; `tables` gives each slot the rotary table of its age, so a slot is
-written once and never moved, however long the session.
+A slot is one frame. Keys are stored before rotation and rotated by their age when the next frame looks at them, so a slot
+is written once and never moved, and no position grows however long the session.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .attention import rotate
 from .config import NetworkConfig
 from .network import WorldNetwork
 
@@ -51,13 +52,17 @@ class KVCache:
         self.values[:, :, :, part] = values
         self.written += 1
 
-    def tables(self) -> tuple[Tensor, Tensor, Tensor]:
-        """(cos, sin) `[W * N, d/2H]` and bias `[W * N]` for the slots as they lie in the ring."""
+    def view(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(keys rotated to their ages, values), each `[L, B, H, W * N, d/H]`, and the bias `[W * N]` that hides empty slots.
+
+        Once a frame, not once a step: the ages are the same for all steps of a frame.
+        """
         newest = (self.written - 1) % self.window
         ages = torch.tensor([(newest - s) % self.window + 1 for s in range(self.window)])
         position = self.window - ages
         bias = torch.where(ages <= self.written, 0.0, float("-inf")).to(self._cos.device)
-        return self._cos[position].flatten(0, 1), self._sin[position].flatten(0, 1), bias.repeat_interleave(self.tokens)
+        keys = rotate(self.keys, self._cos[position].flatten(0, 1), self._sin[position].flatten(0, 1))
+        return keys, self.values, bias.repeat_interleave(self.tokens)
 
     def snapshot(self) -> CacheState:
         return CacheState(self.keys.clone(), self.values.clone(), self.written)

@@ -97,19 +97,18 @@ class Rollout:
             level, steps = self.config.context_noise, self.steps
             stack = self._stack + level * draw_noise(self._stack.shape, self._generator)
         label = torch.full((1, 1), level)
-        tables = self._cache.tables()
+        keys, values, bias = self._cache.view()
 
         def denoise(z: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
             s = torch.full((1, 1), sigma)
-            keys, values = self._cache.keys, self._cache.values
-            return self._engine.step((z, stack, s, label, action, self._pooled, self._words, keys, values, *tables))
+            return self._engine.step((z, stack, s, label, action, self._pooled, self._words, keys, values, bias))
 
-        latent, keys, values = sample(denoise, draw_noise(shape, self._generator), steps)
+        latent, new_keys, new_values = sample(denoise, draw_noise(shape, self._generator), steps)
         if self._stack is None:
             # a world begins as if one had stood still: the history is the first frame, the cache stays empty
             self._stack = latent[:, :, None].expand(1, 1, c.stack, *shape[2:]).clone()
         else:
-            self._cache.commit(keys, values)
+            self._cache.commit(new_keys, new_values)
             self._stack = torch.cat([self._stack[:, :, 1:], latent[:, :, None]], 2)
         return latent
 

@@ -1,6 +1,6 @@
 """`worldstream train STAGE`: the stages in order, each resumable by the same command.
 
-    data → judge, tokenizer → encode → dynamics → distil → decoder → export → evaluate
+data → judge, tokenizer → encode → dynamics → distil → decoder → export → evaluate
 """
 
 from __future__ import annotations
@@ -43,9 +43,11 @@ def parse(argv: Sequence[str]) -> Request:
     """Exits with a message on bad arguments."""
     from ..config import PRESETS
 
-    parser = argparse.ArgumentParser("worldstream train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "worldstream train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("stage", choices=STAGES)
-    parser.add_argument("--runs", type=Path, default=Path("runs/nano"), help="folder of data, checkpoints, curves, sheets")
+    parser.add_argument("--runs", type=Path, default=Path("runs/nano"), help="folder of data, checkpoints, sheets")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="nano")
     parser.add_argument("--minutes", type=float, help="training time of the stage, over all resumptions")
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="one thread each")
@@ -70,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "decoder": _decoder, "export": _export, "evaluate": _evaluate,
     }  # fmt: skip
     try:
+        require(request)
         stages[request.stage](request)
     except (ValueError, FileNotFoundError) as error:
         print(f"worldstream train {request.stage}: {error}", file=sys.stderr)
@@ -77,12 +80,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def require(r: Request) -> None:
+    """Raises ValueError when an input of the stage is missing: in one line, before any process starts."""
+    walks, stills = (r.data / "walks", "data"), (r.data / "stills", "data")
+    latents, tokenizer = (r.data / "latents.npy", "encode"), (r.runs / "tokenizer.pt", "tokenizer")
+    inputs = {
+        "judge": [walks, (r.test / "walks", "data")],
+        "tokenizer": [stills, (r.test / "stills", "data")],
+        "encode": [walks, tokenizer],
+        "dynamics": [walks, latents],
+        "distil": [walks, latents, (r.runs / "dynamics.pt", "dynamics")],
+        "decoder": [stills, (r.test / "stills", "data"), tokenizer],
+    }
+    for path, stage in inputs.get(r.stage, []):
+        replaced = r.start_from is not None and path.name == "dynamics.pt"
+        if not replaced and (not path.exists() or (path.is_dir() and not any(path.iterdir()))):
+            raise ValueError(f"{path} is missing: run `worldstream train {stage} --runs {r.runs}` first")
+    if r.start_from is not None and not r.start_from.is_file():
+        raise ValueError(f"--start-from {r.start_from} is not a file")
+
+
 def _data(r: Request) -> None:
+    from ..autoencoder import UPSCALE
+    from ..config import PRESETS
     from .data import DataConfig, render_stills, render_walks, timed
 
+    world = PRESETS[r.preset]
+    size = (world.width_px // UPSCALE, world.height_px // UPSCALE)
     for folder, config in (
-        (r.test, DataConfig(test=True, stills=512, episodes=256)),
-        (r.data, DataConfig(stills=r.stills, episodes=r.episodes)),
+        (r.test, DataConfig(*size, test=True, stills=min(512, r.stills), episodes=min(256, r.episodes))),
+        (r.data, DataConfig(*size, stills=r.stills, episodes=r.episodes)),
     ):
         timed(f"{folder.name}: stills", render_stills(folder, config), config.stills)
         timed(f"{folder.name}: walks", render_walks(folder, config), config.episodes)
@@ -133,11 +160,13 @@ def _distil(r: Request) -> None:
 
 
 def _decoder(r: Request) -> None:
+    from ..config import PRESETS
     from .loop import LoopConfig, launch
     from .tokenizer import TokenizerConfig, train_tokenizer
 
     loop = LoopConfig(r.runs, "decoder", r.minutes, learning_rate=8e-4, weight_decay=0.0, decay_from=0.3)
-    config = TokenizerConfig(r.data, r.test, loop, decoder_only_from=r.runs / "tokenizer.pt")
+    shapes = PRESETS[r.preset].autoencoder
+    config = TokenizerConfig(r.data, r.test, loop, shapes, decoder_only_from=r.runs / "tokenizer.pt")
     launch(train_tokenizer, r.processes, (config,))
 
 
@@ -152,5 +181,3 @@ def _evaluate(r: Request) -> None:
     from .evaluate import evaluate_world
 
     evaluate_world(r.runs, r.preset, r.out)
-
-

@@ -137,13 +137,13 @@ def own_walk_loss(
     for i in range(t):
         stack = torch.stack(history[-depth:], 1)[:, None]
         stack = stack + noise_level * torch.randn(stack.shape, generator=generator)
-        action, tables = batch.actions[:, i : i + 1], cache.tables()
+        action, view = batch.actions[:, i : i + 1], cache.view()
         seen: list[Tensor] = []
 
         def denoise(z: Tensor, level: float) -> tuple[Tensor, Tensor, Tensor]:
             seen.append(z)  # noqa: B023
             s = torch.full((b, 1), level)
-            return student.step(z, stack, s, label, action, pooled, words, cache.keys, cache.values, *tables)  # noqa: B023
+            return student.step(z, stack, s, label, action, pooled, words, *view)  # noqa: B023
 
         with torch.no_grad():
             own, keys, values = sample(
@@ -154,15 +154,13 @@ def own_walk_loss(
 
         def step(z: Tensor, sigma: Tensor) -> Tensor:
             out, _, _ = teacher.step(
-                z, stack, sigma, label, action, taught_pooled, taught_words, cache.keys, cache.values, *tables  # noqa: B023
+                z, stack, sigma, label, action, taught_pooled, taught_words, *view  # noqa: B023
             )  # fmt: skip
             return out
 
         with torch.no_grad():
             target = two_steps(step, seen[row], rows)
-        drawn, _, _ = student.step(
-            seen[row], stack, rows[..., 0], label, action, pooled, words, cache.keys, cache.values, *tables
-        )
+        drawn, _, _ = student.step(seen[row], stack, rows[..., 0], label, action, pooled, words, *view)
         total = total + F.mse_loss(drawn, target)
         cache.commit(keys, values)
         history.append(own[:, 0])

@@ -137,14 +137,14 @@ def closed_loop_loss(
         sigma = draw_levels(torch.Size((b, 1)), generator)
         z = noisy(truth, torch.randn(truth.shape, generator=generator), sigma)
         action = batch.actions[:, i : i + 1]
-        tables = cache.tables()
-        drawn, _, _ = network.step(z, stack, sigma, label, action, pooled, words, cache.keys, cache.values, *tables)
+        view = cache.view()
+        drawn, _, _ = network.step(z, stack, sigma, label, action, pooled, words, *view)
         total = total + F.mse_loss(drawn, truth)
         with torch.no_grad():
 
             def denoise(z: Tensor, level: float) -> tuple[Tensor, Tensor, Tensor]:
                 s = torch.full((b, 1), level)
-                return network.step(z, stack, s, label, action, pooled, words, cache.keys, cache.values, *tables)  # noqa: B023
+                return network.step(z, stack, s, label, action, pooled, words, *view)  # noqa: B023
 
             own, keys, values = sample(denoise, torch.randn(truth.shape, generator=generator), steps)
             cache.commit(keys, values)

@@ -75,15 +75,19 @@ def walk_batch(
         action = actions[:, i : i + 1]
         if past:
             clean = torch.stack(past[-c.network.stack :], 1)[:, None]
-            stack, level, steps = clean + c.context_noise * torch.randn(clean.shape, generator=generator), c.context_noise, model.steps
+            stack, level, steps = (
+                clean + c.context_noise * torch.randn(clean.shape, generator=generator),
+                c.context_noise,
+                model.steps,
+            )
         else:
             stack, level, steps = torch.zeros(b, 1, c.network.stack, *shape[2:]), MISSING, c.first_steps
             action = torch.zeros_like(action)
-        label, tables = torch.full((b, 1), level), cache.tables()
+        label, view = torch.full((b, 1), level), cache.view()
 
         def denoise(z: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
             s = torch.full((b, 1), sigma)
-            return network.step(z, stack, s, label, action, pooled, text, cache.keys, cache.values, *tables)  # noqa: B023
+            return network.step(z, stack, s, label, action, pooled, text, *view)  # noqa: B023
 
         latent, keys, values = sample(denoise, torch.randn(shape, generator=generator), steps)
         if past:
@@ -155,7 +159,8 @@ def scripted(model: Model, path: Walk, seed: int, themes: range = range(len(THEM
     c = model.config
     size = (c.width_px // 2, c.height_px // 2)
     made = [
-        episode(TEST_SEED + 50_000 + 100 * seed + theme, 24, *size, theme=theme, path=whole, changes=False) for theme in themes
+        episode(TEST_SEED + 50_000 + 100 * seed + theme, 24, *size, theme=theme, path=whole, changes=False)
+        for theme in themes
     ]
     actions = path_vectors(torch.from_numpy(whole))[depth:].expand(len(made), -1, -1)
     history = torch.stack([model.encode(e.rgb[:depth]) for e in made])
@@ -222,7 +227,11 @@ def long_walk(model: Model, judge: Judge, sheet: Path | None = None, seed: int =
         real = [p[start:stop] for p in truths]
         key = f"{start}-{stop}"
         out[f"sharpness {key}"] = float(np.mean([edge_ratio(a, b) for a, b in zip(part, real, strict=True)]))
-        out[f"colour {key}"] = float(np.mean([float((a.mean((0, 2, 3)) - b.mean((0, 2, 3))).abs().mean()) for a, b in zip(part, real, strict=True)]))
+        out[f"colour {key}"] = float(
+            np.mean(
+                [float((a.mean((0, 2, 3)) - b.mean((0, 2, 3))).abs().mean()) for a, b in zip(part, real, strict=True)]
+            )
+        )
         small = judged_size(torch.cat(part))
         themes = judge.read(small)[0].argmax(-1).view(len(part), -1)
         out[f"theme {key}"] = float((themes == torch.arange(len(part))[:, None]).float().mean())
@@ -235,7 +244,9 @@ def long_walk(model: Model, judge: Judge, sheet: Path | None = None, seed: int =
 
 
 @torch.no_grad()
-def prompts(model: Model, judge: Judge, frames: int = 100, sheet: Path | None = None, repeats: int = 2) -> dict[str, float]:
+def prompts(
+    model: Model, judge: Judge, frames: int = 100, sheet: Path | None = None, repeats: int = 2
+) -> dict[str, float]:
     """Worlds from a prompt alone: share of the themes that the judge recognises in the first frame and after a walk."""
     texts = [theme for theme in THEMES for _ in range(repeats)]
     path = np.zeros((frames, 4), np.float32)
@@ -249,11 +260,19 @@ def prompts(model: Model, judge: Judge, frames: int = 100, sheet: Path | None = 
         theme = judge.read(judged_size(model.decode(drawn[:, moment])))[0].argmax(-1)
         out[f"theme at {moment}"] = float((theme == truth).float().mean())
     if sheet is not None:
-        write_sheet(sheet, [F.interpolate(model.decode(drawn[i, moments]), scale_factor=0.5, mode="area") for i in range(0, len(texts), repeats)])
+        write_sheet(
+            sheet,
+            [
+                F.interpolate(model.decode(drawn[i, moments]), scale_factor=0.5, mode="area")
+                for i in range(0, len(texts), repeats)
+            ],
+        )
     return out
 
 
-def evaluate_model(model: Model, judge: Judge, test: Path, sheets: Path, quick: bool = False) -> dict[str, dict[str, float]]:
+def evaluate_model(
+    model: Model, judge: Judge, test: Path, sheets: Path, quick: bool = False
+) -> dict[str, dict[str, float]]:
     """Everything above; the quick form uses fewer clips."""
     return {
         "one_step": one_step(model, test, 96 if quick else 240),
@@ -277,6 +296,8 @@ def evaluate_world(runs: Path, preset: str, out: Path | None = None) -> None:
         module.eval().requires_grad_(False)
     model = Model(config, network, autoencoder, config.step_lists[0])
     figures = evaluate_model(model, judge, runs / "test", runs)
-    (out or runs / "evaluation.json").write_text(json.dumps({"from": source, "steps": len(model.steps), **figures}, indent=1))
+    (out or runs / "evaluation.json").write_text(
+        json.dumps({"from": source, "steps": len(model.steps), **figures}, indent=1)
+    )
     for group, values in figures.items():
         print(group, {k: round(v, 3) for k, v in values.items()})
