@@ -81,6 +81,7 @@ export class Controls {
   /** A new session counts turns from zero. */
   restart() {
     this.keys.clear();
+    this.busy = false;
     this.yaw = 0;
     this.pitch = 0;
     this.#tickSoon();

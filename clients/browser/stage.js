@@ -110,10 +110,11 @@ export class Stage {
     document.body.classList.toggle("busy", busy);
     const now = performance.now();
     if (busy) {
-      this.busySince = now;
-    } else {
+      this.busySince ||= now;
+    } else if (this.busySince > 0) {
       const before = this.walkedMs;
       this.walkedMs += now - this.busySince;
+      this.busySince = 0;
       if (before < FIRST_STEPS_MS && this.walkedMs >= FIRST_STEPS_MS) this.toggleLegend(false);
     }
   }
@@ -146,12 +147,12 @@ export class Stage {
 
   /** Back to how a visit begins. */
   tidy() {
+    this.setBusy(false);
     this.walkedMs = 0;
     byId("words-form").hidden = true;
     byId("panel").hidden = true;
     this.button("adjust").setAttribute("aria-expanded", "false");
     byId("toast").hidden = true;
     this.toggleLegend(false);
-    this.setBusy(false);
   }
 }

@@ -106,7 +106,7 @@ async def test_leaving_keeps_the_recording(visit: Any) -> None:
     await tab.enter("forest", seed=8)
     await tab.state("live")
     await tab.page.keyboard.press("v")
-    await tab.until("document.getElementById('recording').innerText.includes('0:01')")
+    await tab.until("/0:0[1-9]/.test(document.getElementById('recording').innerText)")
     await tab.page.click("[data-do=leave]")
     await tab.state("ended")
     await tab.page.wait_for_selector("text=Save recording")
@@ -123,6 +123,6 @@ async def test_connecting_names_its_steps(visit: Any) -> None:
     card = await tab.page.inner_text("#card")
     for expected in ("Server", "Media", "First frame", "waiting", "forest"):
         assert expected in card
-    await tab.until("document.querySelector('.seconds').innerText === '1 s'")
+    await tab.until("/^[1-9]/.test(document.querySelector('.seconds').innerText)")
     await tab.page.click("text=Cancel")
     await tab.state("idle")

@@ -19,7 +19,7 @@ from typing import Any
 from playwright.async_api import BrowserContext, Page, Request, Response
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 20.0  # a busy machine is slow, not broken
+PATIENCE_S = 30.0  # a busy machine is slow, not broken
 
 
 def free_port() -> int:
