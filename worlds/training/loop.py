@@ -20,6 +20,8 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from .muon import Muon
+
 Metrics = dict[str, float]
 
 
@@ -52,8 +54,8 @@ class Loop:
     world: int = 1
     step: int = 0
     elapsed_s: float = 0.0
-    best_effort_bf16: bool = False
     averages: Metrics = field(default_factory=dict)
+    _mark: float = 0.0  # when the last update began
     _optimisers: list[torch.optim.Optimizer] = field(default_factory=list)
     _parameters: list[nn.Parameter] = field(default_factory=list)
     _ema: dict[str, Tensor] = field(default_factory=dict)
@@ -70,7 +72,7 @@ class Loop:
         ]
         if matrices:
             self._optimisers.append(
-                torch.optim.Muon(matrices, self.config.matrix_rate, weight_decay=self.config.weight_decay)
+                Muon(matrices, self.config.matrix_rate, weight_decay=self.config.weight_decay)
             )
         for optimiser in self._optimisers:
             for group in optimiser.param_groups:
@@ -132,11 +134,11 @@ class Loop:
         )
         bar.update(round(self.elapsed_s))
         saved = watched = self.elapsed_s
+        self._mark = time.perf_counter()
         while self.progress < 1.0:
-            started = time.perf_counter()
             loss, metrics = loss_of()
             loss.backward()
-            self._update(time.perf_counter() - started)
+            self._update()
             for name, value in {"loss": float(loss.detach()), **metrics}.items():
                 self.averages[name] = 0.97 * self.averages.get(name, value) + 0.03 * value
             if self.rank == 0 and self.step % self.config.log_every == 0:
@@ -153,23 +155,22 @@ class Loop:
                     self._log(watch())
                 if self.world > 1:
                     dist.barrier()
+                self._mark = time.perf_counter()  # looking is not training
         self.save()
         bar.close()
 
-    def _update(self, spent_s: float) -> None:
-        """Average gradients and the clock over the processes, clip, step, EMA."""
+    def _update(self) -> None:
+        """Average gradients over the processes, take rank 0's clock, clip, step, EMA."""
+        now = time.perf_counter()
+        spent_s, self._mark = now - self._mark, now
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self._parameters]
-        flat = torch.cat([g.flatten() for g in gradients] + [torch.tensor([spent_s], device=gradients[0].device)])
+        clock = torch.tensor([spent_s if self.rank == 0 else 0.0], device=gradients[0].device)
+        flat = torch.cat([g.flatten() for g in gradients] + [clock])
         if self.world > 1:
-            before = time.perf_counter()
             dist.all_reduce(flat)
-            flat /= self.world
-            spent = torch.tensor([spent_s + time.perf_counter() - before])
-            dist.broadcast(spent, 0)
-            spent_s = float(spent)
-        started = time.perf_counter()
+            flat[:-1] /= self.world
         norm = flat[:-1].norm()
-        flat *= (self.config.clip / (norm + 1e-6)).clamp(max=1.0)
+        flat[:-1] *= (self.config.clip / (norm + 1e-6)).clamp(max=1.0)
         at = 0
         for p in self._parameters:
             p.grad = flat[at : at + p.numel()].view_as(p)
@@ -189,7 +190,7 @@ class Loop:
                     if value.is_floating_point():
                         self._ema[name].lerp_(value, 1.0 - decay)
         self.step += 1
-        self.elapsed_s += spent_s + (time.perf_counter() - started if self.world == 1 else 0.0)
+        self.elapsed_s += float(flat[-1])
 
     def _log(self, extra: Metrics) -> None:
         row = {"step": self.step, "minutes": round(self.elapsed_s / 60, 3), **self.averages, **extra}

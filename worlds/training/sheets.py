@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 
@@ -20,7 +20,7 @@ def write_sheet(path: Path, rows: list[Tensor], columns: int | None = None) -> N
             if len(part) < columns:
                 part = torch.cat([part, part.new_zeros(columns - len(part), *part.shape[1:])])
             strips.append(np.hstack([to_uint8(p) for p in part]))
-    cv2.imwrite(str(path), np.vstack(strips)[..., ::-1])
+    Image.fromarray(np.vstack(strips)).save(path, optimize=True)
 
 
 def to_uint8(picture: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
