@@ -33,11 +33,13 @@ format: ## rewrite the Python sources in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: ## latency and throughput on this machine; writes benchmarks/results
-	@scripts/setup.sh server,train,test
-	@set -e; for file in benchmarks/[a-z]*.py; do \
-		echo "== $$file"; $(BIN)/python "$$file" $(ARGS); \
+BENCHMARKS := renderer throughput quality latency soak
+bench: ## all benchmarks on this machine, then the README's tables; ARGS=--quick for the short forms
+	@scripts/setup.sh server,train,test && scripts/chromium.sh
+	@set -e; for name in $(BENCHMARKS); do \
+		echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json $(ARGS); \
 	done
+	$(BIN)/python benchmarks/readme.py
 
 clean: ## remove what the targets above made, the environment included
 	rm -rf .venv node_modules build dist .links/*.egg-info .coverage
