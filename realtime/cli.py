@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import ENGINES, LOG_LEVELS, ServerConfig, from_environment, override, version
 from .errors import WorldstreamError
+from .startup import check_data_folder, listen
 
 if TYPE_CHECKING:
     from ..worlds.core import World
@@ -79,24 +80,29 @@ def _serve(options: argparse.Namespace) -> int:
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("aioice", "aiortc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    check_data_folder(config.data)
+    listener = listen(config.host, config.port)
+    world = load_world(config)
     from .serve import serve
 
-    serve(config, load_world)
+    serve(config, world, listener)
     return 0
 
 
 def load_world(config: ServerConfig) -> World:
     """The world that the config names, or the catalogue's first. Raises ValueError or OSError in one line."""
     weights: Any = importlib.import_module("..worlds.weights", __package__)
-    world: World = weights.load_world(config.world, engine=config.engine, steps=config.steps)
+    world: World = weights.load_world(config.world or None, config.data, engine=config.engine, steps=config.steps)
     return world
 
 
 def _list_worlds() -> int:
     weights: Any = importlib.import_module("..worlds.weights", __package__)
-    for entry in weights.catalogue():
-        print(entry)
-    return 0
+    cards = weights.catalogue(from_environment().data)
+    for card in cards:
+        c = card.config
+        print(f"{card.name}  {c.width_px}x{c.height_px} at {c.fps:g} fps, {len(c.step_lists[0])} steps  {card.path}")
+    return 0 if cards else _complain("there are no worlds on this machine.")
 
 
 def _train(arguments: list[str]) -> int:

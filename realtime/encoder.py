@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 import cv2
@@ -29,7 +30,7 @@ cv2.setNumThreads(1)  # a 320x192 conversion takes 0.06 ms; waking other threads
 class Encoded:
     """One H.264 access unit, Annex B."""
 
-    packet: av.Packet[av.VideoStream]  # pts in 90 kHz ticks; only read, so all watchers share it
+    packet: av.Packet[Any]  # pts in 90 kHz ticks; only read, so all watchers share it
     data: bytes
     keyframe: bool
 

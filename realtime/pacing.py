@@ -53,18 +53,22 @@ def bursts(packets: int, spread_s: float, first: int = 4, least_gap_s: float = 0
 class Ladder:
     """How many denoising steps this machine can afford. Immutable: `observe` returns the next state."""
 
-    steps: int
-    max_steps: int
+    rungs: tuple[int, ...]  # the numbers of steps that the world can run at, fewest first
+    rung: int  # index of the current one
     patience_s: float
     load: float | None = None  # smoothed share of the frame period that drawing uses
     late_since_s: float | None = None
     roomy_since_s: float | None = None
     raised_at_s: float | None = None  # when the last step up was taken, to tell whether it held
 
+    @property
+    def steps(self) -> int:
+        return self.rungs[self.rung]
 
-def ladder(steps: int, config: PacingConfig) -> Ladder:
-    """At the top: `steps` is the most it will use."""
-    return Ladder(steps=steps, max_steps=steps, patience_s=config.patience_s)
+
+def ladder(rungs: tuple[int, ...], config: PacingConfig) -> Ladder:
+    """At the top of `rungs`, which rise."""
+    return Ladder(rungs=rungs, rung=len(rungs) - 1, patience_s=config.patience_s)
 
 
 def observe(state: Ladder, busy_s: float, period_s: float, now_s: float, config: PacingConfig) -> Ladder:
@@ -72,9 +76,9 @@ def observe(state: Ladder, busy_s: float, period_s: float, now_s: float, config:
     load = busy_s / period_s
     weight = min(1.0, 2.0 * period_s / config.window_s)
     smooth = load if state.load is None else state.load + weight * (min(load, 4.0) - state.load)
-    costlier = smooth * (state.steps + 1) / state.steps
-    late = smooth > config.late_load and state.steps > 1
-    roomy = costlier < config.headroom_load and state.steps < state.max_steps
+    late = smooth > config.late_load and state.rung > 0
+    above = state.rungs[min(state.rung + 1, len(state.rungs) - 1)]
+    roomy = above > state.steps and smooth * above / state.steps < config.headroom_load
     state = replace(
         state,
         load=smooth,
@@ -84,7 +88,7 @@ def observe(state: Ladder, busy_s: float, period_s: float, now_s: float, config:
     if state.late_since_s is not None and now_s - state.late_since_s >= config.window_s:
         return _down(state, now_s, config)
     if state.roomy_since_s is not None and now_s - state.roomy_since_s >= state.patience_s:
-        return _moved(state, state.steps + 1, state.patience_s, raised_at_s=now_s)
+        return _moved(state, state.rung + 1, state.patience_s, raised_at_s=now_s)
     return state
 
 
@@ -92,11 +96,11 @@ def _down(state: Ladder, now_s: float, config: PacingConfig) -> Ladder:
     # A step up that had to be taken back soon was a mistake: wait longer before the next.
     regretted = state.raised_at_s is not None and now_s - state.raised_at_s < 4.0 * state.patience_s
     patience_s = min(2.0 * state.patience_s, config.max_patience_s) if regretted else config.patience_s
-    return _moved(state, state.steps - 1, patience_s, raised_at_s=None)
+    return _moved(state, state.rung - 1, patience_s, raised_at_s=None)
 
 
-def _moved(state: Ladder, steps: int, patience_s: float, raised_at_s: float | None) -> Ladder:
-    return Ladder(steps=steps, max_steps=state.max_steps, patience_s=patience_s, raised_at_s=raised_at_s)
+def _moved(state: Ladder, rung: int, patience_s: float, raised_at_s: float | None) -> Ladder:
+    return Ladder(state.rungs, rung, patience_s, raised_at_s=raised_at_s)
 
 
 def _since(start_s: float | None, holds: bool, now_s: float) -> float | None:

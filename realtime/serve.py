@@ -28,10 +28,8 @@ from ..worlds.procedural.attributes import MOODS, TIMES, WEATHERS
 from .config import ServerConfig, version
 from .errors import (
     ClientError,
-    DataFolderError,
     ForbiddenOrigin,
     MessageTooLarge,
-    PortInUse,
     StartupError,
     WorldstreamError,
 )
@@ -50,7 +48,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BROWSER_FILES = Path(__file__).resolve().parents[1] / "clients" / "browser"
-SEND_BUFFER_BYTES = 256 * 1024  # of the kernel, per connection: more would hide a slow line behind seconds of pictures
 MAX_BODY_BYTES = 256 * 1024
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob: mediastream:; "
@@ -282,38 +279,10 @@ def server_for(app: FastAPI, config: ServerConfig) -> Server:
     )
 
 
-def listen(host: str, port: int) -> sockets.socket:
-    """A listening TCP socket. Raises PortInUse."""
-    family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
-    listener = sockets.socket(family, sockets.SOCK_STREAM)
-    try:
-        listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
-        listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, SEND_BUFFER_BYTES)  # accepted sockets inherit it
-        listener.bind((host, port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise PortInUse(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-    return listener
-
-
-def check_data_folder(folder: Path) -> None:
-    """Create it where it is missing. Raises DataFolderError."""
-    probe = folder / ".writable"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise DataFolderError(f"the data folder {folder} cannot be written: {error.strerror or error}") from None
-
-
-def serve(config: ServerConfig, load: Callable[[ServerConfig], World]) -> None:
-    """Run until a signal. Raises StartupError before anything is served, and whatever `load` raises."""
-    check_data_folder(config.data)
-    listener = listen(config.host, config.port)  # before the model: a taken port should fail at once
+def serve(config: ServerConfig, world: World, listener: sockets.socket) -> None:
+    """Serve `world` on `listener` until a signal. Raises StartupError."""
     with listener:
-        app = build_app(config, load(config))
+        app = build_app(config, world)
         host = f"[{config.host}]" if ":" in config.host else config.host
         logger.info("worldstream %s at http://%s:%d/", version(), host, listener.getsockname()[1])
         server = server_for(app, config)

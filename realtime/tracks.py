@@ -26,7 +26,7 @@ from .mailbox import Drawn
 if TYPE_CHECKING:
     from aiortc.rtcdtlstransport import RTCDtlsTransport
     from aiortc.rtcrtpparameters import RTCRtpCodecParameters
-    from av import Packet, VideoStream
+    from av import Packet
 
 
 class PacketTrack(MediaStreamTrack):
@@ -66,7 +66,7 @@ class PacketTrack(MediaStreamTrack):
         self._queue.clear()
         self._broken = True
 
-    async def recv(self) -> Packet[VideoStream]:
+    async def recv(self) -> Packet[Any]:
         """The next access unit. Raises MediaStreamError when the track has ended."""
         while not self._queue:
             if self.readyState != "live":

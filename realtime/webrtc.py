@@ -12,6 +12,7 @@ import logging
 import re
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.exceptions import InternalError, InvalidAccessError, InvalidStateError, OperationError
@@ -43,6 +44,14 @@ SDP_ERRORS = (
 PEER_ERRORS = (InternalError, InvalidAccessError, InvalidStateError, OperationError)
 
 
+class Connection(RTCPeerConnection):
+    """aiortc's, minus a traceback in the log whenever a visitor leaves while the connection comes up."""
+
+    async def _RTCPeerConnection__connect(self) -> None:
+        with suppress(InvalidStateError, ConnectionError):
+            await super()._RTCPeerConnection__connect()  # type: ignore[misc]
+
+
 class PeerLink:
     """The line to one user over WebRTC. `Link` of session.py."""
 
@@ -54,7 +63,7 @@ class PeerLink:
         self._on_closed = on_closed
         self.bandwidth_bps: int | None = None
         self.session: Session | None = None
-        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.connection = Connection(RTCConfiguration(iceServers=[]))
         self.track = PacketTrack(config.video.queue_frames, lobby.want_keyframe)
         self._channel: RTCDataChannel | None = None
         self._waiting: deque[str] = deque(maxlen=MAX_WAITING_MESSAGES)

@@ -56,7 +56,7 @@ class Worker:
         self._player: Player = world.rollout()
         self._encoder = H264Encoder(config.video, world.width_px, world.height_px, world.fps)
         self._inputs = InputState(config.inputs, world.max_step_m, world.max_turn_rad)
-        self._ladder = pacing.ladder(world.steps, config.pacing)
+        self._ladder = pacing.ladder(_rungs(world), config.pacing)
         self._formats = WantFormats(h264=False, jpeg=False)
         self._period_s = 1.0 / world.fps
 
@@ -228,3 +228,16 @@ class Worker:
         self._player = self._world.rollout()
         self._player.restore(state)
         self.emit(StepsChanged(self._ladder.steps, lower=self._ladder.steps < before))
+
+
+def _rungs(world: World) -> tuple[int, ...]:
+    """The numbers of steps up to the world's own that it was trained for, fewest first."""
+
+    def runs_at(steps: int) -> bool:
+        try:
+            world.with_steps(steps)
+        except ValueError:
+            return False
+        return True
+
+    return (*(steps for steps in range(1, world.steps) if runs_at(steps)), world.steps)

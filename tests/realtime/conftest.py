@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that `tests.r
 from tests.realtime.doubles import Clock, RunningServer
 from tests.realtime.fake_world import FakeWorld
 from worldstream.realtime.config import ServerConfig, SessionConfig
-from worldstream.realtime.serve import build_app, listen, server_for
+from worldstream.realtime.serve import build_app, server_for
+from worldstream.realtime.startup import listen
 
 
 @pytest.fixture

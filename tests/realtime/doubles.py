@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -58,6 +60,13 @@ class FakeLink:
     def said(self, kind: type[M]) -> list[M]:
         """All messages of one kind, oldest first."""
         return [message for message in self.messages if isinstance(message, kind)]
+
+
+async def eventually(holds: Callable[[], object], timeout_s: float = 20.0) -> None:
+    """Wait until `holds()`; fails after `timeout_s`."""
+    async with asyncio.timeout(timeout_s):
+        while not holds():  # noqa: ASYNC110 - what it waits for has no event
+            await asyncio.sleep(0.01)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from tests.realtime.fake_world import FakeWorld
 from worldstream.realtime.cli import _parser
 from worldstream.realtime.config import from_environment, override
 from worldstream.realtime.serve import serve
+from worldstream.realtime.startup import listen
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
     config = override(from_environment(), options)
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     draw_s = float(os.environ.get("WORLDSTREAM_FAKE_DRAW_MS", "0")) / 1e3
-    serve(config, lambda _: FakeWorld(steps=config.steps or 2, draw_s=draw_s / 2))
+    serve(config, FakeWorld(steps=config.steps or 2, draw_s=draw_s / 2), listen(config.host, config.port))
 
 
 if __name__ == "__main__":

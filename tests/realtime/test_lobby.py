@@ -34,6 +34,13 @@ class Hall:
         self.lobby.enter(session)
         return session, link
 
+    def who(self) -> Session | None:
+        """Who plays."""
+        return self.lobby.player
+
+    def last(self) -> Command:
+        return self.commands[-1]
+
     def plays(self) -> list[mailbox.Play]:
         return [command for command in self.commands if isinstance(command, mailbox.Play)]
 
@@ -107,7 +114,7 @@ def test_a_hidden_player_holds_the_world(hall: Hall) -> None:
     assert states(link)[-1] == states(viewer_link)[-1] == ("paused", None)
     hall.clock.advance(3600.0)
     hall.lobby.tick()
-    assert hall.lobby.player is player  # nobody waits
+    assert hall.who() is player  # nobody waits
     player.newest = Input(seq=3)
     hall.lobby.unhide(player)
     assert mailbox.Continue(Input(seq=3)) in hall.commands
@@ -120,10 +127,10 @@ def test_a_player_hidden_for_a_minute_loses_the_turn_to_whoever_waits(hall: Hall
     hall.lobby.hide(player)
     hall.clock.advance(60.0)
     hall.lobby.tick()
-    assert hall.lobby.player is player
+    assert hall.who() is player
     hall.clock.advance(0.5)
     hall.lobby.tick()
-    assert hall.lobby.player is waiting
+    assert hall.who() is waiting
     assert states(waiting_link)[-1] == ("live", None)
     assert states(link)[-1] == ("queued", 1)
     assert [(error.code, error.fatal) for error in link.said(ErrorMessage)] == [(TurnLost.code, False)]
@@ -136,12 +143,12 @@ def test_nobody_is_promoted_while_hidden(hall: Hall) -> None:
     third, _ = hall.come(seed=3)
     hall.lobby.hide(hidden)
     hall.lobby.leave(player)
-    assert hall.lobby.player is third
+    assert hall.who() is third
     hall.lobby.leave(third)
-    assert hall.lobby.player is None
+    assert hall.who() is None
     assert mailbox.Stop() in hall.commands
     hall.lobby.unhide(hidden)
-    assert hall.lobby.player is hidden
+    assert hall.who() is hidden
     assert states(hidden_link)[-1] == ("live", None)
 
 
@@ -159,12 +166,12 @@ def test_hidden_tabs_get_no_pictures(hall: Hall) -> None:
     viewer, link = hall.come(watch=True, codec="h264")
     hall.lobby.hide(viewer)
     assert link.skips == 1
-    assert hall.commands[-1] == mailbox.WantFormats(h264=False, jpeg=True)
+    assert hall.last() == mailbox.WantFormats(h264=False, jpeg=True)
     hall.draw()
     assert link.pictures == []
     hall.lobby.unhide(viewer)
     assert mailbox.WantFormats(h264=True, jpeg=True) in hall.commands
-    assert hall.commands[-1] == mailbox.WantKeyframe()
+    assert hall.last() == mailbox.WantKeyframe()
 
 
 def test_a_promoted_visitor_starts_from_where_their_mouse_is(hall: Hall) -> None:
@@ -190,7 +197,7 @@ def test_a_reload_storm_leaves_nothing_behind(hall: Hall) -> None:
         hall.lobby.leave(session)
     assert hall.lobby.sessions == {}
     assert hall.lobby.line == []
-    assert hall.lobby.player is None
+    assert hall.who() is None
     last, _ = hall.come()
     assert last.role is Role.PLAYER
 
@@ -202,7 +209,7 @@ def test_two_tabs_take_turns(hall: Hall) -> None:
     hall.lobby.hide(first)  # the user is in the second tab
     hall.clock.advance(61.0)
     hall.lobby.tick()
-    assert hall.lobby.player is second
+    assert hall.who() is second
     assert states(link)[-1] == ("live", None)
 
 
@@ -244,7 +251,7 @@ def test_a_broken_turn_ends_that_session_only(hall: Hall) -> None:
     assert link.error is error
     assert link.said(ErrorMessage)[-1].id == error.id
     assert player.role is Role.CLOSED
-    assert hall.lobby.player is waiting
+    assert hall.who() is waiting
 
 
 def test_stopping_says_goodbye_and_lets_nobody_in(hall: Hall) -> None:
@@ -369,7 +376,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_for_an_empty_seat(self) -> None:
-        if self.hall.lobby.player is None:
+        if self.hall.who() is None:
             assert all(session.hidden for session in self.hall.lobby.line)
 
 

@@ -101,29 +101,38 @@ def climb(state: Ladder, cost_s_per_step: float, seconds: float, now_s: float = 
 
 
 def test_a_fast_machine_stays_at_the_top() -> None:
-    state, _ = climb(ladder(4, CONFIG), 0.005, 60.0)
+    state, _ = climb(ladder((1, 2, 3, 4), CONFIG), 0.005, 60.0)
     assert state.steps == 4
 
 
 def test_a_slow_machine_steps_down_until_it_fits() -> None:
-    state, _ = climb(ladder(4, CONFIG), 0.018, 30.0)
+    state, _ = climb(ladder((1, 2, 3, 4), CONFIG), 0.018, 30.0)
     assert state.steps == 2
 
 
+def test_only_rungs_that_the_world_has_are_used() -> None:
+    state, now_s = climb(ladder((1, 4), CONFIG), 0.015, 10.0)
+    assert state.steps == 1
+    state, now_s = climb(state, 0.010, 60.0, now_s)  # 4 steps would take 40 ms of 41.7
+    assert state.steps == 1
+    state, _ = climb(state, 0.005, 10.0, now_s)
+    assert state.steps == 4
+
+
 def test_one_step_is_the_floor() -> None:
-    state, _ = climb(ladder(2, CONFIG), 0.5, 60.0)
+    state, _ = climb(ladder((1, 2), CONFIG), 0.5, 60.0)
     assert state.steps == 1
 
 
 def test_a_single_hiccup_changes_nothing() -> None:
-    state, now_s = climb(ladder(2, CONFIG), 0.012, 5.0)
+    state, now_s = climb(ladder((1, 2), CONFIG), 0.012, 5.0)
     state = observe(state, 1.0, PERIOD_S, now_s + 1.0, CONFIG)
     state, _ = climb(state, 0.012, 5.0, now_s + 1.0)
     assert state.steps == 2
 
 
 def test_headroom_brings_the_steps_back() -> None:
-    state, now_s = climb(ladder(2, CONFIG), 0.030, 10.0)
+    state, now_s = climb(ladder((1, 2), CONFIG), 0.030, 10.0)
     assert state.steps == 1
     state, now_s = climb(state, 0.010, CONFIG.patience_s - 2.0, now_s)
     assert state.steps == 1
@@ -132,14 +141,14 @@ def test_headroom_brings_the_steps_back() -> None:
 
 
 def test_it_does_not_swing_when_the_costlier_rung_would_not_fit() -> None:
-    state, now_s = climb(ladder(2, CONFIG), 0.022, 10.0)
+    state, now_s = climb(ladder((1, 2), CONFIG), 0.022, 10.0)
     assert state.steps == 1
     state, _ = climb(state, 0.022, 120.0, now_s)
     assert state.steps == 1
 
 
 def test_a_step_up_that_was_taken_back_waits_longer_for_the_next() -> None:
-    state, now_s = climb(ladder(2, CONFIG), 0.030, 10.0)
+    state, now_s = climb(ladder((1, 2), CONFIG), 0.030, 10.0)
     state, now_s = climb(state, 0.012, 15.0, now_s)
     assert state.steps == 2
     state, now_s = climb(state, 0.030, 6.0, now_s)

@@ -266,7 +266,8 @@ def test_too_large_counts_bytes_not_characters() -> None:
 
 def test_offers_must_carry_a_hello() -> None:
     assert parse_hello({"type": "hello", "v": 1, "seed": 1, "prompt": "x"}) == Hello(seed=1, prompt="x")
-    for wrong in ({"type": "bye"}, {}, [], None, {"type": "hello", "v": 1, "seed": "1", "prompt": ""}):
+    wrongs: list[object] = [{"type": "bye"}, {}, [], None, {"type": "hello", "v": 1, "seed": "1", "prompt": ""}]
+    for wrong in wrongs:
         with pytest.raises(MalformedMessage):
             parse_hello(wrong)
 

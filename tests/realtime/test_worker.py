@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tests.realtime.doubles import Clock
@@ -32,6 +33,7 @@ from worldstream.realtime.protocol import Input
 from worldstream.realtime.worker import Worker
 
 PERIOD_S = 1 / 24
+SMALL = FakeWorld(width_px=96, height_px=48)  # quick to paint, and as small as a stamp allows
 BOTH = WantFormats(h264=True, jpeg=True)
 
 
@@ -41,7 +43,7 @@ class Bench:
     def __init__(self, clock: Clock, world: FakeWorld | None = None, stamped: bool = False) -> None:
         self.clock = clock
         self.events: list[Event] = []
-        self.worker = Worker(world or FakeWorld(), ServerConfig(stamp=stamped), clock)
+        self.worker = Worker(world or SMALL, ServerConfig(stamp=stamped), clock)
         self.worker.emit = self.events.append
 
     @property
@@ -127,7 +129,7 @@ def test_inputs_steer_the_next_frame(bench: Bench) -> None:
 
 
 def test_server_time_counts_from_the_input_only_once(clock: Clock) -> None:
-    bench = Bench(clock, FakeWorld(draw_s=0.01, wait=clock.advance))
+    bench = Bench(clock, replace(SMALL, draw_s=0.01, wait=clock.advance))
     bench.worker.submit(Play(1, 7, "", None))
     bench.run(1.0)
     bench.worker.submit(Steer(Input(seq=1, keys=frozenset({"forward"})), clock.now_s - 0.005))
@@ -190,7 +192,7 @@ def test_a_failing_model_ends_the_turn_and_nothing_else(bench: Bench, caplog: py
 
 
 def test_a_slow_machine_takes_fewer_steps_and_keeps_the_world(clock: Clock) -> None:
-    bench = Bench(clock, FakeWorld(steps=4, draw_s=0.018, wait=clock.advance))
+    bench = Bench(clock, replace(SMALL, steps=4, draw_s=0.018, wait=clock.advance))
     bench.worker.submit(Play(1, 7, "", None))
     bench.worker.submit(Steer(Input(seq=1, keys=frozenset({"forward"})), clock.now_s))
     bench.run(30.0)
@@ -214,7 +216,7 @@ def test_stamped_pictures_carry_frame_and_input(clock: Clock) -> None:
     assert last.jpeg is not None
     (picture,) = av.CodecContext.create("mjpeg", "r").decode(av.Packet(last.jpeg))
     assert isinstance(picture, av.VideoFrame)
-    assert stamp.read(picture.to_ndarray(format="rgb24")) == (last.frame, 77)
+    assert stamp.read(picture.to_ndarray(format="rgb24").astype(np.uint8)) == (last.frame, 77)
 
 
 def test_the_bitrate_is_reported_with_the_picture(bench: Bench) -> None:
@@ -227,7 +229,7 @@ def test_the_bitrate_is_reported_with_the_picture(bench: Bench) -> None:
 def test_on_its_thread_it_draws_in_real_time_and_stops() -> None:
     import time
 
-    world = replace(FakeWorld(), fps=100.0)
+    world = replace(SMALL, fps=100.0)
     worker = Worker(world, ServerConfig(), time.monotonic)
     enough = threading.Event()
     seen: list[Drawn] = []

@@ -1,0 +1,121 @@
+"""The command line in processes of its own: one-line errors, exit codes, and a server that starts and stops."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from worldstream.realtime import cli
+from worldstream.realtime.config import version
+from worldstream.realtime.errors import StartupError
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-m", "worldstream.realtime.cli"]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env={**os.environ, **environment}, cwd="/"
+    )
+
+
+def complaint(result: subprocess.CompletedProcess[str]) -> str:
+    """The one line on stderr of a command that failed."""
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("worldstream: ")
+    return line
+
+
+def test_version_and_help() -> None:
+    assert run("--version").stdout == f"worldstream {version()}\n"
+    assert "serve" in run("--help").stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from worldstream.realtime import cli; cli._parser();"
+        "print([name for name in ('torch', 'av', 'cv2', 'aiortc', 'fastapi') if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, cwd="/").strip() == "[]"
+
+
+def test_a_taken_port_fails_at_once(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        line = complaint(run("serve", "--port", port, "--data", str(tmp_path)))
+    assert f"cannot listen on 127.0.0.1:{port}" in line
+    assert "--port" in line
+
+
+def test_a_data_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in complaint(run("serve", "--port", "0", "--data", str(tmp_path / "file" / "x")))
+
+
+@pytest.mark.parametrize(("name", "value"), [("WORLDSTREAM_PORT", "x"), ("WORLDSTREAM_STEPS", "0")])
+def test_bad_environment(name: str, value: str) -> None:
+    complaint(run("serve", **{name: value}))
+
+
+def test_wrong_usage_is_2() -> None:
+    assert run("fly").returncode == 2
+    assert run("serve", "--port", "x").returncode == 2
+
+
+def test_an_unknown_world_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("worldstream.worlds.weights")
+    line = complaint(run("serve", "--world", "no-such-world", "--port", "0", "--data", str(tmp_path)))
+    assert "no-such-world" in line
+
+
+def test_errors_inside_main_are_caught(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(options: object) -> int:
+        raise StartupError("two\nlines")
+
+    monkeypatch.setattr(cli, "_serve", fail)
+    assert cli.main(["serve"]) == 1
+    assert capsys.readouterr().err == "worldstream: two lines Change the setting that the message names.\n"
+
+
+def test_threads_leave_a_core_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"MKL_NUM_THREADS": "2"})
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    cli.calm_threads()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert os.environ["MKL_NUM_THREADS"] == "2"  # what the user set stays
+
+
+def test_a_server_process_starts_serves_and_stops(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    script = str(ROOT / "tests" / "realtime" / "serve_fake.py")
+    process = subprocess.Popen([sys.executable, script, "--port", str(port), "--data", str(tmp_path)])
+    try:
+        deadline_s = time.monotonic() + 30.0
+        while time.monotonic() < deadline_s:
+            try:
+                assert httpx.get(f"http://127.0.0.1:{port}/healthz").json() == {"ok": True}
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        else:
+            pytest.fail("the server did not start within 30 s")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10.0) in (0, 130, -signal.SIGINT)
+    finally:
+        process.kill()
+        process.wait()
