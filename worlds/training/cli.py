@@ -120,7 +120,7 @@ def _judge(r: Request) -> None:
     from .loop import LoopConfig, launch
 
     loop = LoopConfig(r.runs, "judge", r.minutes, learning_rate=1e-3, decay_from=0.5)
-    launch(train_judge, r.processes, (JudgeConfig(r.data, r.test, loop),))
+    launch(train_judge, r.processes, (JudgeConfig(r.data, r.test, loop, start_from=r.start_from),))
 
 
 def _tokenizer(r: Request) -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..judge import GAP, SCALES, Judge, judged_size
+from ..judge import GAP, SCALES, Judge, flow_cells, judged_size
 from .data import Walks
 from .loop import Loop, LoopConfig, Metrics
 from .tokenizer import to_tensor
@@ -25,6 +25,8 @@ class JudgeConfig:
     test: Path
     loop: LoopConfig
     batch: int = 16
+    start_from: Path | None = None  # a judge to go on from
+    motion_pairs: int = 8000  # that the regression from flow to motion is fitted on
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +77,48 @@ def worn(pictures: Tensor, rng: np.random.Generator) -> Tensor:
     return pictures
 
 
+def fit_motion(model: Judge, walks: Walks, count: int, epochs: int = 60) -> None:
+    """Fit the regression from optical flow to motion; half of the pairs are worn, as generated pictures are."""
+    rng = np.random.default_rng(17)
+    flows, motions = [], []
+    for i in range(max(1, count // 250)):
+        pairs = draw_pairs(walks, min(count, 250), rng)
+        both = torch.cat([pairs.before, pairs.after])
+        before, after = (worn(both, rng) if i % 2 else both).chunk(2)
+        flows.append(flow_cells(before, after))
+        motions.append(pairs.motion / (GAP * SCALES))
+    x, y = torch.cat(flows), torch.cat(motions)
+    optimiser = torch.optim.AdamW(model.motion.parameters(), 3e-3, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(128):
+            loss = F.smooth_l1_loss(model.motion(x[rows]), y[rows], beta=0.3)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        schedule.step()
+
+
 def train_judge(rank: int, world: int, config: JudgeConfig) -> None:
     """One process of the judge's training."""
     torch.manual_seed(3)
     model = Judge()
+    walks = Walks.open(config.data)
+    if config.start_from is None:
+        fit_motion(model, walks, config.motion_pairs)
+    else:
+        model.load_state_dict(torch.load(config.start_from, weights_only=True)["ema"])
+    model.motion.requires_grad_(False)
     loop = Loop(config.loop, model, rank, world)
     loop.resume()
-    walks = Walks.open(config.data)
     rng = np.random.default_rng(rank + 1000 * loop.step)
 
     def loss_of() -> tuple[Tensor, Metrics]:
         pairs = draw_pairs(walks, config.batch, rng)
-        both = worn(torch.cat([pairs.before, pairs.after]), rng)
-        before, after = both.chunk(2)
-        moved = model.moved(before, after) / (GAP * SCALES)
-        loss = F.smooth_l1_loss(moved, pairs.motion / (GAP * SCALES), beta=0.3) * 4
-        for logits, truth in zip(model.read(before), pairs.attributes.T, strict=True):
-            loss = loss + 0.25 * F.cross_entropy(logits, truth, ignore_index=-1) if bool((truth >= 0).any()) else loss
+        loss = torch.zeros(())
+        for logits, truth in zip(model.read(worn(pairs.before, rng)), pairs.attributes.T, strict=True):
+            if bool((truth >= 0).any()):
+                loss = loss + F.cross_entropy(logits, truth, ignore_index=-1)
         return loss, {}
 
     loop.run(loss_of)
