@@ -130,6 +130,7 @@ def save_world(
     path = folder / f"{config.name}.json"
     weights = path.with_suffix(".safetensors")
     save_file(tensors, weights)
+    weights.chmod(0o644)  # safetensors writes for the owner alone; a served file is for everybody
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     path.write_text(json.dumps({"config": config.to_json(), "sha256": digest, "facts": facts}, indent=1) + "\n")
     return WorldCard.read(path)

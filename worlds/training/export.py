@@ -41,7 +41,9 @@ def export_world(runs: Path, preset: str, out: Path | None = None) -> WorldCard:
         tokenizer = averaged(runs / "decoder.pt")
     if (runs / "judge.pt").exists():
         (out or SHIPPED).mkdir(parents=True, exist_ok=True)
-        save_file({k: v.half() for k, v in averaged(runs / "judge.pt").items()}, (out or SHIPPED) / "judge.safetensors")
+        judge = (out or SHIPPED) / "judge.safetensors"
+        save_file({k: v.half().contiguous() for k, v in averaged(runs / "judge.pt").items()}, judge)
+        judge.chmod(0o644)
     facts = {"themes": list(THEMES), "network_from": source, **training_facts(runs), **_measured(runs)}
     return save_world(out or SHIPPED, config, {"network": network, "autoencoder": tokenizer}, facts)
 
