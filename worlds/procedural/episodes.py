@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import scene
 from .attributes import MOODS, THEMES, TIMES, WEATHERS, Attributes
 from .captions import caption
 from .paths import FORWARD, PITCH, RIGHT, YAW, Path, walk
@@ -46,9 +47,8 @@ def draw_attributes(rng: random.Random, theme: int | None = None) -> Attributes:
 
 def start_camera(vector: Vector, rng: random.Random) -> tuple[float, float, float]:
     """(x, z, yaw) of a walker's first step: a crossing in a city, anywhere else elsewhere, never far under water."""
-    from . import scene
-
     cell = float(vector[scene.CELL])
+    x = z = 0.0
     for _ in range(40):
         if vector[scene.GRID] > 0:
             block = vector[scene.GRID] * cell
@@ -100,7 +100,9 @@ def episode(
     new_words = words
     if changes and rng.random() < 0.1 and len(path) >= 24:
         other = draw_attributes(rng, before.theme)
-        after = Attributes(before.theme, other.time, other.weather, other.mood, before.density, before.relief, before.variety)
+        after = Attributes(
+            before.theme, other.time, other.weather, other.mood, before.density, before.relief, before.variety
+        )
         change_at, over = rng.randrange(4, len(path) - 16), rng.randrange(16, 44)
         blend = np.clip((np.arange(len(path)) - change_at) / over, 0, 1)[:, None]
         vectors[:, BLEND] += blend * (scene_vector(after, seed)[BLEND] - vector[BLEND])

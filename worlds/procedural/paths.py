@@ -57,7 +57,9 @@ def _mouse(rng: np.random.Generator, path: Path) -> None:
             path[i, YAW] = yaw
     else:
         for start, stop in _hold(rng, frames, 6, 40):
-            path[start:stop, YAW] = math.radians(rng.choice([-1, 1]) * rng.uniform(1.0, 5.5)) if rng.random() < 0.75 else 0.0
+            path[start:stop, YAW] = (
+                math.radians(rng.choice([-1, 1]) * rng.uniform(1.0, 5.5)) if rng.random() < 0.75 else 0.0
+            )
     if rng.random() < 0.5:
         level = 0.0
         for i in range(frames):
@@ -112,7 +114,7 @@ def limited(path: Path) -> Path:
     """The path within the trained range: step length, turn rate, and the pitch that the steps add up to."""
     path = path.copy()
     step = np.hypot(path[:, RIGHT], path[:, FORWARD])
-    path[:, : YAW] *= np.minimum(1.0, MAX_STEP_M / np.maximum(step, 1e-6))[:, None]
+    path[:, :YAW] *= np.minimum(1.0, MAX_STEP_M / np.maximum(step, 1e-6))[:, None]
     path[:, YAW] = np.clip(path[:, YAW], -MAX_TURN_RAD, MAX_TURN_RAD)
     pitch = 0.0
     for row in path:

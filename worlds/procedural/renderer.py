@@ -6,69 +6,104 @@ Cameras are `float64[N, 5]`: x, y, z in metres, yaw and pitch in radians, as `wo
 from __future__ import annotations
 
 import math
+import zlib
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from . import scene
 from .objects import KINDS, TALLEST_M
 from .scene import Vector
-from .shading import pixel
+from .shading import pixel, view_ray
 from .terrain import height
 
 EYE_M = 1.6
 FOV_X_RAD = math.radians(78.0)
 EDGE = 0.10  # a colour step to the neighbour above which a pixel gets three more samples
+BANDS = 8  # jobs a frame: a good balance for one frame and for many; a band's first row counts as edge
 
 Images = NDArray[np.uint8]
 Depths = NDArray[np.float32]
 
 
-@njit(parallel=True, cache=True, fastmath=True, error_model="numpy")
-def _render(params, cameras, kinds, tan_x, tan_y, smooth, rgb, depth):  # type: ignore[no-untyped-def]
-    frames, rows, columns = depth.shape
-    for job in prange(frames * 8):  # an eighth of a frame a job: good balance for one frame and for many
-        f, part = job // 8, job % 8
-        p, cam = params[f], cameras[f]
-        sy, cy, sp, cp = np.sin(cam[3]), np.cos(cam[3]), np.sin(cam[4]), np.cos(cam[4])
-        first, last = rows * part // 8, rows * (part + 1) // 8
-        above = np.zeros((columns, 4))
-        for i in range(first, last):
-            left = np.zeros(4)
-            for j in range(columns):
-                for extra in range(4):
-                    ou, ov = 0.5, 0.5
-                    if smooth:
-                        ou, ov = 0.25 + 0.5 * (extra & 1), 0.25 + 0.5 * (extra >> 1)
-                    u = (2.0 * (j + ou) / columns - 1.0) * tan_x
-                    v = (1.0 - 2.0 * (i + ov) / rows) * tan_y
-                    n = 1.0 / np.sqrt(u * u + v * v + 1.0)
-                    fz, fy = (cp - v * sp) * n, (sp + v * cp) * n
-                    dx, dy, dz = u * n * cy + fz * sy, fy, fz * cy - u * n * sy
-                    r, g, b, t, ident = pixel(p, kinds, cam[0], cam[1], cam[2], dx, dy, dz)
-                    if extra == 0:
-                        ar, ag, ab, depth[f, i, j] = r, g, b, t
-                        edge = smooth and (j == 0 or i == first)
-                        if smooth and not edge:
+@register_jitable
+def offset(smooth: bool, sample: int) -> tuple[float, float]:
+    """Where in its pixel a sample lies, right and down: the middle, or one of four."""
+    if not smooth:
+        return 0.5, 0.5
+    return 0.25 + 0.5 * (sample & 1), 0.25 + 0.5 * (sample >> 1)
+
+
+@register_jitable
+def is_edge(here: float, ident: int, left: float, left_id: int, above: float, above_id: int) -> bool:
+    """Whether a pixel differs from its left or upper neighbour in what it shows or in brightness (r + g + b)."""
+    if ident != left_id or ident != above_id:
+        return True
+    return abs(here - left) > 3 * EDGE or abs(here - above) > 3 * EDGE
+
+
+def _fingerprint() -> int:
+    """Changes with any source that the kernel is compiled from: numba's own cache looks at this file only."""
+    names = ("objects.py", "renderer.py", "scene.py", "shading.py", "shapes.py", "sky.py", "terrain.py")
+    return zlib.crc32(b"".join(Path(__file__).with_name(name).read_bytes() for name in names))
+
+
+def _kernel(fingerprint: int) -> Any:
+    @njit(parallel=True, cache=True, fastmath=True, error_model="numpy")
+    def _render(
+        params: Vector,
+        cameras: Vector,
+        kinds: Vector,
+        tan_x: float,
+        tan_y: float,
+        smooth: bool,
+        rgb: Images,
+        depth: Depths,
+    ) -> None:
+        frames, rows, columns = depth.shape
+        if fingerprint < 0:  # never: naming it here makes it part of the cache's key
+            return
+        for job in prange(frames * BANDS):
+            f, part = job // BANDS, job % BANDS
+            p, cam = params[f], cameras[f]
+            sy, cy, sp, cp = np.sin(cam[3]), np.cos(cam[3]), np.sin(cam[4]), np.cos(cam[4])
+            first, last = rows * part // BANDS, rows * (part + 1) // BANDS
+            above = np.zeros((columns, 2))  # brightness and id
+            for i in range(first, last):
+                left, left_id = 0.0, 0
+                for j in range(columns):
+                    red, green, blue = 0.0, 0.0, 0.0
+                    samples = 1
+                    for sample in range(4):
+                        u, v = offset(smooth, sample)
+                        u, v = (2.0 * (j + u) / columns - 1.0) * tan_x, (1.0 - 2.0 * (i + v) / rows) * tan_y
+                        dx, dy, dz = view_ray(u, v, sy, cy, sp, cp)
+                        r, g, b, t, ident = pixel(p, kinds, cam[0], cam[1], cam[2], dx, dy, dz)
+                        red, green, blue = red + r, green + g, blue + b
+                        if sample == 0:
+                            depth[f, i, j] = t
                             here = r + g + b
-                            edge = (
-                                ident != int(left[3])
-                                or ident != int(above[j, 3])
-                                or abs(here - left[0]) > 3 * 0.10
-                                or abs(here - above[j, 0]) > 3 * 0.10
-                            )
-                        left[0], left[3] = r + g + b, ident
-                        above[j, 0], above[j, 3] = r + g + b, ident
-                        if not edge:
-                            break
-                    else:
-                        ar, ag, ab = ar + r, ag + g, ab + b
-                        if extra == 3:
-                            ar, ag, ab = ar / 4, ag / 4, ab / 4
-                rgb[f, i, j, 0] = int(ar * 255.0 + 0.5)
-                rgb[f, i, j, 1] = int(ag * 255.0 + 0.5)
-                rgb[f, i, j, 2] = int(ab * 255.0 + 0.5)
+                            border = j == 0 or i == first
+                            if smooth and (
+                                border or is_edge(here, ident, left, left_id, above[j, 0], int(above[j, 1]))
+                            ):
+                                samples = 4
+                            left, left_id = here, ident
+                            above[j, 0], above[j, 1] = here, ident
+                            if samples == 1:
+                                break
+                    rgb[f, i, j, 0] = int(red / samples * 255.0 + 0.5)
+                    rgb[f, i, j, 1] = int(green / samples * 255.0 + 0.5)
+                    rgb[f, i, j, 2] = int(blue / samples * 255.0 + 0.5)
+
+    return _render
+
+
+_render = _kernel(_fingerprint())
 
 
 def camera_rows(rows: int, columns: int) -> tuple[float, float]:
@@ -84,6 +119,17 @@ def prepared(vector: Vector) -> Vector:
     return vector
 
 
+def checked(vectors: Vector, cameras: NDArray[np.float64]) -> tuple[Vector, NDArray[np.float64]]:
+    """One prepared vector a camera, and the cameras; raises ValueError where they are not [N, 5] finite numbers."""
+    cameras = np.ascontiguousarray(cameras, np.float64)
+    if cameras.ndim != 2 or cameras.shape[1] != 5:
+        raise ValueError(f"cameras must be [N, 5], got {cameras.shape}")
+    if not np.isfinite(cameras).all():
+        raise ValueError("cameras must be finite numbers")
+    params: Vector = np.ascontiguousarray(np.broadcast_to(prepared(vectors), (len(cameras), scene.SIZE)))
+    return params, cameras
+
+
 def render(
     vectors: Vector, cameras: NDArray[np.float64], width_px: int, height_px: int, smooth: bool = True
 ) -> tuple[Images, Depths]:
@@ -91,12 +137,7 @@ def render(
 
     `vectors` is `float64[SIZE]` (one scene for all) or `[N, SIZE]`. `smooth` adds samples at edges.
     """
-    cameras = np.ascontiguousarray(cameras, np.float64)
-    if cameras.ndim != 2 or cameras.shape[1] != 5:
-        raise ValueError(f"cameras must be [N, 5], got {cameras.shape}")
-    if not np.isfinite(cameras).all():
-        raise ValueError("cameras must be finite numbers")
-    params = np.ascontiguousarray(np.broadcast_to(prepared(vectors), (len(cameras), scene.SIZE)))
+    params, cameras = checked(vectors, cameras)
     rgb = np.empty((len(cameras), height_px, width_px, 3), np.uint8)
     depth = np.empty((len(cameras), height_px, width_px), np.float32)
     tan_x, tan_y = camera_rows(height_px, width_px)

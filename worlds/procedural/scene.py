@@ -1,7 +1,7 @@
 """A scene as one flat vector of numbers, the only thing the render kernels read.
 
-`scene_vector` turns `Attributes` and a seed into `float64[SIZE]`. Everything that time of day, weather and mood decide lies in
-`BLEND`, so dusk can fall by interpolating those entries alone while the places and the objects stay where they are.
+`scene_vector` turns `Attributes` and a seed into `float64[SIZE]`. Everything that time of day, weather and mood decide
+lies in `BLEND`, so dusk can fall by interpolating those entries alone while places and objects stay where they are.
 Lengths are metres, colours linear-ish RGB in [0, 1], densities per metre.
 """
 
@@ -19,7 +19,18 @@ from .themes import LOOKS, MOODS_LOOK, TIMES_LOOK, WEATHERS_LOOK
 
 SEED, CELL, DENSITY, AMP, FREQ, SHAPE, SHARP, SLOPE, WATER, CEILING, LAMP = range(11)
 GROUND_A, GROUND_B, PATTERN, PATTERN_FREQ, WATER_RGB, GRID, TOP = 11, 14, 17, 18, 19, 22, 23
-SUN_DIR, SUN_RGB, AMBIENT, ZENITH, HORIZON, NIGHT, FOG, CLOUD, CLOUD_RGB, FOG_RGB = 24, 27, 30, 33, 36, 39, 40, 41, 42, 45
+SUN_DIR, SUN_RGB, AMBIENT, ZENITH, HORIZON, NIGHT, FOG, CLOUD, CLOUD_RGB, FOG_RGB = (
+    24,
+    27,
+    30,
+    33,
+    36,
+    39,
+    40,
+    41,
+    42,
+    45,
+)
 SATURATION, TINT, LIFT = 48, 49, 52
 SLOTS, SLOT_SIZE, SLOT_COUNT = 53, 10, 3  # kind, share, size, crown rgb, trunk rgb, glow
 SIZE = SLOTS + SLOT_SIZE * SLOT_COUNT
@@ -81,7 +92,9 @@ def _fill_sky(p: Vector, attributes: Attributes, rng: random.Random) -> None:
     p[CLOUD_RGB : CLOUD_RGB + 3] = np.minimum(bright * (1 - 0.35 * (weather.clouds > 0.8)), 1.0)
     p[FOG_RGB : FOG_RGB + 3] = p[HORIZON : HORIZON + 3] * 0.92
     if look.ceiling_m > 0:  # indoors: no sky, the dark is the fog, the lamp is the sun
-        p[FOG_RGB : FOG_RGB + 3] = np.array([0.05, 0.045, 0.04]) + 0.12 * p[HORIZON : HORIZON + 3] * (weather.fog > 0.02)
+        p[FOG_RGB : FOG_RGB + 3] = np.array([0.05, 0.045, 0.04]) + 0.12 * p[HORIZON : HORIZON + 3] * (
+            weather.fog > 0.02
+        )
         p[SUN_RGB : SUN_RGB + 3] *= 0.0
         p[AMBIENT : AMBIENT + 3] = 0.18 + 0.3 * p[AMBIENT : AMBIENT + 3]
     p[SATURATION], p[LIFT] = mood.saturation, mood.lift

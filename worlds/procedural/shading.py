@@ -1,4 +1,7 @@
-"""What one ray sees: terrain, water, ceiling, objects, sky, sun shadow, fog, mood. One scalar function, `pixel`."""
+"""What one ray sees: terrain, water, ceiling, objects, sky, sun shadow, fog, mood. One scalar function, `pixel`.
+
+The CPU kernel (renderer.py) and its CUDA twin (cuda.py) call the same functions; `p` is a prepared scene vector.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,29 @@ import numpy as np
 from numba.extending import register_jitable
 
 from . import scene
-from .objects import BUILDING_KIND, FAR, MESA_KIND, WALL_KIND, nearest_object
+from .objects import BUILDING_KIND, MESA_KIND, WALL_KIND, nearest_object
+from .scene import Vector
+from .shapes import FAR
+from .sky import Colour, sky
 from .terrain import hash2, height, noise2, wave
 
 REACH_M = 170.0
+OBJECTS_M, CELLS = 110.0, 22  # objects are drawn this far, and over this many cells
+SHADOW_M, SHADOW_CELLS = 40.0, 5
 SKY_ID, GROUND_ID, WATER_ID, CEILING_ID = 0, 1, 2, 3
+Seen = tuple[float, float, float, float, int]  # r, g, b in [0, 1], metres along the ray, id
 
 
 @register_jitable
-def ground_hit(p, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
+def view_ray(u: float, v: float, sy: float, cy: float, sp: float, cp: float) -> tuple[float, float, float]:
+    """Unit direction through (u right, v up) of the image plane one metre ahead; sines and cosines of yaw, pitch."""
+    n = 1.0 / np.sqrt(u * u + v * v + 1.0)
+    fz, fy = (cp - v * sp) * n, (sp + v * cp) * n
+    return u * n * cy + fz * sy, fy, fz * cy - u * n * sy
+
+
+@register_jitable
+def ground_hit(p: Vector, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float) -> float:
     """Distance to the terrain along a ray, FAR where it misses: Lipschitz-bounded march, then secant steps."""
     amp = p[scene.AMP]
     if amp <= 0.0:
@@ -54,47 +71,7 @@ def ground_hit(p, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def sky(p, dx, dy, dz):  # type: ignore[no-untyped-def]
-    """Sky colour in a direction: gradient, sun and glow, soft clouds, a few large stars at night."""
-    up = max(dy, 0.0)
-    k = (1.0 - up) ** 5
-    r = p[scene.ZENITH] * (1 - k) + p[scene.HORIZON] * k
-    g = p[scene.ZENITH + 1] * (1 - k) + p[scene.HORIZON + 1] * k
-    b = p[scene.ZENITH + 2] * (1 - k) + p[scene.HORIZON + 2] * k
-    towards = dx * p[scene.SUN_DIR] + dy * p[scene.SUN_DIR + 1] + dz * p[scene.SUN_DIR + 2]
-    if towards > 0.0:
-        glow = 0.30 * towards**24
-        if towards > 0.9962:
-            glow += 1.2 * min(1.0, (towards - 0.9962) * 900.0)
-        r += glow * p[scene.SUN_RGB]
-        g += glow * p[scene.SUN_RGB + 1]
-        b += glow * p[scene.SUN_RGB + 2]
-    night = p[scene.NIGHT]
-    if night > 0.3 and up > 0.08:
-        across, rise = np.arctan2(dx, dz) * 12.0, dy * 22.0
-        ci, cj = int(np.floor(across)), int(np.floor(rise))
-        h = hash2(ci, cj, 4021)
-        if (h & 0xFF) < 62:
-            fx = across - ci - 0.25 - 0.5 * ((h >> 8) & 0xFF) / 256.0
-            fy = rise - cj - 0.25 - 0.5 * ((h >> 16) & 0xFF) / 256.0
-            spark = max(0.0, 1.0 - (fx * fx + fy * fy) * 160.0) * night * 0.9
-            r += spark
-            g += spark
-            b += spark
-    if up > 0.02:
-        cover = p[scene.CLOUD]
-        q = 1.0 / (dy + 0.12)
-        n = 0.5 + 0.5 * noise2(dx * q * 0.9, dz * q * 0.9, p[scene.SEED] + 0.37)
-        n += 0.22 * noise2(dx * q * 2.1 + 3.0, dz * q * 2.1, p[scene.SEED] + 0.71)
-        a = max(0.0, min(1.0, (n - (1.0 - cover)) * 2.2)) * min(1.0, up * 7.0) * 0.85
-        r += (p[scene.CLOUD_RGB] - r) * a
-        g += (p[scene.CLOUD_RGB + 1] - g) * a
-        b += (p[scene.CLOUD_RGB + 2] - b) * a
-    return r, g, b
-
-
-@register_jitable
-def ground_colour(p, x, z, t):  # type: ignore[no-untyped-def]
+def ground_colour(p: Vector, x: float, z: float, t: float) -> Colour:
     """Albedo of the ground at (x, z) seen from t metres: low-frequency blotches, streets or flagstones."""
     fine = max(0.0, 1.0 - t / 26.0)
     f = p[scene.PATTERN_FREQ]
@@ -124,7 +101,20 @@ def ground_colour(p, x, z, t):  # type: ignore[no-untyped-def]
 
 
 @register_jitable
-def object_colour(p, slot, kind, part, y, x, z, nx, ny, nz, g, t):  # type: ignore[no-untyped-def]
+def object_colour(
+    p: Vector,
+    slot: int,
+    kind: int,
+    part: int,
+    y: float,
+    x: float,
+    z: float,
+    nx: float,
+    ny: float,
+    nz: float,
+    g: int,
+    t: float,
+) -> tuple[float, float, float, float]:
     """(albedo rgb, own light) of a point on an object, y metres above its foot."""
     at = scene.SLOTS + slot * scene.SLOT_SIZE
     c = at + 3 if part == 1 else at + 6
@@ -157,86 +147,7 @@ def object_colour(p, slot, kind, part, y, x, z, nx, ny, nz, g, t):  # type: igno
 
 
 @register_jitable
-def pixel(p, kinds, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
-    """(r, g, b, depth in metres along the ray, id) of one ray; colours in [0, 1], id changes at silhouettes."""
-    t, ident = ground_hit(p, ox, oy, oz, dx, dy, dz), GROUND_ID
-    if dy < -1e-6:
-        tw = (p[scene.WATER] - oy) / dy
-        if 0.0 < tw < t:
-            t, ident = tw, WATER_ID
-    elif p[scene.CEILING] > 0.0 and dy > 1e-6:
-        tc = (p[scene.CEILING] - oy) / dy
-        if tc < t:
-            t, ident = tc, CEILING_ID
-    hit = nearest_object(p, kinds, ox, oy, oz, dx, dy, dz, min(t, 110.0), 22, ox, oz)
-    to, nx, ny, nz, slot, kind, part, g, cx, cz = hit
-    amp, freq, shape, sharp, seed = p[scene.AMP], p[scene.FREQ], p[scene.SHAPE], p[scene.SHARP], p[scene.SEED]
-    sr, sg, sb = 0.0, 0.0, 0.0
-    glow = 0.0
-    if slot >= 0:
-        t, ident = to, 16 + (g & 0xFFF) * 2 + part
-        x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-        foot = y - height(cx, cz, amp, freq, shape, sharp, seed)
-        r, gr, b, glow = object_colour(p, slot, kind, part, foot, x, z, nx, ny, nz, g, t)
-    elif t >= REACH_M:
-        sr, sg, sb = sky(p, dx, dy, dz)
-        return _finish(p, sr, sg, sb, REACH_M, SKY_ID)
-    elif ident == WATER_ID:
-        x, z = ox + t * dx, oz + t * dz
-        ripple = 0.06 * wave(x * 0.21 + 0.4 * wave(z * 0.17)) * max(0.0, 1.0 - t / 60.0)
-        sr, sg, sb = sky(p, dx, abs(dy) + ripple + 0.05, dz)
-        k = 0.25 + 0.65 * (1.0 - min(1.0, abs(dy))) ** 4
-        light = 0.55 * (p[scene.AMBIENT + 1] + 0.6 * p[scene.SUN_RGB + 1]) + 0.15
-        sr = sr * k + p[scene.WATER_RGB] * light * (1 - k) * 1.6
-        sg = sg * k + p[scene.WATER_RGB + 1] * light * (1 - k) * 1.6
-        sb = sb * k + p[scene.WATER_RGB + 2] * light * (1 - k) * 1.6
-        return _fogged(p, sr, sg, sb, t, ident)
-    else:
-        x, z = ox + t * dx, oz + t * dz
-        y = oy + t * dy
-        nx, ny, nz = 0.0, (1.0 if ident == GROUND_ID else -1.0), 0.0
-        if amp > 0.0 and ident == GROUND_ID:
-            e = 0.2 + 0.01 * t
-            h = height(x, z, amp, freq, shape, sharp, seed)
-            nx = (h - height(x + e, z, amp, freq, shape, sharp, seed)) / e
-            nz = (h - height(x, z + e, amp, freq, shape, sharp, seed)) / e
-            n = 1.0 / np.sqrt(nx * nx + nz * nz + 1.0)
-            nx, ny, nz = nx * n, n, nz * n
-        r, gr, b = ground_colour(p, x, z, t)
-        if shape == 2.0 and ny < 0.85:  # steep walls show rock strata
-            k = min(1.0, (0.85 - ny) * 4.0)
-            band = 0.72 + 0.22 * wave(y * 0.38)
-            r, gr, b = r + k * (0.62 * band * (r + 0.25) - r), gr + k * (0.62 * band * (gr + 0.2) - gr), b + k * (0.6 * band * (b + 0.18) - b)
-    lit = nx * p[scene.SUN_DIR] + ny * p[scene.SUN_DIR + 1] + nz * p[scene.SUN_DIR + 2]
-    if lit > 0.0 and p[scene.SUN_RGB] > 0.12 and t < 55.0:
-        px, py, pz = x + nx * 0.03, y + ny * 0.03 + 0.02, z + nz * 0.03
-        shadow = nearest_object(p, kinds, px, py, pz, p[scene.SUN_DIR], p[scene.SUN_DIR + 1], p[scene.SUN_DIR + 2], 40.0, 5, ox, oz)
-        if shadow[4] >= 0:
-            lit *= 0.12 + 0.88 * max(0.0, (t - 40.0) / 15.0)
-    lit = max(lit, 0.0) + 0.08
-    soft = 0.72 + 0.28 * ny
-    lamp = p[scene.LAMP] * 0.85 / (1.0 + 0.055 * t * t) * (0.35 + 0.65 * abs(nx * dx + ny * dy + nz * dz))
-    sr = r * (p[scene.AMBIENT] * soft + p[scene.SUN_RGB] * lit + lamp * 1.5) + r * glow
-    sg = gr * (p[scene.AMBIENT + 1] * soft + p[scene.SUN_RGB + 1] * lit + lamp * 1.25) + gr * glow
-    sb = b * (p[scene.AMBIENT + 2] * soft + p[scene.SUN_RGB + 2] * lit + lamp * 0.95) + b * glow
-    return _fogged(p, sr, sg, sb, t, ident)
-
-
-@register_jitable
-def _fogged(p, r, g, b, t, ident):  # type: ignore[no-untyped-def]
-    k = np.exp(-p[scene.FOG] * t)
-    if t > 110.0:  # the far ground melts into the horizon
-        k *= max(0.0, 1.0 - (t - 110.0) / (REACH_M - 110.0))
-    if p[scene.CEILING] > 0.0:
-        k *= np.exp(-0.035 * t)
-    r = r * k + p[scene.FOG_RGB] * (1 - k)
-    g = g * k + p[scene.FOG_RGB + 1] * (1 - k)
-    b = b * k + p[scene.FOG_RGB + 2] * (1 - k)
-    return _finish(p, r, g, b, t, ident)
-
-
-@register_jitable
-def _finish(p, r, g, b, t, ident):  # type: ignore[no-untyped-def]
+def finished(p: Vector, r: float, g: float, b: float, t: float, ident: int) -> Seen:
     """Mood: saturation, tint, lift; then clip and gamma."""
     grey = 0.3 * r + 0.55 * g + 0.15 * b
     s, lift = p[scene.SATURATION], p[scene.LIFT]
@@ -246,3 +157,127 @@ def _finish(p, r, g, b, t, ident):  # type: ignore[no-untyped-def]
     r, g, b = min(1.0, max(0.0, r)), min(1.0, max(0.0, g)), min(1.0, max(0.0, b))
     # a soft shoulder instead of a power: cheap, and lifts the shadows as a display gamma would
     return r * (1.45 - 0.45 * r), g * (1.45 - 0.45 * g), b * (1.45 - 0.45 * b), t, ident
+
+
+@register_jitable
+def fogged(p: Vector, r: float, g: float, b: float, t: float, ident: int) -> Seen:
+    """The colour through t metres of air."""
+    k = np.exp(-p[scene.FOG] * t)
+    if t > OBJECTS_M:  # the far ground melts into the horizon
+        k *= max(0.0, 1.0 - (t - OBJECTS_M) / (REACH_M - OBJECTS_M))
+    if p[scene.CEILING] > 0.0:
+        k *= np.exp(-0.035 * t)
+    r = r * k + p[scene.FOG_RGB] * (1 - k)
+    g = g * k + p[scene.FOG_RGB + 1] * (1 - k)
+    b = b * k + p[scene.FOG_RGB + 2] * (1 - k)
+    return finished(p, r, g, b, t, ident)
+
+
+@register_jitable
+def surface(p: Vector, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float) -> tuple[float, int]:
+    """(distance, id) of the ground, the water or the ceiling along a ray."""
+    t, ident = ground_hit(p, ox, oy, oz, dx, dy, dz), GROUND_ID
+    if dy < -1e-6:
+        tw = (p[scene.WATER] - oy) / dy
+        if 0.0 < tw < t:
+            t, ident = tw, WATER_ID
+    elif p[scene.CEILING] > 0.0 and dy > 1e-6:
+        tc = (p[scene.CEILING] - oy) / dy
+        if tc < t:
+            t, ident = tc, CEILING_ID
+    return t, ident
+
+
+@register_jitable
+def water_colour(p: Vector, x: float, z: float, dx: float, dy: float, dz: float, t: float) -> Colour:
+    """A mirrored sky with ripples, more of it the flatter one looks."""
+    ripple = 0.06 * wave(x * 0.21 + 0.4 * wave(z * 0.17)) * max(0.0, 1.0 - t / 60.0)
+    r, g, b = sky(p, dx, abs(dy) + ripple + 0.05, dz)
+    k = 0.25 + 0.65 * (1.0 - min(1.0, abs(dy))) ** 4
+    light = 0.55 * (p[scene.AMBIENT + 1] + 0.6 * p[scene.SUN_RGB + 1]) + 0.15
+    r = r * k + p[scene.WATER_RGB] * light * (1 - k) * 1.6
+    g = g * k + p[scene.WATER_RGB + 1] * light * (1 - k) * 1.6
+    b = b * k + p[scene.WATER_RGB + 2] * light * (1 - k) * 1.6
+    return r, g, b
+
+
+@register_jitable
+def ground_normal(p: Vector, x: float, z: float, t: float) -> tuple[float, float, float]:
+    """The terrain's normal, smoothed over what a pixel covers at t metres."""
+    amp, freq, shape, sharp, seed = p[scene.AMP], p[scene.FREQ], p[scene.SHAPE], p[scene.SHARP], p[scene.SEED]
+    e = 0.2 + 0.01 * t
+    h = height(x, z, amp, freq, shape, sharp, seed)
+    nx = (h - height(x + e, z, amp, freq, shape, sharp, seed)) / e
+    nz = (h - height(x, z + e, amp, freq, shape, sharp, seed)) / e
+    n = 1.0 / np.sqrt(nx * nx + nz * nz + 1.0)
+    return nx * n, n, nz * n
+
+
+@register_jitable
+def strata(r: float, g: float, b: float, y: float, ny: float) -> Colour:
+    """Rock bands where a terraced wall is steep."""
+    k = min(1.0, (0.85 - ny) * 4.0)
+    band = 0.72 + 0.22 * wave(y * 0.38)
+    r, g = r + k * (0.62 * band * (r + 0.25) - r), g + k * (0.62 * band * (g + 0.2) - g)
+    return r, g, b + k * (0.6 * band * (b + 0.18) - b)
+
+
+@register_jitable
+def sunlight(
+    p: Vector,
+    kinds: Vector,
+    x: float,
+    y: float,
+    z: float,
+    nx: float,
+    ny: float,
+    nz: float,
+    t: float,
+    ex: float,
+    ez: float,
+) -> float:
+    """How squarely the sun meets a surface, 0 to 1, less in a shadow; shadows fade out 40 to 55 m away."""
+    sx, sy, sz = p[scene.SUN_DIR], p[scene.SUN_DIR + 1], p[scene.SUN_DIR + 2]
+    lit = nx * sx + ny * sy + nz * sz
+    if lit > 0.0 and p[scene.SUN_RGB] > 0.12 and t < 55.0:
+        px, py, pz = x + nx * 0.03, y + ny * 0.03 + 0.02, z + nz * 0.03
+        hit = nearest_object(p, kinds, px, py, pz, sx, sy, sz, SHADOW_M, SHADOW_CELLS, ex, ez, True)
+        if hit[4] >= 0:
+            lit *= 0.12 + 0.88 * max(0.0, (t - 40.0) / 15.0)
+    return max(lit, 0.0)
+
+
+@register_jitable
+def pixel(p: Vector, kinds: Vector, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float) -> Seen:
+    """(r, g, b, depth in metres along the ray, id) of one ray; colours in [0, 1], id changes at silhouettes."""
+    t, ident = surface(p, ox, oy, oz, dx, dy, dz)
+    hit = nearest_object(p, kinds, ox, oy, oz, dx, dy, dz, min(t, OBJECTS_M), CELLS, ox, oz, False)
+    to, nx, ny, nz, slot, kind, part, g, cx, cz = hit
+    if slot >= 0:
+        t = to
+    elif t >= REACH_M:
+        r, gr, b = sky(p, dx, dy, dz)
+        return finished(p, r, gr, b, REACH_M, SKY_ID)
+    x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
+    glow = 0.0
+    if slot >= 0:
+        ident = 16 + (g & 0xFFF) * 2 + part
+        foot = y - height(cx, cz, p[scene.AMP], p[scene.FREQ], p[scene.SHAPE], p[scene.SHARP], p[scene.SEED])
+        r, gr, b, glow = object_colour(p, slot, kind, part, foot, x, z, nx, ny, nz, g, t)
+    elif ident == WATER_ID:
+        r, gr, b = water_colour(p, x, z, dx, dy, dz, t)
+        return fogged(p, r, gr, b, t, ident)
+    else:
+        nx, ny, nz = 0.0, (1.0 if ident == GROUND_ID else -1.0), 0.0
+        if p[scene.AMP] > 0.0 and ident == GROUND_ID:
+            nx, ny, nz = ground_normal(p, x, z, t)
+        r, gr, b = ground_colour(p, x, z, t)
+        if p[scene.SHAPE] == 2.0 and ny < 0.85:
+            r, gr, b = strata(r, gr, b, y, ny)
+    lit = sunlight(p, kinds, x, y, z, nx, ny, nz, t, ox, oz) + 0.08
+    soft = 0.72 + 0.28 * ny
+    lamp = p[scene.LAMP] * 0.85 / (1.0 + 0.055 * t * t) * (0.35 + 0.65 * abs(nx * dx + ny * dy + nz * dz))
+    sr = r * (p[scene.AMBIENT] * soft + p[scene.SUN_RGB] * lit + lamp * 1.5) + r * glow
+    sg = gr * (p[scene.AMBIENT + 1] * soft + p[scene.SUN_RGB + 1] * lit + lamp * 1.25) + gr * glow
+    sb = b * (p[scene.AMBIENT + 2] * soft + p[scene.SUN_RGB + 2] * lit + lamp * 0.95) + b * glow
+    return fogged(p, sr, sg, sb, t, ident)
