@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +123,8 @@ class OpenVINOEngine:
         }
         self.name = f"openvino {precision}"
         example = example_inputs(network)
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # OpenVINO's converter still uses torch.jit.trace
             step = ov.convert_model(StepGraph(network).eval(), example_input=example)
             latents = torch.zeros(1, *example[0].shape[2:])
             decode = ov.convert_model(DecodeGraph(decoder).eval(), example_input=latents)

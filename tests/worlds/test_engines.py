@@ -1,0 +1,144 @@
+"""Every engine means what eager torch means; the choice is printed, kept, and never a reason to fail."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.worlds.tiny_world import NETWORK, autoencoder, network, with_words
+from worldstream.worlds import engines
+from worldstream.worlds.config import NetworkConfig
+from worldstream.worlds.engines import (
+    EagerEngine,
+    Engine,
+    OpenVINOEngine,
+    StepInputs,
+    Timing,
+    build,
+    choose,
+    example_inputs,
+    time_engine,
+)
+from worldstream.worlds.network import WorldNetwork
+
+# bfloat16 keeps 8 bits: a relative error of 2^-8 a product, some of which add up over the layers
+STEP_TOLERANCE = {"f32": 1e-4, "bf16": 0.15}
+PIXEL_TOLERANCE = {"f32": 1, "bf16": 6}
+
+
+def inputs(model: WorldNetwork, seed: int = 0) -> StepInputs:
+    """Random inputs of a step, half of the ring empty."""
+    g = torch.Generator().manual_seed(seed)
+    *most, bias = [torch.rand(t.shape, generator=g) for t in example_inputs(model)]
+    return (*most, torch.where(torch.arange(len(bias)) < len(bias) // 2, 0.0, float("-inf")))
+
+
+@pytest.mark.parametrize("config", [NETWORK, with_words()], ids=["pooled", "words"])
+def test_openvino_equals_eager(config: NetworkConfig) -> None:
+    model, decoder = network(config), autoencoder().decoder
+    eager, other = EagerEngine(model, decoder, 1), OpenVINOEngine(model, decoder, 1)
+    precision = other.name.split()[-1]
+    given = inputs(model)
+    for ours, theirs in zip(eager.step(given), other.step(given), strict=True):
+        assert ours.std() > 0.1
+        torch.testing.assert_close(theirs, ours, rtol=0, atol=STEP_TOLERANCE[precision])
+    latents = torch.randn(1, 3, 4, 6, generator=torch.Generator().manual_seed(1))
+    a, b = eager.decode(latents), other.decode(latents)
+    assert (b.shape, b.dtype) == (a.shape, np.uint8)
+    assert a.std() > 5
+    assert np.abs(a.astype(int) - b).max() <= PIXEL_TOLERANCE[precision]
+
+
+def test_eager_is_the_network_itself() -> None:
+    model = network()
+    given = inputs(model)
+    for a, b in zip(EagerEngine(model, autoencoder().decoder, 1).step(given), model.step(*given), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_unknown_engine_names_the_choices() -> None:
+    with pytest.raises(ValueError, match=r"unknown engine 'warp'; use auto, eager, openvino"):
+        build("warp", network(), autoencoder().decoder)
+
+
+def test_a_machine_keeps_a_core_for_the_rest() -> None:
+    assert engines.model_threads() >= 1
+
+
+def test_timing_is_of_real_runs() -> None:
+    model = network()
+    timing = time_engine(EagerEngine(model, autoencoder().decoder, 1), model, 3)
+    assert timing.step_ms > 0
+    assert timing.decode_ms > 0
+    assert timing.frame_ms(4) == pytest.approx(4 * timing.step_ms + timing.decode_ms)
+
+
+class Slow(EagerEngine):
+    """Loses every comparison."""
+
+    name = "slow"
+
+
+def absent(*_: object) -> Engine:
+    raise ImportError("no module named absent")
+
+
+@pytest.fixture
+def three(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "time_engine", lambda engine, _: Timing(9.0 if engine.name == "slow" else 3.0, 1.0))
+    monkeypatch.setattr(engines, "ENGINES", {"slow": Slow, "eager": EagerEngine, "absent": absent})
+
+
+def chosen(cache: Path | None, key: str = "") -> str:
+    return choose(network(), autoencoder().decoder, 2, cache, 1, key).name
+
+
+@pytest.mark.usefixtures("three")
+def test_choice_is_printed_kept_and_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = tmp_path / "data" / "engines.json"
+    assert chosen(cache) == "eager"
+    said = capsys.readouterr().out
+    assert "engine chosen: eager" in said
+    assert "engine absent: not here (no module named absent)" in said
+    assert "7.0 ms a frame at 2 steps" in said
+    kept = json.loads(cache.read_text())
+    assert list(kept.values()) == ["eager"]
+    cache.write_text(json.dumps(dict.fromkeys(kept, "slow")))
+    assert chosen(cache) == "slow", "what was kept is not timed again"
+    assert capsys.readouterr().out == ""
+    assert chosen(cache, "another world") == "eager"
+    assert len(json.loads(cache.read_text())) == 2, "the first choice is still there"
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize("broken", ["", "{", "[]", "null", "3", "\x00\xff"])
+def test_a_broken_cache_is_written_anew(tmp_path: Path, broken: str) -> None:
+    cache = tmp_path / "engines.json"
+    cache.write_text(broken, encoding="latin-1")
+    assert chosen(cache) == "eager"
+    assert list(json.loads(cache.read_text()).values()) == ["eager"]
+
+
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize("kept", ["absent", "unheard of", 3, [], None])
+def test_a_choice_that_is_gone_is_made_again(tmp_path: Path, kept: object) -> None:
+    cache = tmp_path / "engines.json"
+    chosen(cache)
+    cache.write_text(json.dumps(dict.fromkeys(json.loads(cache.read_text()), kept)))
+    assert chosen(cache) == "eager"
+
+
+@pytest.mark.usefixtures("three")
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("a file where a folder should be")
+    assert chosen(tmp_path / "file" / "engines.json") == "eager"
+    assert "it will be timed again next time" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("three")
+def test_nothing_to_keep_it_in_is_fine() -> None:
+    assert chosen(None) == "eager"

@@ -1,0 +1,224 @@
+"""One walk: repeatable, branchable, endless, and the same as the batched walk that measures it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.worlds.tiny_world import NETWORK, WORLD, autoencoder, network, rollout, with_words, world
+from worldstream.worlds import rollout as rollout_module
+from worldstream.worlds.conditioning import PoseTracker, word_ids
+from worldstream.worlds.config import WorldConfig
+from worldstream.worlds.core import Action, Frame
+from worldstream.worlds.engines import DecodeGraph
+from worldstream.worlds.rollout import Rollout
+from worldstream.worlds.training.evaluate import Model, walk_batch
+
+VARIANTS = pytest.mark.parametrize("config", [WORLD, replace(WORLD, network=with_words())], ids=["pooled", "words"])
+
+
+def actions(count: int = 12, seed: int = 0) -> list[Action]:
+    rng = np.random.default_rng(seed)
+    rows = rng.uniform(-1, 1, (count, 4)) * (0.4, 0.4, 0.1, 0.1)
+    return [Action(float(r), 0.0, float(f), float(y), float(p), input_id=i) for i, (r, f, y, p) in enumerate(rows)]
+
+
+def play(walk: Rollout, moves: list[Action]) -> list[Frame]:
+    return [frame for action in moves for frame in walk.step(action)]
+
+
+def same(a: list[Frame], b: list[Frame]) -> bool:
+    return len(a) == len(b) and all(
+        np.array_equal(x.rgb, y.rgb) and x.index == y.index for x, y in zip(a, b, strict=True)
+    )
+
+
+def begun(seed: int = 0, prompt: str = "forest", config: WorldConfig = WORLD) -> Rollout:
+    walk = rollout(config)
+    walk.reset(seed, prompt)
+    return walk
+
+
+@VARIANTS
+def test_the_same_inputs_give_the_same_frames(config: WorldConfig) -> None:
+    first = play(begun(config=config), actions())
+    assert same(play(begun(config=config), actions()), first)
+    walk = begun(5, "desert", config)
+    play(walk, actions(7, 3))
+    walk.reset(0, "forest")
+    assert same(play(walk, actions()), first), "a reset leaves nothing behind"
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"prompt": "desert"}], ids=["seed", "prompt"])
+def test_another_seed_or_prompt_is_another_world(other: dict[str, int | str]) -> None:
+    first = play(begun(), actions())
+    for a, b in zip(first, play(begun(**other), actions()), strict=True):  # type: ignore[arg-type]
+        assert not np.array_equal(a.rgb, b.rgb)
+
+
+def test_actions_are_heard() -> None:
+    moves = actions()
+    changed = [*moves[:6], Action(forward_m=0.45), *moves[7:]]
+    first, second = play(begun(), moves), play(begun(), changed)
+    assert same(first[:6], second[:6])
+    assert not np.array_equal(first[6].rgb, second[6].rgb)
+
+
+@VARIANTS
+@pytest.mark.parametrize("at", [0, 1, 5])
+def test_branches_equal_uninterrupted_play(config: WorldConfig, at: int) -> None:
+    moves = actions()
+    whole = play(begun(config=config), moves)
+    walk = begun(config=config)
+    play(walk, moves[:at])
+    state = walk.snapshot()
+    play(walk, actions(9, seed=4))  # elsewhere for a while, far enough to overwrite the ring
+    walk.restore(state)
+    assert same(play(walk, moves[at:]), whole[at:])
+    other = rollout(config)  # never reset
+    other.restore(state)
+    assert other.camera == state.camera
+    assert same(play(other, moves[at:]), whole[at:])
+
+
+def test_two_branches_do_not_touch_each_other() -> None:
+    walk, other = begun(), rollout()
+    play(walk, actions(5))
+    state = walk.snapshot()
+    other.restore(state)
+    alone = play(walk, actions(6, 1))
+    walk.restore(state)
+    taken: list[Frame] = []
+    for a, b in zip(actions(6, 1), actions(6, 2), strict=True):
+        taken += play(walk, [a])
+        play(other, [b])
+    assert same(taken, alone)
+
+
+def test_step_before_reset_is_refused() -> None:
+    with pytest.raises(AssertionError, match="call reset before step"):
+        next(rollout().step(Action()))
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 63])
+def test_bad_seed_is_named(seed: int) -> None:
+    with pytest.raises(ValueError, match=str(seed)):
+        rollout().reset(seed)
+
+
+def test_frames_say_when_and_what_they_answer() -> None:
+    frames = play(begun(), actions(5))
+    assert [f.index for f in frames] == list(range(5))
+    assert [f.media_time_s for f in frames] == [i / WORLD.fps for i in range(5)]
+    assert [f.input_id for f in frames] == list(range(5))
+    for frame in frames:
+        assert frame.rgb.shape == (WORLD.height_px, WORLD.width_px, 3)
+        assert frame.rgb.dtype == np.uint8
+        assert frame.stages_ms.keys() == {"condition", "denoise", "decode"}
+        assert min(frame.stages_ms.values()) >= 0
+
+
+@VARIANTS
+def test_a_new_prompt_changes_the_future_only(config: WorldConfig) -> None:
+    moves = actions()
+    changed = [*moves[:6], replace(moves[6], prompt="desert"), *moves[7:]]
+    first, second = play(begun(config=config), moves), play(begun(config=config), changed)
+    assert same(first[:6], second[:6])
+    assert not any(np.array_equal(a.rgb, b.rgb) for a, b in zip(first[6:], second[6:], strict=True))
+
+
+def test_the_same_prompt_again_changes_nothing() -> None:
+    moves = actions()
+    repeated = [*moves[:6], replace(moves[6], prompt="forest"), *moves[7:]]
+    assert same(play(begun(), moves), play(begun(), repeated))
+
+
+def test_the_neck_has_an_end() -> None:
+    walk = begun()
+    for sign in (1, -1):
+        for _ in range(40):
+            play(walk, [Action(pitch_rad=sign * 0.5)])
+            assert abs(walk.camera.pitch_rad) <= WORLD.max_pitch_rad + 1e-12
+        assert walk.camera.pitch_rad == pytest.approx(sign * WORLD.max_pitch_rad)
+
+
+def test_a_thousand_steps_stay_the_same_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tensor grows, and the last frame looks no further than the first ones did."""
+    config = replace(
+        WORLD, network=replace(NETWORK, blocks=1, width=16, heads=1, rows=2, columns=2), first_steps=(1.0,)
+    )
+    config = replace(config, step_lists=((1.0,),))
+    walk = begun(config=config)
+    sizes: list[set[tuple[int, ...]]] = []
+    step = walk._engine.step
+
+    def watched(inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        sizes.append({tuple(t.shape) for t in inputs})
+        return step(inputs)
+
+    monkeypatch.setattr(walk._engine, "step", watched)
+    for i in range(1000):  # about four seconds
+        frames = play(walk, [Action(forward_m=0.3, yaw_rad=0.05)])
+        assert frames[0].index == i
+    assert all(s == sizes[0] for s in sizes)
+    assert math.isfinite(walk.camera.x_m)
+    state = walk.snapshot()
+    assert state.stack is not None
+    assert state.stack.isfinite().all()
+    assert state.stack.shape[2] == config.network.stack
+
+
+class Noise:
+    """Stands in for random draws: the n-th draw of a frame is decided by the frame and n, and the same for every row."""
+
+    def __init__(self, draws_per_frame: list[int]) -> None:
+        self._order = [(frame, n) for frame, count in enumerate(draws_per_frame) for n in range(count)]
+
+    def __call__(self, shape: tuple[int, ...], generator: object = None) -> torch.Tensor:
+        frame, n = self._order.pop(0)
+        g = torch.Generator().manual_seed(100 * frame + n)
+        return torch.empty(1, *shape[1:]).normal_(generator=g).expand(*shape).clone()
+
+
+@VARIANTS
+def test_the_batched_walk_is_the_rollout(config: WorldConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three walks at once over the plain network, as the evaluation runs them, against three rollouts."""
+    prompts, frames = ["forest", "desert night", ""], 9
+    loaded = world(config)
+    rows = []
+    for i in range(3):
+        pose = PoseTracker(config.max_step_m, config.max_turn_rad, config.max_pitch_rad)
+        rows.append([[0.0] * 7] + [pose.move(pose.clip(a)) for a in actions(frames, i)[1:]])
+    draws = [1] + [2] * (frames - 1)  # the first frame has no context to make noisy
+    model = Model(config, network(config.network), autoencoder(config.autoencoder), config.step_lists[0])
+    words = torch.stack([word_ids(p, config.network.text_buckets) for p in prompts])
+    with monkeypatch.context() as patch:
+        noise = Noise(draws)
+        patch.setattr(torch, "randn", lambda *shape, generator=None: noise(shape[0] if len(shape) == 1 else shape))
+        latents = walk_batch(model, None, torch.tensor(rows), words, torch.Generator())
+    decode = DecodeGraph(model.autoencoder.decoder)
+    for i, prompt in enumerate(prompts):
+        walk = loaded.rollout()
+        walk.reset(0, prompt)
+        with monkeypatch.context() as patch:
+            patch.setattr(rollout_module, "draw_noise", Noise(draws))
+            shown = np.stack([f.rgb for f in play(walk, actions(frames, i))])
+        batched = decode(latents[i]).numpy()
+        assert shown.std() > 5
+        assert np.abs(shown.astype(int) - batched).max() <= 1, "equal but for the rounding of a grey level"
+
+
+def test_a_batch_of_one_draws_the_rollouts_own_noise() -> None:
+    """Without any stand-in: same seed, same draws in the same order."""
+    model = Model(WORLD, network(), autoencoder(), WORLD.step_lists[0])
+    pose = PoseTracker(WORLD.max_step_m, WORLD.max_turn_rad, WORLD.max_pitch_rad)
+    rows = [[0.0] * 7] + [pose.move(pose.clip(a)) for a in actions()[1:]]
+    words = word_ids("forest", NETWORK.text_buckets)[None]
+    latents = walk_batch(model, None, torch.tensor([rows]), words, torch.Generator().manual_seed(3))
+    shown = np.stack([f.rgb for f in play(begun(3), actions())])
+    batched = DecodeGraph(model.autoencoder.decoder)(latents[0]).numpy()
+    assert np.abs(shown.astype(int) - batched).max() <= 1
