@@ -80,9 +80,11 @@ class H264Encoder:
         self._bitrate_bps = max(self._config.floor_bps, min(self._config.ceiling_bps, bitrate_bps))
         self._codec.bit_rate = self._bitrate_bps
 
-    def request_keyframe(self) -> None:
-        """The next frame is a key frame, or the first one that is `keyframe_gap_s` after the last."""
+    def request_keyframe(self, at_once: bool = False) -> None:
+        """The next frame is a key frame; unless `at_once`, the first one that is `keyframe_gap_s` after the last."""
         self._wanted = True
+        if at_once:
+            self._last_key_s = float("-inf")
 
     def encode(self, rgb: NDArray[np.uint8], now_s: float) -> Encoded:
         """`rgb` [H, W, 3]; `now_s` becomes the timestamp. Never delays: one picture in, one access unit out."""

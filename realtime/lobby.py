@@ -104,6 +104,9 @@ class Lobby:
     def stop(self) -> None:
         """The server goes down: say so to everyone."""
         self._stopping = True
+        self.player = None
+        self.line.clear()  # nobody is promoted any more
+        self.submit(mailbox.Stop())
         for session in list(self.sessions.values()):
             session.fail(ServerStopping("The server is stopping."), fatal=True)
             self.leave(session)

@@ -95,6 +95,7 @@ class Drawn:
     input_id: int
     media_time_s: float
     server_ms: float  # input arrival (or, where no input is new, the start of drawing) to encoded
+    fresh: bool = False  # answers an input that no picture answered before
     h264: Encoded | None = None
     jpeg: bytes | None = None
     stages_ms: dict[str, float] = field(default_factory=dict)

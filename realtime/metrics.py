@@ -63,7 +63,8 @@ class Metrics:
         """A picture was drawn."""
         self._frames.inc()
         self._skipped.inc(drawn.skipped)
-        self._server.observe(drawn.server_ms / 1e3)
+        if drawn.fresh:
+            self._server.observe(drawn.server_ms / 1e3)
         self._bitrate.set(drawn.bitrate_bps)
         self._steps.set(drawn.steps)
         for stage, value_ms in drawn.stages_ms.items():

@@ -88,8 +88,7 @@ class House:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self.lobby.on_event, event)
 
-        await loop.run_in_executor(None, self.worker.warm_up)
-        self.worker.start(emit)
+        await asyncio.wrap_future(self.worker.start(emit))
         self._ticker = asyncio.create_task(self._tick(), name="worldstream-ticker")
 
     async def close(self) -> None:

@@ -42,6 +42,7 @@ class PacketTrack(MediaStreamTrack):
         self._queue: deque[Drawn] = deque()
         self._arrived = asyncio.Event()
         self._broken = True  # until a key frame comes, nothing can be decoded
+        self._asked = False  # for that key frame
         self.sending: Drawn | None = None  # the picture that recv() handed out last
         self.dropped = 0
 
@@ -51,11 +52,12 @@ class PacketTrack(MediaStreamTrack):
             return
         if len(self._queue) >= self._limit:
             self.dropped += len(self._queue)
-            self._queue.clear()
-            self._broken = True
+            self.skip()
         if self._broken and not drawn.h264.keyframe:
             self.dropped += 1
-            self._want_keyframe()
+            if not self._asked:
+                self._want_keyframe()
+            self._asked = True
             return
         self._broken = False
         self._queue.append(drawn)
@@ -64,7 +66,7 @@ class PacketTrack(MediaStreamTrack):
     def skip(self) -> None:
         """Forget what waits; the next picture must be a key frame (the tab was hidden)."""
         self._queue.clear()
-        self._broken = True
+        self._broken, self._asked = True, False
 
     async def recv(self) -> Packet[Any]:
         """The next access unit. Raises MediaStreamError when the track has ended."""

@@ -41,6 +41,7 @@ class SocketLink:
         self._messages: deque[str] = deque()
         self._pictures: deque[bytes] = deque()
         self._broken = True  # H.264: until a key frame comes, nothing can be decoded
+        self._asked = False  # for that key frame
         self._wake = asyncio.Event()
         self._close: tuple[int, str] | None = None
 
@@ -67,7 +68,9 @@ class SocketLink:
             self.skip()
         if self._broken and not keyframe:
             self.dropped += 1
-            self._want_keyframe()
+            if not self._asked:
+                self._want_keyframe()
+            self._asked = True
             return
         self._broken = False
         self._queue(drawn, input_id, KIND_H264, data, keyframe)
@@ -79,7 +82,7 @@ class SocketLink:
 
     def skip(self) -> None:
         self._pictures.clear()
-        self._broken = True
+        self._broken, self._asked = True, False
 
     def close(self, error: WorldstreamError | None) -> None:
         if self._close is None:

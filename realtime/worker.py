@@ -11,6 +11,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 
 from ..worlds.core import Action, Frame, Player, World
@@ -74,11 +75,13 @@ class Worker:
         """From any thread; never blocks."""
         self._commands.put(command)
 
-    def start(self, emit: Callable[[Event], None]) -> None:
-        """Warm up, then serve, on a thread of its own."""
+    def start(self, emit: Callable[[Event], None]) -> Future[None]:
+        """Warm up, then serve, on a thread of its own. The result is set when it is warm, or why it cannot be."""
         self.emit = emit
-        self._thread = threading.Thread(target=self._run, name="worldstream-worker", daemon=True)
+        ready: Future[None] = Future()
+        self._thread = threading.Thread(target=self._live, args=(ready,), name="worldstream-worker", daemon=True)
         self._thread.start()
+        return ready
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Ends the thread after the frame it is drawing."""
@@ -87,7 +90,16 @@ class Worker:
             self._thread.join(timeout_s)
             self._thread = None
 
-    def warm_up(self, frames: int = 3) -> None:
+    def _live(self, ready: Future[None]) -> None:
+        try:
+            self._warm_up()  # here, because OpenMP's threads belong to the thread that first asked for them
+        except Exception as error:
+            ready.set_exception(error)
+            return
+        ready.set_result(None)
+        self._run()
+
+    def _warm_up(self, frames: int = 3) -> None:
         """Draw and encode a little, so that the first visitor does not pay for lazy set-up."""
         self._player.reset(0, "")
         for _ in range(frames):
@@ -105,7 +117,7 @@ class Worker:
             else:
                 if command is None:
                     return
-                self._guarded(lambda command=command: self._obey(command))  # type: ignore[misc]
+                self._attempt(command)
             wait_s = self.turn(self._clock())
 
     # -- one turn
@@ -123,15 +135,22 @@ class Worker:
         return slot.start_s - now_s
 
     def _drain(self) -> None:
-        while True:
-            try:
-                command = self._commands.get_nowait()
-            except queue.Empty:
-                return
-            if command is None:  # `stop` overtook us: leave it for the loop
+        """Obey what has come in. Of several new worlds or prompts only the last is made: a client that asks for a
+        thousand a second holds up nobody else."""
+        commands: list[Command] = []
+        for _ in range(self._commands.qsize()):
+            command = self._commands.get_nowait()  # nobody else takes
+            if command is None:  # `stop`: leave it for the loop
                 self._commands.put(None)
-                return
-            self._guarded(lambda command=command: self._obey(command))  # type: ignore[misc]
+                break
+            commands.append(command)
+        last = {type(command): command for command in commands}
+        for command in commands:
+            if not isinstance(command, Renew | Say) or command is last[type(command)]:
+                self._attempt(command)
+
+    def _attempt(self, command: Command) -> None:
+        self._guarded(lambda: self._obey(command))
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """One session's trouble ends that session, never the thread."""
@@ -152,6 +171,7 @@ class Worker:
             case Play(turn, seed, prompt, baseline):
                 self._turn, self._playing, self._held = turn, True, False
                 self._inputs.begin(baseline)
+                self._encoder.request_keyframe(at_once=True)
                 self._reset(seed, prompt)
             case Renew(seed, prompt):
                 self._reset(seed, prompt)
@@ -172,7 +192,7 @@ class Worker:
                 self._encoder.set_bitrate(bps)
             case WantFormats(h264, _):
                 if h264 and not self._formats.h264:
-                    self._encoder.request_keyframe()  # the last picture it saw is old
+                    self._encoder.request_keyframe(at_once=True)  # nobody has seen the last one
                 self._formats = command
 
     def _reset(self, seed: int, prompt: str) -> None:
@@ -190,11 +210,11 @@ class Worker:
             action, self._prompt = replace(action, prompt=self._prompt), None
         since_s = action.input_time_s if fresh else start_s
         for frame in self._player.step(action):
-            self._publish(frame, since_s, slot)
+            self._publish(frame, since_s, fresh, slot)
         now_s = self._clock()
         self._climb(now_s - start_s, now_s)
 
-    def _publish(self, frame: Frame, since_s: float, slot: pacing.Slot) -> None:
+    def _publish(self, frame: Frame, since_s: float, fresh: bool, slot: pacing.Slot) -> None:
         self._picture = (self._picture + 1) & MAX_U32
         rgb = stamp.draw(frame.rgb, self._picture, frame.input_id) if self._config.stamp else frame.rgb
         before_s = self._clock()
@@ -208,6 +228,7 @@ class Worker:
                 input_id=frame.input_id,
                 media_time_s=frame.media_time_s,
                 server_ms=max(0.0, (now_s - since_s) * 1e3),
+                fresh=fresh,
                 h264=h264,
                 jpeg=jpeg,
                 stages_ms={**frame.stages_ms, "encode": (now_s - before_s) * 1e3},

@@ -116,6 +116,14 @@ def test_requests_are_rate_limited_but_not_forgotten() -> None:
     assert all(CONFIG.keyframe_gap_s <= gap <= CONFIG.keyframe_gap_s + 2 / FPS for gap in gaps)
 
 
+def test_a_request_at_once_does_not_wait() -> None:
+    stream = Stream()
+    stream.next()
+    stream.encoder.request_keyframe(at_once=True)
+    assert stream.next().keyframe
+    assert not stream.next().keyframe
+
+
 def test_the_bitrate_moves_without_a_new_stream() -> None:
     stream = Stream()
     stream.rate_bps(24)

@@ -9,7 +9,7 @@ from worldstream.realtime.metrics import Metrics, Recent
 
 
 def drawn(**stages_ms: float) -> Drawn:
-    return Drawn(1, 1, 1, 0.0, 25.0, stages_ms=stages_ms, skipped=1, steps=2, bitrate_bps=1_500_000)
+    return Drawn(1, 1, 1, 0.0, 25.0, fresh=True, stages_ms=stages_ms, skipped=1, steps=2, bitrate_bps=1_500_000)
 
 
 def test_means_cover_the_last_second() -> None:

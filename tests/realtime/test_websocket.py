@@ -137,7 +137,6 @@ async def test_h264_decodes_from_the_first_picture(server: RunningServer) -> Non
     async with visit(server, replace(HELLO, codec="h264")) as visitor:
         await visitor.until(lambda v: len(v.pictures) >= 12)
     assert visitor.pictures[0].keyframe
-    assert not any(picture.keyframe for picture in visitor.pictures[1:])
     decoder = av.CodecContext.create("h264", "r")
     decoded = [frame for p in visitor.pictures for frame in decoder.decode(av.Packet(p.payload))]
     assert len(decoded) >= 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -31,10 +32,23 @@ from worldstream.realtime.mailbox import (
 )
 from worldstream.realtime.protocol import Input
 from worldstream.realtime.worker import Worker
+from worldstream.worlds.core import Action, Frame
 
 PERIOD_S = 1 / 24
 SMALL = FakeWorld(width_px=96, height_px=48)  # quick to paint, and as small as a stamp allows
 BOTH = WantFormats(h264=True, jpeg=True)
+
+
+class FailingWorld(FakeWorld):
+    """Loads, but cannot draw."""
+
+    def rollout(self) -> FakePlayer:
+        return FailingPlayer(self)
+
+
+class FailingPlayer(FakePlayer):
+    def step(self, action: Action) -> Iterator[Frame]:
+        raise RuntimeError("cannot draw")
 
 
 class Bench:
@@ -219,6 +233,24 @@ def test_stamped_pictures_carry_frame_and_input(clock: Clock) -> None:
     assert stamp.read(picture.to_ndarray(format="rgb24").astype(np.uint8)) == (last.frame, 77)
 
 
+def test_a_storm_of_resets_makes_one_world(bench: Bench) -> None:
+    bench.worker.submit(Play(1, 7, "", None))
+    bench.run(0.5)
+    for seed in range(1000):
+        bench.worker.submit(Renew(seed, "forest"))
+        bench.worker.submit(Say(f"prompt {seed}"))
+    bench.run(0.1)
+    worlds = [event for event in bench.of(WorldReady) if isinstance(event, WorldReady)]
+    assert [(world.seed, world.prompt) for world in worlds] == [(7, ""), (999, "forest"), (999, "prompt 999")]
+
+
+def test_a_model_that_cannot_draw_is_known_at_the_start() -> None:
+    worker = Worker(FailingWorld(), ServerConfig(), lambda: 0.0)
+    with pytest.raises(RuntimeError, match="cannot draw"):
+        worker.start(lambda event: None).result(10.0)
+    worker.stop()
+
+
 def test_the_bitrate_is_reported_with_the_picture(bench: Bench) -> None:
     bench.worker.submit(BOTH)
     bench.worker.submit(Play(1, 7, "", None))
@@ -240,8 +272,7 @@ def test_on_its_thread_it_draws_in_real_time_and_stops() -> None:
             if len(seen) == 20:
                 enough.set()
 
-    worker.warm_up()
-    worker.start(emit)
+    worker.start(emit).result(10.0)
     worker.submit(Play(1, 7, "", None))
     assert enough.wait(10.0)
     worker.stop()
