@@ -20,6 +20,7 @@ from playwright.async_api import BrowserContext, Page, Request, Response
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 30.0  # a busy machine is slow, not broken
+GREEN_NOISE = 12  # of 255, what compression may do to it
 
 
 def free_port() -> int:
@@ -156,6 +157,25 @@ class Visit:
             }"""
         )
         return pixel
+
+    async def green_at_rest(self) -> int:
+        """The fake world's green moves only when somebody walks; wait until it stands still and return it."""
+        deadline = time.monotonic() + PATIENCE_S
+        before = (await self.colour())[1]
+        while time.monotonic() < deadline:
+            await asyncio.sleep(0.4)
+            now = (await self.colour())[1]
+            if abs(now - before) < GREEN_NOISE:
+                return now
+            before = now
+        raise AssertionError("the picture moves although nobody walks")
+
+    async def green_leaves(self, rest: int) -> None:
+        """Wait until the picture shows that somebody walks."""
+        deadline = time.monotonic() + PATIENCE_S
+        while abs((await self.colour())[1] - rest) < GREEN_NOISE:
+            assert time.monotonic() < deadline, f"green stayed {rest}: nobody walks"
+            await asyncio.sleep(0.05)
 
     async def hide(self, hidden: bool) -> None:
         """What the browser does when another tab comes to the front; headless tabs are never hidden."""
