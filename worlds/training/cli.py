@@ -166,7 +166,10 @@ def _decoder(r: Request) -> None:
 
     loop = LoopConfig(r.runs, "decoder", r.minutes, learning_rate=8e-4, weight_decay=0.0, decay_from=0.3)
     shapes = PRESETS[r.preset].autoencoder
-    config = TokenizerConfig(r.data, r.test, loop, shapes, decoder_only_from=r.runs / "tokenizer.pt")
+    fitted = r.runs / "tokenizer.pt"  # a linear encoder does not commute with zoom: no moved rows
+    config = TokenizerConfig(
+        r.data, r.test, loop, shapes, batch=6, noise=0.12, moved_share=0.0, decoder_only_from=fitted
+    )
     launch(train_tokenizer, r.processes, (config,))
 
 

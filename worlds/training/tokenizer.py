@@ -99,6 +99,7 @@ def train_tokenizer(rank: int, world: int, config: TokenizerConfig) -> None:
     if config.decoder_only_from is not None:
         model.load_state_dict(torch.load(config.decoder_only_from, weights_only=True)["ema"])
         model.encoder.requires_grad_(False)
+        model.decoder.linear.requires_grad_(False)  # Adam's first steps would undo the fit
     loop = Loop(config.loop, model, rank, world)
     loop.resume()
     rng = np.random.default_rng(rank + 1000 * loop.step)
@@ -113,8 +114,9 @@ def train_tokenizer(rank: int, world: int, config: TokenizerConfig) -> None:
         half = F.avg_pool2d(full, 2)
         latents = model.encode(half) if fixed else model.encode_for_training(half)
         n = round(config.moved_share * config.batch)
-        shifted, target = moved(latents[:n], full[:n], generator)
-        latents, full = torch.cat([shifted, latents[n:]]), torch.cat([target, full[n:]])
+        if n:
+            shifted, target = moved(latents[:n], full[:n], generator)
+            latents, full = torch.cat([shifted, latents[n:]]), torch.cat([target, full[n:]])
         level = torch.rand(len(latents), 1, 1, 1, generator=generator) * config.noise
         drawn = model.decoder(latents + level * torch.randn(latents.shape, generator=generator))
         loss = picture_loss(drawn, full) + 1e-3 * latents.square().mean()  # the scale must not run away
