@@ -74,8 +74,8 @@ def ladder(rungs: tuple[int, ...], config: PacingConfig) -> Ladder:
 def observe(state: Ladder, busy_s: float, period_s: float, now_s: float, config: PacingConfig) -> Ladder:
     """Account for one frame that took `busy_s`. The result's `steps` differs from `state.steps` where it is time."""
     load = busy_s / period_s
-    weight = min(1.0, 2.0 * period_s / config.window_s)
-    smooth = load if state.load is None else state.load + weight * (min(load, 4.0) - state.load)
+    weight = min(1.0, 2.0 * max(period_s, busy_s) / config.window_s)  # by time: slow frames are few, and say more
+    smooth = load if state.load is None else state.load + weight * (min(load, 2.0) - state.load)
     late = smooth > config.late_load and state.rung > 0
     above = state.rungs[min(state.rung + 1, len(state.rungs) - 1)]
     roomy = above > state.steps and smooth * above / state.steps < config.headroom_load
