@@ -10,6 +10,7 @@ from .autoencoder import CELL_PX, UPSCALE, AutoencoderConfig
 
 # Noise levels visited when a frame is drawn, crowded towards pure noise: that is where unseen places are invented.
 STEPS_8 = (1.0, 0.95, 0.88, 0.8, 0.7, 0.55, 0.35, 0.15)
+STEPS_16 = (1.0, 0.98, 0.95, 0.92, 0.88, 0.84, 0.8, 0.75, 0.7, 0.63, 0.55, 0.45, 0.35, 0.25, 0.15, 0.07)
 STEPS_4 = (1.0, 0.88, 0.7, 0.35)
 STEPS_2 = (1.0, 0.7)
 
@@ -50,9 +51,9 @@ class WorldConfig:
     network: NetworkConfig = NetworkConfig()
     autoencoder: AutoencoderConfig = AutoencoderConfig()
     step_lists: tuple[tuple[float, ...], ...] = (STEPS_4,)  # best first; shorter ones are the ladder for slow machines
-    first_steps: tuple[float, ...] = STEPS_8  # the first frame has nothing to go by but the prompt
+    first_steps: tuple[float, ...] = STEPS_16  # the first frame has nothing to go by but the prompt
     context_noise: float = 0.05  # standard deviation, the label is the same number in training and in play
-    first_guidance: float = 1.0  # classifier-free guidance on the first frame; 1 is off
+    first_guidance: float = 2.0  # classifier-free guidance on the first frame; 1 is off
     fps: float = 24.0
     max_step_m: float = 0.45
     max_turn_rad: float = math.radians(6.0)

@@ -19,7 +19,7 @@ from .core import Action, Camera, Frame
 from .engines import Engine
 from .kv_cache import CacheState, KVCache
 from .network import WorldNetwork
-from .sampler import draw_noise, sample
+from .sampler import Denoise, draw_noise, guided, sample
 
 MISSING = 1.0  # the context-noise label of a history that does not exist, as in training
 
@@ -99,10 +99,16 @@ class Rollout:
         label = torch.full((1, 1), level)
         keys, values, bias = self._cache.view()
 
-        def denoise(z: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
-            s = torch.full((1, 1), sigma)
-            return self._engine.step((z, stack, s, label, action, self._pooled, self._words, keys, values, bias))
+        def with_text(pooled: Tensor, words: Tensor) -> Denoise:
+            def denoise(z: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
+                s = torch.full((1, 1), sigma)
+                return self._engine.step((z, stack, s, label, action, pooled, words, keys, values, bias))
 
+            return denoise
+
+        denoise = with_text(self._pooled, self._words)
+        if self._stack is None and self.config.first_guidance != 1.0:
+            denoise = guided(denoise, with_text(*self._embedded("")), self.config.first_guidance)
         latent, new_keys, new_values = sample(denoise, draw_noise(shape, self._generator), steps)
         if self._stack is None:
             # a world begins as if one had stood still: the history is the first frame, the cache stays empty
@@ -112,13 +118,18 @@ class Rollout:
             self._stack = torch.cat([self._stack[:, :, 1:], latent[:, :, None]], 2)
         return latent
 
-    @torch.inference_mode()
     def _set_prompt(self, prompt: str) -> None:
+        self._prompt = prompt
+        self._pooled, self._words = self._embedded(prompt)
+
+    @torch.inference_mode()
+    def _embedded(self, prompt: str) -> tuple[Tensor, Tensor]:
+        """(pooled, words) of a prompt."""
         ids = word_ids(prompt, self.config.network.text_buckets)[None]
         pooled, words = self._network.text_embedding(ids)
-        self._prompt, self._pooled = prompt, pooled.clone()
         # without cross-attention the words are unread; one zero keeps the exported shape fixed
-        self._words = words.clone() if self.config.network.cross_attention else torch.zeros(1, 1, words.shape[-1])
+        words = words.clone() if self.config.network.cross_attention else torch.zeros(1, 1, words.shape[-1])
+        return pooled.clone(), words
 
     def snapshot(self) -> RolloutState:
         """A copy to come back to; any number of rollouts of the same world may restore it."""

@@ -42,6 +42,17 @@ def sample(denoise: Denoise, noise: Tensor, steps: Sequence[float]) -> tuple[Ten
     return denoise(z, steps[-1])
 
 
+def guided(denoise: Denoise, without: Denoise, scale: float) -> Denoise:
+    """Classifier-free guidance (2207.12598): away from what would be drawn without the prompt, `scale` times as far."""
+
+    def both(z: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
+        clean, keys, values = denoise(z, sigma)
+        plain, _, _ = without(z, sigma)
+        return plain + scale * (clean - plain), keys, values
+
+    return both
+
+
 def draw_noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Unit normal noise from the rollout's own generator (on the CPU, so that a seed means the same everywhere)."""
     return torch.randn(tuple(shape), generator=generator)

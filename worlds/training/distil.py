@@ -19,7 +19,7 @@ from ..config import STEPS_4, STEPS_8, WorldConfig
 from ..kv_cache import KVCache
 from ..network import WorldNetwork
 from ..sampler import euler, noisy, sample
-from .dynamics import Batch, load_clips, teacher_inputs
+from .dynamics import Batch, first_frame_loss, load_clips, teacher_inputs
 from .loop import Loop, LoopConfig, Metrics
 
 
@@ -75,6 +75,9 @@ def train_distil(rank: int, world: int, config: DistilConfig) -> None:
     depth = config.world.network.stack
 
     def loss_of() -> tuple[Tensor, Metrics]:
+        if loop.step % 4 == 1:  # the first frame keeps its many steps: it is kept as it was, not distilled
+            loss = first_frame_loss(student, clips.draw_first(rng, 40, 0.1), generator)
+            return loss, {"first": float(loss.detach())}
         closed = loop.step % config.closed_every == 0
         batch = clips.draw(rng, config.batch, config.closed_frames if closed else config.frames, depth, 0.08)
         if closed:

@@ -2,7 +2,7 @@
 
 A batch is clips of `T` frames after `K` frames of history. Every frame of a clip is a target at its own noise level and sees the
 history through the stack (clean latents plus a little labelled noise) and through attention (diffusion forcing). From
-`closed_from` of the time on, one batch in three lets the model walk on its own pictures and asks it for the true next frame: this
+`closed_from` of the time on, one batch in four lets the model walk on its own pictures and asks it for the true next frame: this
 is what keeps unseen places from fading into an empty plain.
 """
 
@@ -41,7 +41,9 @@ class DynamicsConfig:
     frames: int = 8  # targets a clip
     context_noise: float = 0.3
     closed_from: float = 0.45  # of the time
-    closed_every: int = 3
+    closed_turn: int = 0  # of every four batches, which is the closed loop
+    first_turn: int = 1  # and which is first frames, from the prompt alone
+    first_batch: int = 40
     closed_batch: int = 5
     closed_frames: int = 8
 
@@ -77,6 +79,18 @@ class Clips:
         clips, actions, words_all, blank = zip(*rows, strict=True)
         return Batch(torch.stack(clips), torch.stack(actions), torch.stack(words_all), torch.tensor(blank))
 
+    def draw_first(self, rng: np.random.Generator, count: int, drop_text: float) -> Batch:
+        """Single frames without any history: what a prompt alone has to draw. Only the pitch of their action is told."""
+        _, episodes, length = self.latents.shape[:3]
+        mirror, e = rng.integers(2, size=count), rng.integers(episodes, size=count)
+        at = torch.from_numpy(rng.integers(length, size=count))
+        frames = self.latents[mirror, e, at].float()[:, None]
+        actions = self.actions[mirror, e, at][:, None].clone()
+        actions[..., :5] = 0
+        words = self.words[e, (at >= self.change_at[e]).long()].clone()
+        words[torch.from_numpy(rng.random(count) < drop_text)] = 0
+        return Batch(frames, actions, words, torch.ones(count, dtype=torch.bool))
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -110,6 +124,16 @@ def teacher_inputs(
     sigma = draw_levels(clean.shape[:2], generator)
     z = noisy(clean, torch.randn(clean.shape, generator=generator), sigma)
     return z, clean, stack, sigma, label
+
+
+def first_frame_loss(network: WorldNetwork, batch: Batch, generator: torch.Generator) -> Tensor:
+    """The loss of frames drawn from the prompt alone."""
+    clean, depth = batch.clips, network.config.stack
+    sigma = draw_levels(clean.shape[:2], generator)
+    z = noisy(clean, torch.randn(clean.shape, generator=generator), sigma)
+    stack = clean.new_zeros(len(clean), 1, depth, *clean.shape[2:])
+    label = torch.full(clean.shape[:2], MISSING)
+    return F.mse_loss(network(z, stack, sigma, label, batch.actions, batch.words), clean)
 
 
 def draw_levels(shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -166,8 +190,11 @@ def train_dynamics(rank: int, world: int, config: DynamicsConfig) -> None:
     depth = config.world.network.stack
 
     def loss_of() -> tuple[Tensor, Metrics]:
-        closed = loop.progress >= config.closed_from and loop.step % config.closed_every == 0
-        if closed:
+        turn = loop.step % 4
+        if turn == config.first_turn:
+            loss = first_frame_loss(network, clips.draw_first(rng, config.first_batch, 0.1), generator)
+            return loss, {"first": float(loss.detach())}
+        if turn == config.closed_turn and loop.progress >= config.closed_from:
             batch = clips.draw(rng, config.closed_batch, config.closed_frames, depth, 0.08)
             steps = config.world.step_lists[0]
             loss = closed_loop_loss(network, batch, steps, config.world.context_noise, generator)

@@ -25,7 +25,7 @@ from ..network import WorldNetwork
 from ..procedural.attributes import THEMES
 from ..procedural.episodes import TEST_SEED, Episode, episode
 from ..procedural.paths import FORWARD, PITCH, RIGHT, YAW, Path as Walk, limited
-from ..sampler import sample
+from ..sampler import Denoise, guided, sample
 from .data import Walks
 from .sheets import write_sheet
 from .tokenizer import edge_ratio, to_tensor
@@ -85,10 +85,16 @@ def walk_batch(
             action = torch.zeros_like(action)
         label, view = torch.full((b, 1), level), cache.view()
 
-        def denoise(z: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
-            s = torch.full((b, 1), sigma)
-            return network.step(z, stack, s, label, action, pooled, text, *view)  # noqa: B023
+        def with_text(pooled: Tensor, text: Tensor) -> Denoise:
+            def denoise(z: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
+                s = torch.full((b, 1), sigma)
+                return network.step(z, stack, s, label, action, pooled, text, *view)  # noqa: B023
 
+            return denoise
+
+        denoise = with_text(pooled, text)
+        if not past and c.first_guidance != 1.0:
+            denoise = guided(denoise, with_text(*network.text_embedding(torch.zeros_like(words))), c.first_guidance)
         latent, keys, values = sample(denoise, torch.randn(shape, generator=generator), steps)
         if past:
             cache.commit(keys, values)

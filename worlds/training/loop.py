@@ -71,9 +71,7 @@ class Loop:
             torch.optim.AdamW(rest, self.config.learning_rate, (0.9, 0.98), weight_decay=self.config.weight_decay)
         ]
         if matrices:
-            self._optimisers.append(
-                Muon(matrices, self.config.matrix_rate, weight_decay=self.config.weight_decay)
-            )
+            self._optimisers.append(Muon(matrices, self.config.matrix_rate, weight_decay=self.config.weight_decay))
         for optimiser in self._optimisers:
             for group in optimiser.param_groups:
                 group["peak"] = group["lr"]

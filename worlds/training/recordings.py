@@ -47,7 +47,9 @@ def write_recordings(folder: Path, sheet: Path, world: LoadedWorld | None = None
         pictures = [Image.fromarray(f) for f in frames[::EVERY]]
         path = folder / f"{name}.webp"
         duration_ms = round(1e3 * EVERY / world.fps)
-        pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=duration_ms, loop=0, quality=55, method=4)
+        pictures[0].save(
+            path, save_all=True, append_images=pictures[1:], duration=duration_ms, loop=0, quality=55, method=4
+        )
         pictures[0].save(folder / f"{name}-still.webp", quality=60)
         entries.append({"file": path.name, "still": f"{name}-still.webp", "prompt": prompt, "seed": seed})
         rows.append(np.hstack([frames[m] for m in SHEET_MOMENTS]))
