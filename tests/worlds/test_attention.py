@@ -73,7 +73,7 @@ def test_causal_bias_by_its_definition() -> None:
 
 
 def test_self_attention_equals_torchs_module() -> None:
-    """With its normalisation taken out (all vectors of unit mean square pass it unchanged), up to the order of weights."""
+    """With the normalisation of queries and keys taken out."""
     torch.manual_seed(0)
     ours, theirs = SelfAttention(16, 2), torch.nn.MultiheadAttention(16, 2, batch_first=True)
     ours.norm_q, ours.norm_k = torch.nn.Identity(), torch.nn.Identity()  # type: ignore[assignment]

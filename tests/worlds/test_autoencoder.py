@@ -86,6 +86,7 @@ def test_linear_start_is_far_better_than_the_mean_picture(fitted: Autoencoder) -
 def test_statistics_follow_the_batches() -> None:
     model = Autoencoder(AUTOENCODER)
     half = F.avg_pool2d(smooth_pictures(8), 2)
+    latents = half
     for _ in range(200):
         latents = model.encode_for_training(half, momentum=0.1)
     torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-4)

@@ -38,7 +38,7 @@ def tracker() -> PoseTracker:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_play_says_what_training_said(seed: int) -> None:
-    """The vectors of an actual walk, action by action, are the rows that the training computes from its path at once."""
+    """The vectors of a walk, action by action, are the rows that the training computes from its path at once."""
     path = walk(np.random.default_rng(seed), 64)
     path[0] = 0
     path = limited(path)

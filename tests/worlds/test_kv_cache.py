@@ -35,7 +35,7 @@ def seen(cache: KVCache) -> dict[float, tuple[Tensor, Tensor]]:
 
 
 def check(cache: KVCache, frames: list[int]) -> None:
-    """The newest `window` frames are there, each rotated to its age: the newest sits just before the one being drawn."""
+    """The newest `window` frames are there, each rotated to its age; the newest sits just before the next."""
     found = seen(cache)
     expected = list(reversed(frames))[: NETWORK.window]
     assert len(found) == len(expected)

@@ -173,7 +173,7 @@ def test_a_thousand_steps_stay_the_same_size(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Noise:
-    """Stands in for random draws: the n-th draw of a frame is decided by the frame and n, and the same for every row."""
+    """Stands in for random draws: frame and n decide a frame's n-th draw, the same for every row."""
 
     def __init__(self, draws_per_frame: list[int]) -> None:
         self._order = [(frame, n) for frame, count in enumerate(draws_per_frame) for n in range(count)]

@@ -1,0 +1,163 @@
+"""What the dynamics learn from: histories in order, blanks marked, and losses that teach."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.worlds.tiny_world import NETWORK, network
+from worldstream.worlds.network import WorldNetwork
+from worldstream.worlds.training.dynamics import (
+    MISSING,
+    Batch,
+    Clips,
+    closed_loop_loss,
+    draw_levels,
+    stacks,
+    teacher_inputs,
+)
+
+DEPTH, FRAMES = NETWORK.stack, 5
+
+
+def counted(batch: int = 3) -> Batch:
+    """Clips whose every value is the number of its frame; row 1 begins with nothing."""
+    numbers = torch.arange(float(DEPTH + FRAMES)).view(1, -1, 1, 1, 1)
+    clips = numbers.expand(batch, -1, NETWORK.channels, NETWORK.rows, NETWORK.columns).clone()
+    actions = torch.zeros(batch, FRAMES, NETWORK.action_size)
+    return Batch(clips, actions, torch.zeros(batch, 3, 4, dtype=torch.long), torch.arange(batch) == 1)
+
+
+def random_batch(batch: int = 2, seed: int = 0) -> Batch:
+    g = torch.Generator().manual_seed(seed)
+    clips = torch.randn(batch, DEPTH + FRAMES, NETWORK.channels, NETWORK.rows, NETWORK.columns, generator=g)
+    actions = torch.randn(batch, FRAMES, NETWORK.action_size, generator=g)
+    words = torch.randint(0, NETWORK.text_buckets, (batch, 3, 4), generator=g)
+    return Batch(clips, actions, words, torch.zeros(batch, dtype=torch.bool))
+
+
+def test_stacks_hold_the_frames_before_oldest_first() -> None:
+    numbers = torch.arange(9.0)[None]
+    rows = stacks(numbers, 3)[0]
+    assert rows.tolist() == [[t, t + 1, t + 2] for t in range(6)]
+
+
+def test_teacher_inputs_without_noise() -> None:
+    _, clean, stack, sigma, label = teacher_inputs(counted(), DEPTH, 0.0, torch.Generator().manual_seed(0))
+    assert clean[0, :, 0, 0, 0].tolist() == [DEPTH + t for t in range(FRAMES)]
+    for t in range(FRAMES):
+        assert stack[0, t, :, 0, 0, 0].tolist() == [t + k for k in range(DEPTH)]
+    assert sigma.min() > 0
+    assert sigma.max() == 1
+    assert not label[[0, 2]].any()
+
+
+def test_a_blank_row_has_no_first_history() -> None:
+    _, _, stack, _, label = teacher_inputs(counted(), DEPTH, 0.3, torch.Generator().manual_seed(0))
+    assert not stack[1, 0].any()
+    assert label[1, 0] == MISSING
+    assert stack[1, 1:].any()
+    assert (label[1, 1:] < MISSING).all()
+    assert stack[0, 0].any()
+    assert (label[[0, 2]] < MISSING).all()
+
+
+def test_labels_are_the_noise_that_was_added() -> None:
+    batch = random_batch(64)
+    _, _, stack, _, label = teacher_inputs(batch, DEPTH, 0.3, torch.Generator().manual_seed(1))
+    added = stack - stacks(batch.clips, DEPTH)[:, :FRAMES]
+    torch.testing.assert_close(added.flatten(2).std(-1), label, rtol=0.25, atol=1e-6)
+    assert (label.std(1) < 1e-6).all(), "one level a clip"
+    assert 0 < int((label[:, 0] == 0).sum()) < 20
+
+
+def test_targets_are_mixed_at_their_level() -> None:
+    z, clean, _, sigma, _ = teacher_inputs(random_batch(32), DEPTH, 0.3, torch.Generator().manual_seed(2))
+    noise = (z - (1 - sigma[..., None, None, None]) * clean) / sigma[..., None, None, None]
+    assert abs(float(noise.mean())) < 0.02
+    assert abs(float(noise.std()) - 1) < 0.02
+
+
+def test_a_fifth_of_the_levels_is_pure_noise() -> None:
+    sigma = draw_levels(torch.Size((20_000,)), torch.Generator().manual_seed(0))
+    assert float((sigma == 1).float().mean()) == pytest.approx(0.2, abs=0.02)
+    assert sigma.min() > 0
+
+
+def test_closed_loop_gradients_are_finite_and_reach_everything() -> None:
+    model = network().requires_grad_(True)
+    closed_loop_loss(model, random_batch(), (1.0, 0.5), 0.05, torch.Generator().manual_seed(0)).backward()
+    for name, p in model.named_parameters():
+        assert p.grad is not None, name
+        assert p.grad.isfinite().all(), name
+    assert sum(float(p.grad.abs().sum()) > 0 for p in model.parameters() if p.grad is not None) > 30
+
+
+def test_a_perfect_model_has_no_closed_loop_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A world that stands still and a network that copies the newest latent: nothing drifts."""
+    model, batch = network(), random_batch()
+    still = replace(batch, clips=batch.clips[:, :1].expand_as(batch.clips).clone())
+    real = WorldNetwork.step
+
+    def copying(self: WorldNetwork, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        _, keys, values = real(self, *given)
+        return given[1][:, :, -1], keys, values
+
+    monkeypatch.setattr(WorldNetwork, "step", copying)
+    assert closed_loop_loss(model, still, (1.0, 0.5), 0.0, torch.Generator()) == 0
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["teacher", "closed"])
+def test_one_batch_can_be_learned(closed: bool) -> None:
+    torch.manual_seed(0)
+    model, batch = WorldNetwork(NETWORK), random_batch()
+    batch = replace(batch, clips=0.1 * batch.clips + batch.clips.mean((3, 4), keepdim=True) * 4)
+    optimiser = torch.optim.AdamW(model.parameters(), 5e-3)
+
+    def loss_of(seed: int) -> torch.Tensor:
+        g = torch.Generator().manual_seed(seed)
+        if closed:
+            return closed_loop_loss(model, batch, (1.0,), 0.0, g)
+        z, clean, stack, sigma, label = teacher_inputs(batch, DEPTH, 0.05, g)
+        return F.mse_loss(model(z, stack, sigma, label, batch.actions, batch.words), clean)
+
+    with torch.no_grad():
+        before = float(loss_of(1000))
+    for step in range(40):
+        optimiser.zero_grad()
+        loss_of(step).backward()
+        optimiser.step()
+    with torch.no_grad():
+        assert float(loss_of(1000)) < before / 2
+
+
+def numbered_clips(episodes: int = 3, frames: int = 30) -> Clips:
+    """Latents and actions hold the number of their frame; words 1 before frame 15, 2 from it on."""
+    numbers = torch.arange(float(frames)).view(1, 1, frames, 1, 1, 1)
+    latents = numbers.expand(2, episodes, frames, 1, 2, 2).half()
+    actions = numbers.view(1, 1, frames, 1).expand(2, episodes, frames, 7).clone()
+    words = torch.tensor([1, 2]).view(1, 2, 1, 1).expand(episodes, 2, 3, 4).clone()
+    return Clips(latents, actions, words, torch.full((episodes,), 15))
+
+
+def test_drawn_clips_match_their_actions() -> None:
+    batch = numbered_clips().draw(np.random.default_rng(0), 400, 4, 3, 0.1)
+    frame = batch.clips[:, :, 0, 0, 0]
+    torch.testing.assert_close(frame[:, 3:], frame[:, 3:4] + torch.arange(4.0), rtol=0, atol=0)
+    torch.testing.assert_close(batch.actions[:, 1:, 0], frame[:, 4:], rtol=0, atol=0)
+    blank = batch.blank
+    assert 0.02 < float(blank.float().mean()) < 0.12
+    assert (batch.actions[blank, 0, :5] == 0).all(), "no motion leads into the first frame"
+    assert (frame[blank, :3] == frame[blank, 3:4]).all()
+    usual = ~blank & (frame[:, 1] != frame[:, 2])
+    torch.testing.assert_close(frame[usual], frame[usual, :1] + torch.arange(7.0), rtol=0, atol=0)
+    assert 0.75 < float(usual.float().mean()) < 0.95
+    later = frame[:, -1] >= 15
+    told = batch.words[:, 0, 0]
+    assert set(told[later].tolist()) == {0, 2}
+    assert set(told[~later].tolist()) == {0, 1}
+    assert 0.04 < float((told == 0).float().mean()) < 0.18
