@@ -2,19 +2,24 @@
 
     python benchmarks/quality.py [--quick] [--json FILE] [--world NAME] [--steps N] [--sheets DIR]
 
-One-step PSNR against the render and against copying the last frame; whether free rollouts obey each key; sharpness, colour and
-theme over 300 frames of a commanded walk with 90 degree turns; themes from prompts alone as the judge network reads them. PSNR rewards
-blur: read it together with the sharpness, and look at the film strips. Ceilings are true renders that went through the tokenizer.
+One-step PSNR against the render and against copying the last frame; whether free rollouts obey each key; sharpness,
+colour and theme over 300 frames of a commanded walk with 90 degree turns; themes from prompts alone as the judge
+network reads them. PSNR rewards blur: read it together with the sharpness, and look at the film strips. Ceilings are
+true renders that went through the tokenizer.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from report import ROOT, Figure, at_least, print_table, write
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.report import ROOT, Figure, at_least, print_table, write
 from worldstream.worlds.engines import model_threads
 from worldstream.worlds.judge import Judge, load_judge
 from worldstream.worlds.training.data import DataConfig, render_stills, render_walks, timed

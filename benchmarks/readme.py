@@ -2,18 +2,21 @@
 
     python benchmarks/readme.py [--check]
 
-Every figure of `benchmarks/results/*.json` that has a target goes into the README between the two `figures` marks, with the command that
-makes it, met or missed. `--check` only says whether the README agrees with the files.
+Every figure of `benchmarks/results/*.json` that has a target goes into the README between the two `figures` marks,
+with the command that makes it, met or missed. `--check` only says whether the README agrees with the files.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from report import ROOT
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.report import ROOT
 
 START, END = "<!-- figures: made by benchmarks/readme.py -->", "<!-- /figures -->"
 COMMANDS = {
@@ -24,7 +27,13 @@ COMMANDS = {
     "renderer": "python benchmarks/renderer.py",
     "fresh_clone": "scripts/fresh-clone.sh",
 }
-ALWAYS = ("tokenizer PSNR", "prompt alone, theme at 0", "prompt alone, theme at 99", "denoising steps", "ceiling of the mean")
+ALWAYS = (
+    "tokenizer PSNR",
+    "prompt alone, theme at 0",
+    "prompt alone, theme at 99",
+    "denoising steps",
+    "ceiling of the mean",
+)
 
 
 def number(value: float) -> str:

@@ -2,9 +2,9 @@
 
     python benchmarks/soak.py [--quick] [--minutes M] [--json FILE]
 
-Starts `worldstream serve` as a person would, walks through a WebSocket with changing keys and prompts, and samples the server's
-resident memory, the frames per second of every ten seconds, and pictures that do not change while a key is held. Memory counts from the
-end of the first tenth: buffers and caches have filled by then.
+Starts `worldstream serve` as a person would, walks through a WebSocket with changing keys and prompts, and samples
+the server's resident memory, the frames per second of every ten seconds, and pictures that do not change while a key
+is held. Memory counts from the end of the first tenth: buffers and caches have filled by then.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import hashlib
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -26,12 +25,21 @@ from pathlib import Path
 
 import httpx
 import psutil
-from report import Figure, at_least, at_most, print_table, quantile, write
 from websockets.asyncio.client import ClientConnection, connect
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.report import Figure, at_least, at_most, print_table, quantile, write
 from worldstream.realtime.protocol import Bye, Hello, Input, Prompt, decode_picture, encode
 
 WINDOW_S = 10.0
-PROMPTS = ("forest in the morning", "a foggy forest at dusk", "desert, golden hour", "snowy pines", "alien planet at night")
+PROMPTS = (
+    "forest in the morning",
+    "a foggy forest at dusk",
+    "desert, golden hour",
+    "snowy pines",
+    "alien planet at night",
+)
 KEYS = (("forward",), ("forward", "turn_left"), ("left",), ("back",), ("right", "turn_right"), ("turn_right",))
 
 
@@ -55,7 +63,9 @@ def server(data: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     try:
         for _ in range(600):
             if process.poll() is not None:
-                raise SystemExit(f"the server stopped with code {process.returncode}; run `worldstream serve` to see why")
+                raise SystemExit(
+                    f"the server stopped with code {process.returncode}; run `worldstream serve` to see why"
+                )
             try:
                 if httpx.get(f"http://127.0.0.1:{port}/api/world", timeout=1.0).status_code == 200:
                     break
@@ -133,7 +143,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     arguments = parser.parse_args()
     seconds = 40.0 if arguments.quick else 60 * arguments.minutes
-    with tempfile.TemporaryDirectory() as data, server(os.path.join(data, "data")) as (process, port):
+    with tempfile.TemporaryDirectory() as data, server(f"{data}/data") as (process, port):
         watch = asyncio.run(walk(port, seconds, psutil.Process(process.pid)))
     figures = figures_of(watch, seconds)
     print_table(figures)

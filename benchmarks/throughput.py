@@ -1,9 +1,9 @@
-"""Frames per second of the model alone: per engine, per number of threads, per number of steps, with the time of each stage.
+"""Frames per second of the model alone, with the time of each stage, per engine, threads and steps.
 
     python benchmarks/throughput.py [--quick] [--json FILE] [--world NAME]
 
-No server and no browser share the cores here (benchmarks/latency.py measures them together). Every case runs in a process of its
-own, bound to as many cores as it has threads, plus one for everything else where the machine has it.
+No server and no browser share the cores here (benchmarks/latency.py measures them together). Every case runs in a
+process of its own, bound to the cores that its name says.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from report import Figure, at_least, print_table, write
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.report import Figure, at_least, print_table, write
 
 CASE = """
 import json, os, sys, time
-name, threads, steps, seconds, cores = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
+name = sys.argv[1]
+threads, steps, seconds, cores = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
 world_name = sys.argv[6] or None
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])

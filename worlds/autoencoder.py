@@ -1,12 +1,13 @@
 """The tokenizer: pictures to latents and back, one frame at a time.
 
-The encoder reads `[N, 3, h, w]` in [0, 1]; eight pixels to a latent cell each way. The decoder draws at twice that size, so a
-128x80 input becomes a 256x160 picture. Latents are normalised per channel by statistics kept in the weights.
-No convolution runs at full resolution: the last layer is a pixel shuffle by four.
+The encoder reads `[N, 3, h, w]` in [0, 1]; eight pixels to a latent cell each way. The decoder draws at twice that
+size, so a 128x80 input becomes a 256x160 picture. Latents are normalised per channel by statistics kept in the
+weights. No convolution runs at full resolution: the last layer is a pixel shuffle by four.
 
-Both halves are a linear map plus a convolutional correction that starts at zero; the encoder's correction is optional. `fit_linear`
-sets the maps from data (principal components of 8x8 patches, and least squares back to 16x16 ones) in seconds: training starts
-from a picture instead of from grey, and with a linear encoder the latents are final before the first gradient.
+Both halves are a linear map plus a convolutional correction that starts at zero; the encoder's correction is
+optional. `fit_linear` sets the maps from data (principal components of 8x8 patches, and least squares back to 16x16
+ones) in seconds: training starts from a picture instead of from grey, and with a linear encoder the latents are final
+before the first gradient.
 """
 
 from __future__ import annotations
@@ -151,11 +152,11 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def fit_linear(self, full: Tensor) -> None:
-        """Set both linear maps and the statistics from pictures `[N, 3, 2h, 2w]` in [0, 1]; a few hundred are enough."""
+        """Set linear maps and statistics from pictures `[N, 3, 2h, 2w]` in [0, 1]; a few hundred are enough."""
         half = F.avg_pool2d(full, UPSCALE) * 2 - 1
         patches = F.unfold(half, CELL_PX, stride=CELL_PX).transpose(1, 2).flatten(0, 1)  # [M, 192]
         centre = patches.mean(0)
-        _, scales, basis = torch.linalg.svd((patches - centre)[:: max(1, len(patches) // 60_000)], full_matrices=False)
+        _, _, basis = torch.linalg.svd((patches - centre)[:: max(1, len(patches) // 60_000)], full_matrices=False)
         keep = self.config.channels
         weight = basis[:keep]
         self.encoder.linear.weight.copy_(weight.view(keep, 3, CELL_PX, CELL_PX))
@@ -163,7 +164,7 @@ class Autoencoder(nn.Module):
         self.encoder.linear.bias.copy_(-weight @ centre)
         scores = (patches - centre) @ weight.T
         self.mean.copy_(scores.mean(0))
-        # Half-way to whitening: coarse channels stay stronger, so that they come out of the noise first. Unit power over all.
+        # Half-way to whitening: coarse channels stay stronger, so that they come out of the noise first. Unit power.
         deviation = scores.std(0)
         self.std.copy_(deviation.sqrt() * deviation.mean().sqrt())
         latents = self.encode(half * 0.5 + 0.5)
@@ -174,6 +175,7 @@ class Autoencoder(nn.Module):
         gram = rows.T @ rows + 1e-3 * len(rows) * torch.eye(rows.shape[1])
         solved = torch.linalg.solve(gram, rows.T @ target)  # [9 C + 1, 3 patch^2]
         layer = self.decoder.linear[0]
-        assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+        assert isinstance(layer, nn.Conv2d)
+        assert layer.bias is not None
         layer.weight.copy_(solved[:-1].T.reshape(layer.weight.shape))
         layer.bias.copy_(solved[-1])

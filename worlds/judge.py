@@ -1,5 +1,5 @@
-"""The judge: it knows only renders. A small network reads theme, time, weather and mood from a picture; a regression on optical
-flow reads the motion between two pictures. It measures the worlds; it takes no part in drawing them.
+"""The judge: it knows only renders. A small network reads theme, time, weather and mood from a picture; a regression
+on optical flow reads the motion between two pictures. It measures the worlds; it takes no part in drawing them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Judge(nn.Module):
         return tuple(self.attributes(self.features(pictures)).split(SIZES, -1))
 
     def moved(self, before: Tensor, after: Tensor) -> Tensor:
-        """Motion from `before` to `after`, GAP frames later: right and forward in metres, yaw and pitch in radians, `[N, 4]`."""
+        """Motion `[N, 4]` from `before` to `after`, GAP frames later: right, forward (m), yaw, pitch (rad)."""
         out: Tensor = self.motion(flow_cells(before, after)) * GAP * SCALES
         return out
 
@@ -69,7 +69,7 @@ def flow_cells(before: Tensor, after: Tensor) -> Tensor:
     rows = []
     for pair in zip(before, after, strict=True):
         grey = [cv2.cvtColor(_bytes(p), cv2.COLOR_RGB2GRAY) for p in pair]
-        flow = method.calc(grey[0], grey[1], None)  # [80, 128, 2]
+        flow = method.calc(grey[0], grey[1], np.empty(0, np.float32))  # [80, 128, 2]
         rows.append(flow.reshape(5, 16, 8, 16, 2).mean((1, 3)).ravel())
     return torch.from_numpy(np.stack(rows)) / 3.0
 

@@ -1,7 +1,7 @@
 """A ring of the past frames' keys and values.
 
-A slot is one frame. Keys are stored before rotation and rotated by their age when the next frame looks at them, so a slot
-is written once and never moved, and no position grows however long the session.
+A slot is one frame. Keys are stored before rotation and rotated by their age when the next frame looks at them, so a
+slot is written once and never moved, and no position grows however long the session.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class KVCache:
         self.written += 1
 
     def view(self) -> tuple[Tensor, Tensor, Tensor]:
-        """(keys rotated to their ages, values), each `[L, B, H, W * N, d/H]`, and the bias `[W * N]` that hides empty slots.
+        """(keys rotated to their ages, values), each `[L, B, H, W * N, d/H]`, and the bias `[W * N]` that hides empty
+        slots.
 
         Once a frame, not once a step: the ages are the same for all steps of a frame.
         """

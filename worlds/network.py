@@ -148,9 +148,9 @@ class WorldNetwork(nn.Module):
         """One pass over one frame against the cache: the graph that the engines export.
 
         noisy `[B, 1, C, h, w]`, stack `[B, 1, K, C, h, w]`, sigma and sigma_context `[B, 1]`, action `[B, 1, A]`,
-        pooled `[B, d]`, words `[B, S, d]`; keys (rotated to their ages) and values `[L, B, H, W * N, d/H]` and `slot_bias`
-        `[W * N]`, -inf where a slot is empty, as `KVCache.view` gives them. Returns the clean latent `[B, 1, C, h, w]`
-        and this frame's keys (not rotated) and values `[L, B, H, N, d/H]`.
+        pooled `[B, d]`, words `[B, S, d]`; keys (rotated to their ages) and values `[L, B, H, W * N, d/H]` and
+        `slot_bias` `[W * N]`, -inf where a slot is empty, as `KVCache.view` gives them. Returns the clean latent `[B,
+        1, C, h, w]` and this frame's keys (not rotated) and values `[L, B, H, N, d/H]`.
         """
         x, e, shared = self.embed(noisy, stack, sigma, sigma_context, action, pooled)
         window = self.config.window

@@ -113,6 +113,7 @@ export class WorldStream extends EventTarget {
   /** Tell whether anybody looks. @param {boolean} hidden */
   setHidden(hidden) {
     this.hidden = hidden;
+    if (!hidden && this.state.name === "queued") this.link?.send({ type: "resume" }); // a turn lost while hidden: back in line
     if (hidden && this.state.name === "live" && !this.state.watching) {
       this.link?.send({ type: "pause" });
       this.#set({ name: "paused" });

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-STAGES = ("data", "judge", "tokenizer", "encode", "dynamics", "distil", "decoder", "export", "evaluate")
+STAGES = ("data", "judge", "tokenizer", "encode", "dynamics", "distil", "decoder", "export", "evaluate", "recordings")
 MINUTES = {"judge": 12.0, "tokenizer": 25.0, "dynamics": 100.0, "distil": 30.0, "decoder": 10.0}
 
 
@@ -68,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     request = parse(sys.argv[1:] if argv is None else argv)
     request.runs.mkdir(parents=True, exist_ok=True)
     stages: dict[str, Callable[[Request], None]] = {
-        "data": _data, "judge": _judge, "tokenizer": _tokenizer, "encode": _encode, "dynamics": _dynamics, "distil": _distil,
-        "decoder": _decoder, "export": _export, "evaluate": _evaluate,
+        "data": _data, "judge": _judge, "tokenizer": _tokenizer, "encode": _encode, "dynamics": _dynamics,
+        "distil": _distil, "decoder": _decoder, "export": _export, "evaluate": _evaluate, "recordings": _recordings,
     }  # fmt: skip
     try:
         require(request)
@@ -184,3 +184,11 @@ def _evaluate(r: Request) -> None:
     from .evaluate import evaluate_world
 
     evaluate_world(r.runs, r.preset, r.out)
+
+
+def _recordings(r: Request) -> None:
+    from .recordings import write_recordings
+
+    folder = r.out or Path("clients/browser/recordings")
+    written = write_recordings(folder, Path("docs/world.png"))
+    print(f"wrote {len(written)} recordings to {folder} and the sheet docs/world.png")

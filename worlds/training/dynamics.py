@@ -1,9 +1,9 @@
 """Stage 2: the dynamics. Teacher forcing with noise on the context, then the closed loop.
 
-A batch is clips of `T` frames after `K` frames of history. Every frame of a clip is a target at its own noise level and sees the
-history through the stack (clean latents plus a little labelled noise) and through attention (diffusion forcing). From
-`closed_from` of the time on, one batch in four lets the model walk on its own pictures and asks it for the true next frame: this
-is what keeps unseen places from fading into an empty plain.
+A batch is clips of `T` frames after `K` frames of history. Every frame of a clip is a target at its own noise level
+and sees the history through the stack (clean latents plus a little labelled noise) and through attention (diffusion
+forcing). From `closed_from` of the time on, one batch in four lets the model walk on its own pictures and asks it for
+the true next frame: this is what keeps unseen places from fading into an empty plain.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Clips:
         return Batch(torch.stack(clips), torch.stack(actions), torch.stack(words_all), torch.tensor(blank))
 
     def draw_first(self, rng: np.random.Generator, count: int, drop_text: float) -> Batch:
-        """Single frames without any history: what a prompt alone has to draw. Only the pitch of their action is told."""
+        """Single frames without any history: what a prompt alone has to draw. Of motion, only the pitch is told."""
         _, episodes, length = self.latents.shape[:3]
         mirror, e = rng.integers(2, size=count), rng.integers(episodes, size=count)
         at = torch.from_numpy(rng.integers(length, size=count))

@@ -1,7 +1,7 @@
 """Measures of a trained world, on seeds that no training saw.
 
-Every figure has its ceiling beside it: the same measure on true renders that went through the tokenizer. Rollouts run in batches
-over the plain network; `tests/worlds/test_rollout.py` holds the batched walk equal to `Rollout`.
+Every figure has its ceiling beside it: the same measure on true renders that went through the tokenizer. Rollouts run
+in batches over the plain network; `tests/worlds/test_rollout.py` holds the batched walk equal to `Rollout`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from ..kv_cache import KVCache
 from ..network import WorldNetwork
 from ..procedural.attributes import THEMES
 from ..procedural.episodes import TEST_SEED, Episode, episode
-from ..procedural.paths import FORWARD, PITCH, RIGHT, YAW, Path as Walk, limited
+from ..procedural.paths import FORWARD, PITCH, RIGHT, YAW, limited
+from ..procedural.paths import Path as Walk
 from ..sampler import Denoise, guided, sample
 from .data import Walks
 from .sheets import write_sheet
@@ -61,8 +62,8 @@ def walk_batch(
 ) -> Tensor:
     """Latents `[B, T, C, h, w]` of B walks at once.
 
-    history `[B, K, C, h, w]` are true latents to start from, None starts from the prompt alone (the first frame is then drawn with
-    `first_steps`, its action is not read). actions `[B, T, A]`, words `[B, S, I]`.
+    history `[B, K, C, h, w]` are true latents to start from, None starts from the prompt alone (the first frame is
+    then drawn with `first_steps`, its action is not read). actions `[B, T, A]`, words `[B, S, I]`.
     """
     network, c = model.network, model.config
     b, t = actions.shape[:2]
@@ -90,7 +91,7 @@ def walk_batch(
                 s = torch.full((b, 1), sigma)
                 return network.step(z, stack, s, label, action, pooled, text, *view)  # noqa: B023
 
-            return denoise
+            return denoise  # noqa: B023
 
         denoise = with_text(pooled, text)
         if not past and c.first_guidance != 1.0:
@@ -111,7 +112,7 @@ def captions(model: Model, texts: list[str]) -> Tensor:
 
 @torch.no_grad()
 def one_step(model: Model, test: Path, count: int = 240, seed: int = 0) -> dict[str, float]:
-    """PSNR in dB of the next frame from true context: model, copy of the last frame, tokenizer ceiling; all, turning, walking."""
+    """PSNR (dB) of the next frame from true context: model, copy of the last, tokenizer ceiling; by kind of motion."""
     walks, rng = Walks.open(test), np.random.default_rng(seed)
     depth, size = model.config.network.stack, len(walks.rgb[0])
     clips, paths, texts = [], [], []
@@ -175,10 +176,13 @@ def scripted(model: Model, path: Walk, seed: int, themes: range = range(len(THEM
 
 @torch.no_grad()
 def commands(model: Model, judge: Judge, frames: int = 32, worlds: int = 1) -> dict[str, float]:
-    """Share of frame pairs in free rollouts whose judged motion has the commanded sign, and its slope; ceilings beside."""
+    """Share of frame pairs in free rollouts that move with the commanded sign, and the slope; ceilings beside."""
     out: dict[str, float] = {}
     for name, (axis, amount) in COMMANDS.items():
-        right, ceiling, slope, slope_ceiling = [], [], [], []
+        right: list[float] = []
+        ceiling: list[float] = []
+        slope: list[float] = []
+        slope_ceiling: list[float] = []
         for w in range(worlds):
             for sign in (1.0, -1.0) if name in ("turn", "pitch") else (1.0,):
                 count = frames if name != "pitch" else 14  # the neck ends at 22 degrees
@@ -213,7 +217,8 @@ def long_path() -> Walk:
 
 @torch.no_grad()
 def long_walk(model: Model, judge: Judge, sheet: Path | None = None, seed: int = 3) -> dict[str, float]:
-    """300 commanded frames in one unseen world of each theme, against the reconstructed true walk: sharpness, colour, theme kept,
+    """300 commanded frames in one unseen world of each theme, against the reconstructed true walk: sharpness, colour,
+    theme kept,
     distance of judge features, share of frozen frames, per stretch."""
     path = long_path()
     walk = scripted(model, path, seed)

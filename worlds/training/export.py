@@ -34,7 +34,7 @@ def averaged(path: Path) -> dict[str, Tensor]:
 
 
 def export_world(runs: Path, preset: str, out: Path | None = None) -> WorldCard:
-    """Write the best of `runs` as a world: the distilled network where there is one, the retrained decoder where there is one."""
+    """Write the best of `runs` as a world: the distilled network and the trained decoder where they exist."""
     config, network, source = candidate(runs, preset)
     tokenizer = averaged(runs / "tokenizer.pt")
     if (runs / "decoder.pt").exists():

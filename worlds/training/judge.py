@@ -94,7 +94,7 @@ def fit_motion(model: Judge, walks: Walks, count: int, epochs: int = 60) -> None
         for rows in torch.randperm(len(x)).split(128):
             loss = F.smooth_l1_loss(model.motion(x[rows]), y[rows], beta=0.3)
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
         schedule.step()
 

@@ -1,7 +1,7 @@
 """Muon (Jordan et al., 2024): momentum whose matrix updates are orthogonalised by Newton-Schulz steps.
 
-torch ships one that works in bfloat16, which a CPU without it emulates: on such machines the update cost twice the gradient.
-Here it runs in float32 on a CPU, and the processes of a run share the matrices out between them.
+torch ships one that works in bfloat16, which a CPU without it emulates: on such machines the update cost twice the
+gradient. Here it runs in float32 on a CPU, and the processes of a run share the matrices out between them.
 """
 
 from __future__ import annotations

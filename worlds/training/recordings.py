@@ -1,7 +1,7 @@
 """Short recordings of worlds that a model drew, for the page's landing and the README.
 
-`worldstream train recordings` plays the world through `Rollout`, as a visitor would, and writes looping WebP files with an index. Nothing
-of the renderer is in them.
+`worldstream train recordings` plays the world through `Rollout`, as a visitor would, and writes looping WebP files
+with an index. Nothing of the renderer is in them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from ..core import Action
 from ..weights import LoadedWorld, load_world
 
 WALKS: tuple[tuple[str, int], ...] = (
-    ("a forest in the morning", 4), ("desert at golden hour", 11), ("neon city at night", 3), ("snowy pines, misty dawn", 8),
-    ("autumn forest", 2), ("canyon at noon", 6), ("alien planet at dusk", 5), ("tropical island, clear noon", 9),
+    ("a forest in the morning", 4), ("desert at golden hour", 11), ("neon city at night", 3),
+    ("snowy pines, misty dawn", 8), ("autumn forest", 2), ("canyon at noon", 6), ("alien planet at dusk", 5),
+    ("tropical island, clear noon", 9),
 )  # fmt: skip
 FRAMES, EVERY = 72, 2  # three seconds at 24 frames/s, every second frame kept
 SHEET_MOMENTS = (0, 18, 36, 54, 71)
