@@ -7,20 +7,31 @@ edges) and adds the other three samples. Both machines compute in float64; they 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numba import cuda as numba_cuda
+from numba.extending import overload
 from numpy.typing import NDArray
 
 from .objects import KINDS
 from .renderer import BANDS, Depths, Images, camera_rows, checked, is_edge, offset
 from .scene import Vector
 from .shading import pixel, view_ray
+from .terrain import floor
 
 cuda: Any = numba_cuda  # its annotations are partial, and wrong in places
 THREADS = 128  # a block; the kernels need many registers
-FRAMES_AT_ONCE = 256  # bounds the memory of the first samples: 256 frames of 256x144 pixels take 340 MB
+FRAMES_AT_ONCE = 256  # bounds the memory of the first samples: 256 frames of 256x144 pixels take 370 MB
+
+
+@overload(floor, target="cuda")
+def _floor(t: Any) -> Any:
+    def floored(t: Any) -> Any:
+        return float(math.floor(t))
+
+    return floored
 
 
 def _first(params: Any, cameras: Any, kinds: Any, tan_x: Any, tan_y: Any, smooth: Any, colours: Any, ids: Any) -> None:
@@ -32,7 +43,7 @@ def _first(params: Any, cameras: Any, kinds: Any, tan_x: Any, tan_y: Any, smooth
         cam = cameras[f]
         u, v = offset(smooth, 0)
         u, v = (2.0 * (j + u) / columns - 1.0) * tan_x, (1.0 - 2.0 * (i + v) / rows) * tan_y
-        dx, dy, dz = view_ray(u, v, np.sin(cam[3]), np.cos(cam[3]), np.sin(cam[4]), np.cos(cam[4]))
+        dx, dy, dz = view_ray(u, v, math.sin(cam[3]), math.cos(cam[3]), math.sin(cam[4]), math.cos(cam[4]))
         r, g, b, t, ident = pixel(params[f], kinds, cam[0], cam[1], cam[2], dx, dy, dz)
         colours[f, i, j, 0], colours[f, i, j, 1], colours[f, i, j, 2], colours[f, i, j, 3] = r, g, b, t
         ids[f, i, j] = ident
@@ -55,7 +66,7 @@ def _finish(
             edge = is_edge(r + g + b, ids[f, i, j], left, ids[f, i, j - 1], above, ids[f, i - 1, j])
         if edge:
             cam = cameras[f]
-            sy, cy, sp, cp = np.sin(cam[3]), np.cos(cam[3]), np.sin(cam[4]), np.cos(cam[4])
+            sy, cy, sp, cp = math.sin(cam[3]), math.cos(cam[3]), math.sin(cam[4]), math.cos(cam[4])
             for sample in range(1, 4):
                 u, v = offset(smooth, sample)
                 u, v = (2.0 * (j + u) / columns - 1.0) * tan_x, (1.0 - 2.0 * (i + v) / rows) * tan_y

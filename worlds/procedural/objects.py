@@ -6,13 +6,15 @@ commanded motion always equals real motion.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba.extending import register_jitable
 
 from . import scene
 from .scene import Vector
 from .shapes import FAR, Hit, hit_box, hit_cone, hit_cylinder, hit_ellipsoid
-from .terrain import hash2, height
+from .terrain import floor, hash2, height
 
 NONE, CONE, ELLIPSOID, BOX = 0, 1, 2, 3
 PartHit = tuple[float, float, float, float, int]  # a Hit and the part: 0 trunk, 1 crown
@@ -153,7 +155,7 @@ def may_meet(rx: float, rz: float, wide: float, peak: float, oy: float, dx: floa
     if off * off > wide * wide * flat * 1.0001:
         return False
     per_flat = 1.0 / max(flat, 1e-9)
-    middle, reach = (rx * dx + rz * dz) * per_flat, wide * np.sqrt(per_flat)
+    middle, reach = (rx * dx + rz * dz) * per_flat, wide * math.sqrt(per_flat)
     lowest = oy + dy * (max(0.0, middle - reach) if dy > 0.0 else middle + reach)
     return middle >= -reach and lowest <= peak
 
@@ -161,7 +163,7 @@ def may_meet(rx: float, rz: float, wide: float, peak: float, oy: float, dx: floa
 @register_jitable
 def fade(radius: float, x: float, z: float) -> float:
     """The share of its scale that an object keeps, (x, z) metres from the eye: near it less, down to nothing."""
-    share = max(0.0, min(1.0, (np.sqrt(x * x + z * z) - 0.7) / (radius + 1.5)))
+    share = max(0.0, min(1.0, (math.sqrt(x * x + z * z) - 0.7) / (radius + 1.5)))
     return share if share > 0.02 else 0.0
 
 
@@ -186,7 +188,7 @@ def nearest_object(
     `any_will_do` stops at whatever is met: all that a shadow needs to know.
     """
     cell = p[scene.CELL]
-    ix, iz = int(np.floor(ox / cell)), int(np.floor(oz / cell))
+    ix, iz = int(floor(ox / cell)), int(floor(oz / cell))
     sx, sz = (1 if dx > 0 else -1), (1 if dz > 0 else -1)
     ax, az = abs(dx) + 1e-9, abs(dz) + 1e-9
     tx = ((ix + 1) * cell - ox if dx > 0 else ox - ix * cell) / ax

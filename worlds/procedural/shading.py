@@ -5,7 +5,8 @@ The CPU kernel (renderer.py) and its CUDA twin (cuda.py) call the same functions
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 from numba.extending import register_jitable
 
 from . import scene
@@ -13,7 +14,7 @@ from .objects import BUILDING_KIND, MESA_KIND, WALL_KIND, nearest_object
 from .scene import Vector
 from .shapes import FAR
 from .sky import Colour, sky
-from .terrain import hash2, height, noise2, wave
+from .terrain import floor, hash2, height, noise2, wave
 
 REACH_M = 170.0
 OBJECTS_M, CELLS = 110.0, 22  # objects are drawn this far, and over this many cells
@@ -25,7 +26,7 @@ Seen = tuple[float, float, float, float, int]  # r, g, b in [0, 1], metres along
 @register_jitable
 def view_ray(u: float, v: float, sy: float, cy: float, sp: float, cp: float) -> tuple[float, float, float]:
     """Unit direction through (u right, v up) of the image plane one metre ahead; sines and cosines of yaw, pitch."""
-    n = 1.0 / np.sqrt(u * u + v * v + 1.0)
+    n = 1.0 / math.sqrt(u * u + v * v + 1.0)
     fz, fy = (cp - v * sp) * n, (sp + v * cp) * n
     return u * n * cy + fz * sy, fy, fz * cy - u * n * sy
 
@@ -43,7 +44,7 @@ def ground_hit(p: Vector, ox: float, oy: float, oz: float, dx: float, dy: float,
         if dy >= -1e-6:
             return FAR
         t = (top - oy) / dy
-    closing = p[scene.SLOPE] * np.sqrt(dx * dx + dz * dz) - dy
+    closing = p[scene.SLOPE] * math.sqrt(dx * dx + dz * dz) - dy
     if closing <= 0.0:
         return FAR
     previous, gap_before = t, 0.0
@@ -83,7 +84,7 @@ def ground_colour(p: Vector, x: float, z: float, t: float) -> Colour:
     pattern = p[scene.PATTERN]
     if pattern == 1.0:  # streets between blocks, with a dashed middle line
         cell, grid = p[scene.CELL], int(p[scene.GRID])
-        ix, iz = int(np.floor(x / cell)), int(np.floor(z / cell))
+        ix, iz = int(floor(x / cell)), int(floor(z / cell))
         along_z, along_x = ix % grid == 0, iz % grid == 0
         if along_x or along_z:
             r, g, b = 0.17 + 0.03 * m, 0.17 + 0.03 * m, 0.19 + 0.03 * m
@@ -93,7 +94,7 @@ def ground_colour(p: Vector, x: float, z: float, t: float) -> Colour:
                 a = 0.85 * max(0.0, 1.0 - t / 40.0)
                 r, g, b = r + a * (0.8 - r), g + a * (0.8 - g), b + a * (0.74 - b)
     elif pattern == 2.0 and fine > 0.0:
-        u, v = x * 0.5 - np.floor(x * 0.5), z * 0.5 - np.floor(z * 0.5)
+        u, v = x * 0.5 - floor(x * 0.5), z * 0.5 - floor(z * 0.5)
         if u < 0.07 or v < 0.07:
             a = 0.40 * fine
             r, g, b = r * (1 - a), g * (1 - a), b * (1 - a)
@@ -125,13 +126,13 @@ def object_colour(
         r, gr, b = r * (0.80 + 0.28 * band), gr * (0.78 + 0.3 * band), b * (0.8 + 0.25 * band)
     elif kind == WALL_KIND:
         fine = max(0.0, 1.0 - t / 14.0)
-        row = int(np.floor(y / 0.7))
+        row = int(floor(y / 0.7))
         u = ((x if abs(nz) > 0.5 else z) + 0.6 * (row & 1)) / 1.25
-        if y / 0.7 - row < 0.12 or u - np.floor(u) < 0.07:
+        if y / 0.7 - row < 0.12 or u - floor(u) < 0.07:
             r, gr, b = r * (1 - 0.42 * fine), gr * (1 - 0.42 * fine), b * (1 - 0.42 * fine)
     elif kind == BUILDING_KIND and abs(ny) < 0.5:  # windows
         across = (x if abs(nz) > 0.5 else z) / 1.7
-        row, column = int(np.floor(y / 1.9)), int(np.floor(across))
+        row, column = int(floor(y / 1.9)), int(floor(across))
         u, v = across - column, y / 1.9 - row
         if 0.25 < u < 0.75 and 0.3 < v < 0.75:
             lit = ((hash2(row, column, g & 0xFFFF) & 0xFF) / 256.0) < 0.55
@@ -162,11 +163,11 @@ def finished(p: Vector, r: float, g: float, b: float, t: float, ident: int) -> S
 @register_jitable
 def fogged(p: Vector, r: float, g: float, b: float, t: float, ident: int) -> Seen:
     """The colour through t metres of air."""
-    k = np.exp(-p[scene.FOG] * t)
+    k = math.exp(-p[scene.FOG] * t)
     if t > OBJECTS_M:  # the far ground melts into the horizon
         k *= max(0.0, 1.0 - (t - OBJECTS_M) / (REACH_M - OBJECTS_M))
     if p[scene.CEILING] > 0.0:
-        k *= np.exp(-0.035 * t)
+        k *= math.exp(-0.035 * t)
     r = r * k + p[scene.FOG_RGB] * (1 - k)
     g = g * k + p[scene.FOG_RGB + 1] * (1 - k)
     b = b * k + p[scene.FOG_RGB + 2] * (1 - k)
@@ -209,7 +210,7 @@ def ground_normal(p: Vector, x: float, z: float, t: float) -> tuple[float, float
     h = height(x, z, amp, freq, shape, sharp, seed)
     nx = (h - height(x + e, z, amp, freq, shape, sharp, seed)) / e
     nz = (h - height(x, z + e, amp, freq, shape, sharp, seed)) / e
-    n = 1.0 / np.sqrt(nx * nx + nz * nz + 1.0)
+    n = 1.0 / math.sqrt(nx * nx + nz * nz + 1.0)
     return nx * n, n, nz * n
 
 

@@ -5,7 +5,8 @@ A ray that starts inside a shape does not see it, except for the cone: what the 
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 from numba.extending import register_jitable
 
 FAR = 1e9  # metres: no hit
@@ -22,7 +23,7 @@ def hit_cylinder(
     d = b * b - a * (ox * ox + oz * oz - r * r)
     if d <= 0.0 or a < 1e-12:
         return FAR, 0.0, 0.0, 0.0
-    t = (-b - np.sqrt(d)) / a
+    t = (-b - math.sqrt(d)) / a
     if t > 0.0:
         y = oy + t * dy
         if y0 <= y <= y1:
@@ -47,11 +48,11 @@ def hit_ellipsoid(
     d = b * b - a * (ox * ox + ey * ey + oz * oz - r * r)
     if d <= 0.0:
         return FAR, 0.0, 0.0, 0.0
-    t = (-b - np.sqrt(d)) / a
+    t = (-b - math.sqrt(d)) / a
     if t <= 0.0:
         return FAR, 0.0, 0.0, 0.0
     nx, ny, nz = ox + t * dx, (ey + t * ky) * k, oz + t * dz
-    n = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz)
+    n = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz)
     return t, nx * n, ny * n, nz * n
 
 
@@ -67,15 +68,15 @@ def hit_cone(ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, r
         return FAR, 0.0, 0.0, 0.0
     d = b * b - a * c
     if d > 0.0:
-        root = np.sqrt(d)
+        root = math.sqrt(d)
         for sign in (-1.0, 1.0):
             t = (-b + sign * root) / a
             if t > 0.0:
                 y = oy + t * dy
                 if y0 <= y <= y0 + h:
                     x, z = ox + t * dx, oz + t * dz
-                    n = 1.0 / np.sqrt((x * x + z * z) * (1.0 + k * k) + 1e-12)
-                    return t, x * n, k * np.sqrt(x * x + z * z) * n, z * n
+                    n = 1.0 / math.sqrt((x * x + z * z) * (1.0 + k * k) + 1e-12)
+                    return t, x * n, k * math.sqrt(x * x + z * z) * n, z * n
     if dy > 0.0 and oy < y0:
         t = (y0 - oy) / dy
         x, z = ox + t * dx, oz + t * dz

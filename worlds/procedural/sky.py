@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 from numba.extending import register_jitable
 
 from . import scene
 from .scene import Vector
-from .terrain import hash2, noise2
+from .terrain import floor, hash2, noise2
 
 Colour = tuple[float, float, float]  # linear-ish RGB, about [0, 1]
 
@@ -15,8 +16,8 @@ Colour = tuple[float, float, float]  # linear-ish RGB, about [0, 1]
 @register_jitable
 def star(night: float, dx: float, dy: float, dz: float) -> float:
     """Light of the star in a direction, if there is one."""
-    across, rise = np.arctan2(dx, dz) * 12.0, dy * 22.0
-    ci, cj = int(np.floor(across)), int(np.floor(rise))
+    across, rise = math.atan2(dx, dz) * 12.0, dy * 22.0
+    ci, cj = int(floor(across)), int(floor(rise))
     h = hash2(ci, cj, 4021)
     if (h & 0xFF) >= 62:
         return 0.0

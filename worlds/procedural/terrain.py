@@ -6,11 +6,24 @@ numba-cuda on a GPU, and the interpreter (slowly) in tests.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit, prange
-from numba.extending import register_jitable
+from numba.extending import overload, register_jitable
 
-MASK = 0xFFFFFFFF
+
+def floor(t: float) -> float:
+    """The whole number below, still a float."""
+    return float(np.floor(t))
+
+
+@overload(floor, target="cpu")  # cuda.py has the other one: CUDA knows no np.floor
+def _floor(t: Any) -> Any:
+    def floored(t: Any) -> Any:  # numba compares this line with the one above
+        return np.floor(t)
+
+    return floored
 
 
 @register_jitable
@@ -27,7 +40,7 @@ def hash2(ix: int, iz: int, seed: int) -> int:
 @register_jitable
 def wave(t: float) -> float:
     """A sine-like wave of period 1 and range [-1, 1] from two parabolas: smooth, and ten times cheaper than sin."""
-    u = t - np.floor(t)
+    u = t - floor(t)
     if u < 0.5:
         return 16.0 * u * (0.5 - u)
     u -= 0.5
@@ -38,7 +51,7 @@ def wave(t: float) -> float:
 def noise2(x: float, z: float, seed: float) -> float:
     """Smooth low-frequency pattern, about [-1, 1]: two warped products of waves."""
     s = seed * 0.6180339887
-    s -= np.floor(s)
+    s -= floor(s)
     a = wave(x * 0.81 + 0.43 * wave(z * 0.61 + s) + s)
     b = wave(z * 0.93 + 0.37 * wave(x * 0.53 + 0.31 - s) + 0.7 * s)
     return 0.62 * a * b + 0.38 * wave(0.47 * (x + z) + 1.7 * s + 0.2 * a)
@@ -50,7 +63,7 @@ def height(x: float, z: float, amp: float, freq: float, shape: float, sharp: flo
     if amp <= 0.0:
         return 0.0
     s = seed * 0.7548776662
-    s -= np.floor(s)
+    s -= floor(s)
     u, v = x * freq, z * freq
     u2 = u + 0.22 * wave(v * 0.83 + s)
     v2 = v + 0.22 * wave(u * 0.71 + 0.37 + s)
