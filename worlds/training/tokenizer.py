@@ -61,6 +61,8 @@ def picture_loss(drawn: Tensor, truth: Tensor) -> Tensor:
 def moved(latents: Tensor, pictures: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The same random zoom (1 to 1.8) and shift of latents and pictures."""
     n = len(latents)
+    if n == 0:  # a small batch's share; torch has no empty grids
+        return latents, pictures
     scale = 1.0 / (1.0 + 0.8 * torch.rand(n, generator=generator))
     shift = (torch.rand(n, 2, generator=generator) * 2 - 1) * (1 - scale)[:, None]
     theta = torch.zeros(n, 2, 3)
