@@ -15,7 +15,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from report import Figure, at_least, print_table, write
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.report import Figure, at_least, print_table, write
 
 WIDTH_PX, HEIGHT_PX = 256, 144
 TARGET_FPS = 100.0
