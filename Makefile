@@ -1,7 +1,7 @@
 # Everything a developer runs; the CI runs the same targets. PYTHON=/path/to/python3.12 chooses the interpreter.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format bench clean
+.PHONY: help serve test check format bench bench-quick clean
 
 BIN := .venv/bin
 
@@ -34,12 +34,18 @@ format: ## rewrite the Python sources in the house format
 	$(BIN)/ruff format .
 
 BENCHMARKS := renderer throughput quality latency soak
-bench: ## all benchmarks on this machine, then the README's tables; ARGS=--quick for the short forms
+bench: ## all benchmarks on this machine, into benchmarks/results, then the README's tables
 	@scripts/setup.sh server,train,test && scripts/chromium.sh
 	@set -e; for name in $(BENCHMARKS); do \
 		echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json $(ARGS); \
 	done
 	$(BIN)/python benchmarks/readme.py
+
+bench-quick: ## the short form of every benchmark; keeps nothing
+	@scripts/setup.sh server,train,test && scripts/chromium.sh
+	@set -e; kept=$$(mktemp -d); trap 'rm -rf "$$kept"' EXIT; for name in $(BENCHMARKS); do \
+		echo "== $$name"; $(BIN)/python benchmarks/$$name.py --quick --json "$$kept/$$name.json"; \
+	done
 
 clean: ## remove what the targets above made, the environment included
 	rm -rf .venv node_modules build dist .links/*.egg-info .coverage
