@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def inputs(model: WorldNetwork, seed: int = 0) -> StepInputs:
 
 @pytest.mark.parametrize("config", [NETWORK, with_words()], ids=["pooled", "words"])
 def test_openvino_equals_eager(config: NetworkConfig) -> None:
-    model, decoder = network(config), autoencoder().decoder
+    model, decoder = network(replace(config, blocks=1)), autoencoder().decoder  # every block is the same to a compiler
     eager, other = EagerEngine(model, decoder, 1), OpenVINOEngine(model, decoder, 1)
     precision = other.name.split()[-1]
     given = inputs(model)

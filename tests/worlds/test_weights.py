@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.worlds.tiny_world import WORLD, autoencoder, network
-from worldstream.worlds import weights
+from worldstream.worlds import engines, weights
 from worldstream.worlds.config import PRESETS, WorldConfig
 from worldstream.worlds.core import Action
 from worldstream.worlds.procedural.attributes import THEMES
@@ -78,7 +78,8 @@ def test_steps_are_those_it_was_trained_for(data: Path) -> None:
         world.with_steps(3)
 
 
-def test_auto_keeps_its_choice_beside_the_worlds(data: Path) -> None:
+def test_auto_keeps_its_choice_beside_the_worlds(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "ENGINES", {"eager": engines.EagerEngine})  # compiling is tested elsewhere
     assert load_world("test", data, threads=1).engine
     assert len(json.loads((data / "engines.json").read_text())) == 1
 

@@ -13,6 +13,7 @@ from worldstream.worlds import weights
 from worldstream.worlds.config import PRESETS, STEPS_4
 from worldstream.worlds.core import Action
 from worldstream.worlds.training import cli, data, judge
+from worldstream.worlds.training.data import DataConfig
 from worldstream.worlds.training.judge import JudgeConfig, evaluate_judge
 from worldstream.worlds.weights import load_world
 
@@ -116,16 +117,22 @@ def test_rehearsal_from_nothing_to_a_world_that_plays(tmp_path: Path, monkeypatc
 
 @pytest.mark.usefixtures("small")
 def test_data_is_the_same_again_and_is_not_drawn_twice(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        run(tmp_path / name, "data")
-    for path in ("data/stills/0000.npy", "data/walks/0001/rgb.npy", "test/walks/0000/paths.npy"):
-        assert np.array_equal(np.load(tmp_path / "one" / path), np.load(tmp_path / "two" / path))
-    train, test = (np.load(tmp_path / "one" / part / "walks/0000/rgb.npy") for part in ("data", "test"))
-    assert train.shape == (4, 64, 48, 64, 3)
-    assert not np.array_equal(train, test)
-    shard = tmp_path / "one/data/walks/0000"
-    stamp = shard.stat().st_mtime_ns
-    (tmp_path / "one/data/walks/0001.part").mkdir()  # left behind by a run that was cut off
-    run(tmp_path / "one", "data")
-    assert shard.stat().st_mtime_ns == stamp
-    assert len(data.Walks.open(tmp_path / "one/data").meta) == 8
+    train, test = DataConfig(16, 8, 24, 64, 8), DataConfig(16, 8, 24, 64, 4, test=True)
+
+    def draw(folder: Path, config: DataConfig) -> None:
+        assert list(data.render_stills(folder, config)) == [64]
+        assert list(data.render_walks(folder, config))[-1] == config.episodes
+
+    one, two, unseen = tmp_path / "one", tmp_path / "two", tmp_path / "unseen"
+    for folder, config in ((one, train), (two, train), (unseen, test)):
+        draw(folder, config)
+    for path in ("stills/0000.npy", "walks/0001/rgb.npy", "walks/0000/paths.npy"):
+        assert np.array_equal(np.load(one / path), np.load(two / path))
+    rgb, other = (np.load(folder / "walks/0000/rgb.npy") for folder in (one, unseen))
+    assert rgb.shape == other.shape == (4, 24, 8, 16, 3)
+    assert not np.array_equal(rgb, other)
+    stamp = (one / "walks/0000").stat().st_mtime_ns
+    (one / "walks/0001.part").mkdir()  # left behind by a run that was cut off
+    draw(one, train)
+    assert (one / "walks/0000").stat().st_mtime_ns == stamp
+    assert len(data.Walks.open(one).meta) == 8
