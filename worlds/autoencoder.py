@@ -4,10 +4,9 @@ The encoder reads `[N, 3, h, w]` in [0, 1]; eight pixels to a latent cell each w
 size, so a 128x80 input becomes a 256x160 picture. Latents are normalised per channel by statistics kept in the
 weights. No convolution runs at full resolution: the last layer is a pixel shuffle by four.
 
-Both halves are a linear map plus a convolutional correction that starts at zero; the encoder's correction is
-optional. `fit_linear` sets the maps from data (principal components of 8x8 patches, and least squares back to 16x16
-ones) in seconds: training starts from a picture instead of from grey, and with a linear encoder the latents are final
-before the first gradient.
+The encoder is a linear map, the decoder a linear map plus a convolutional correction that starts at zero. `fit_linear` sets
+both maps from data (principal components of 8x8 patches, and least squares back to 16x16 ones) in seconds: the latents
+are final before the first gradient, and decoder and dynamics can train at the same time.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ class AutoencoderConfig:
     """Shapes of encoder and decoder."""
 
     channels: int = 8  # of a latent cell
-    encoder_widths: tuple[int, int] | None = None  # of the correction, at 1/4 and 1/8 of the input size; None: linear
     decoder_widths: tuple[int, int, int] = (144, 80, 48)  # at 1/8, 1/4, 1/2 of the input size
     decoder_blocks: tuple[int, int, int] = (2, 2, 2)
 
@@ -54,32 +52,15 @@ def _zero(layer: nn.Module) -> None:
 
 
 class Encoder(nn.Module):
-    """`[N, 3, h, w]` in [0, 1] to `[N, C, h/8, w/8]`, not yet normalised."""
+    """`[N, 3, h, w]` in [0, 1] to `[N, C, h/8, w/8]`, not yet normalised: a projection of each 8x8 patch."""
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.linear = nn.Conv2d(3, config.channels, CELL_PX, stride=CELL_PX)
-        self.layers: nn.Sequential | None = None
-        if config.encoder_widths is None:
-            return
-        a, b = config.encoder_widths
-        self.layers = nn.Sequential(
-            nn.PixelUnshuffle(4),  # [N, 48, h/4, w/4]
-            nn.Conv2d(48, a, 3, padding=1),
-            ResidualBlock(a),
-            ResidualBlock(a),
-            nn.Conv2d(a, b, 2, stride=2),  # [N, b, h/8, w/8]
-            ResidualBlock(b),
-            ResidualBlock(b),
-            nn.SiLU(),
-            nn.Conv2d(b, config.channels, 3, padding=1),
-        )
-        _zero(self.layers[-1])
 
     def forward(self, rgb: Tensor) -> Tensor:
-        x = rgb * 2 - 1
-        out: Tensor = self.linear(x)
-        return out if self.layers is None else out + self.layers(x)
+        out: Tensor = self.linear(rgb * 2 - 1)
+        return out
 
 
 class Decoder(nn.Module):
@@ -132,18 +113,6 @@ class Autoencoder(nn.Module):
                 f"pictures must be [N, 3, h, w] with h and w multiples of {CELL_PX}, got {tuple(rgb.shape)}"
             )
         return (self.encoder(rgb) - self.mean[:, None, None]) / self.std[:, None, None]
-
-    def encode_for_training(self, rgb: Tensor, momentum: float = 0.01) -> Tensor:
-        """As `encode`, and moves the kept statistics towards this batch's.
-
-        The batch is not normalised by itself: in a batch of a few pictures that would erase how bright each one is.
-        """
-        raw = self.encoder(rgb)
-        with torch.no_grad():
-            self.mean.lerp_(raw.mean((0, 2, 3)), momentum)
-            deviation = (raw - self.mean[:, None, None]).square().mean((0, 2, 3)).sqrt()
-            self.std.lerp_(deviation, momentum)
-        return (raw - self.mean[:, None, None]) / self.std[:, None, None]
 
     def decode(self, latents: Tensor) -> Tensor:
         """Normalised latents `[N, C, h/8, w/8]` to pictures `[N, 3, 2h, 2w]` in [0, 1]."""

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..autoencoder import Autoencoder
-from ..config import PRESETS, STEPS_4, STEPS_8, WorldConfig
+from ..config import PRESETS, STEPS_2, STEPS_4, WorldConfig
 from ..procedural.attributes import THEMES
 from ..weights import SHIPPED, WorldCard, save_world
 
@@ -54,8 +54,8 @@ def candidate(runs: Path, preset: str) -> tuple[WorldConfig, dict[str, Tensor], 
 
     config = PRESETS[preset]
     if (runs / "distil.pt").exists():
-        return replace(config, step_lists=(STEPS_4,)), averaged(runs / "distil.pt"), "distil"
-    return replace(config, step_lists=(STEPS_8, STEPS_4)), averaged(runs / "dynamics.pt"), "dynamics"
+        return replace(config, step_lists=(STEPS_4, STEPS_2)), averaged(runs / "distil.pt"), "distil"
+    return replace(config, step_lists=(STEPS_4, STEPS_2)), averaged(runs / "dynamics.pt"), "dynamics"
 
 
 def training_facts(runs: Path) -> dict[str, Any]:

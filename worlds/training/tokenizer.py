@@ -1,8 +1,8 @@
-"""Stage 1: the tokenizer, on rendered stills.
+"""Stage 1: the tokenizer, on rendered stills. First its linear maps are fitted, which takes seconds and fixes the
+latents; then the decoder's correction is trained.
 
 Half-size pictures in, full-size pictures out. Loss: L1, plus L1 of the gradients at two scales (edges are what people
-see). Noise on the latent makes the decoder forgive the dynamics; a quarter of the rows is shifted and zoomed in latent
-and pixel space together (EQ-VAE, 2502.09509), which keeps the latent smooth enough to predict.
+see). Noise on the latent makes the decoder forgive the dynamics.
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ from .sheets import write_sheet
 
 
 @dataclass(frozen=True, slots=True)
-class TokenizerConfig:
-    """Everything a process needs to train the tokenizer."""
+class DecoderConfig:
+    """Everything a process needs to train the decoder of a fitted tokenizer."""
 
     data: Path
     test: Path
     loop: LoopConfig
+    tokenizer: Path  # the fitted tokenizer's checkpoint
     model: AutoencoderConfig = AutoencoderConfig()
-    batch: int = 3  # a process
-    noise: float = 0.2  # largest standard deviation added to the latent
-    moved_share: float = 0.25
-    decoder_only_from: Path | None = None  # a finished tokenizer: keep its encoder, train its decoder on
+    batch: int = 6  # a process
+    noise: float = 0.12  # largest standard deviation added to the latent
 
 
 def stills(folder: Path) -> list[NDArray[np.uint8]]:
@@ -58,23 +57,6 @@ def picture_loss(drawn: Tensor, truth: Tensor) -> Tensor:
     return loss
 
 
-def moved(latents: Tensor, pictures: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The same random zoom (1 to 1.8) and shift of latents and pictures."""
-    n = len(latents)
-    if n == 0:  # a small batch's share; torch has no empty grids
-        return latents, pictures
-    scale = 1.0 / (1.0 + 0.8 * torch.rand(n, generator=generator))
-    shift = (torch.rand(n, 2, generator=generator) * 2 - 1) * (1 - scale)[:, None]
-    theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0] = theta[:, 1, 1] = scale
-    theta[:, :, 2] = shift
-    out = []
-    for x in (latents, pictures):
-        grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-        out.append(F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False))
-    return out[0], out[1]
-
-
 def psnr(a: Tensor, b: Tensor) -> Tensor:
     """Mean PSNR in dB of pictures in [0, 1], `[N, 3, H, W]`; capped at 60 dB."""
     return (-10 * torch.log10((a - b).square().mean((1, 2, 3)).clamp(min=1e-6))).mean()
@@ -91,17 +73,22 @@ def to_tensor(pictures: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
-def train_tokenizer(rank: int, world: int, config: TokenizerConfig) -> None:
-    """One process of the tokenizer stage."""
+def fit_tokenizer(data: Path, out: Path, config: AutoencoderConfig) -> Autoencoder:
+    """Fit the linear maps on a few hundred stills and write the checkpoint that every later stage reads."""
+    model = Autoencoder(config)
+    model.fit_linear(to_tensor(np.concatenate([s[:64] for s in stills(data)[:16]])))
+    torch.save({"ema": model.state_dict()}, out)
+    return model.eval()
+
+
+def train_decoder(rank: int, world: int, config: DecoderConfig) -> None:
+    """One process of the decoder's training: encoder and linear map stay as they were fitted."""
     torch.manual_seed(1)
     model = Autoencoder(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.load_state_dict(torch.load(config.tokenizer, weights_only=True)["ema"])
+    model.encoder.requires_grad_(False)
+    model.decoder.linear.requires_grad_(False)  # Adam's first steps would undo the fit
     shards = stills(config.data)
-    model.fit_linear(to_tensor(np.concatenate([s[:64] for s in shards[:8]])))
-    fixed = config.decoder_only_from is not None
-    if config.decoder_only_from is not None:
-        model.load_state_dict(torch.load(config.decoder_only_from, weights_only=True)["ema"])
-        model.encoder.requires_grad_(False)
-        model.decoder.linear.requires_grad_(False)  # Adam's first steps would undo the fit
     loop = Loop(config.loop, model, rank, world)
     loop.resume()
     rng = np.random.default_rng(rank + 1000 * loop.step)
@@ -113,23 +100,17 @@ def train_tokenizer(rank: int, world: int, config: TokenizerConfig) -> None:
         if rng.random() < 0.5:
             rows = rows[:, :, ::-1]
         full = to_tensor(rows).contiguous(memory_format=torch.channels_last)
-        half = F.avg_pool2d(full, 2)
-        latents = model.encode(half) if fixed else model.encode_for_training(half)
-        n = round(config.moved_share * config.batch)
-        if n:
-            shifted, target = moved(latents[:n], full[:n], generator)
-            latents, full = torch.cat([shifted, latents[n:]]), torch.cat([target, full[n:]])
+        latents = model.encode(F.avg_pool2d(full, 2))
         level = torch.rand(len(latents), 1, 1, 1, generator=generator) * config.noise
         drawn = model.decoder(latents + level * torch.randn(latents.shape, generator=generator))
-        loss = picture_loss(drawn, full) + 1e-3 * latents.square().mean()  # the scale must not run away
-        return loss, {"psnr": float(psnr(drawn[n:].detach().clamp(0, 1), full[n:]))}
+        return picture_loss(drawn, full), {"psnr": float(psnr(drawn.detach().clamp(0, 1), full))}
 
     def watch() -> Metrics:
-        return evaluate(_shadow(model, loop), config.test, config.loop.folder / "tokenizer.png")
+        return evaluate(_shadow(model, loop), config.test, config.loop.folder / "decoder.png")
 
     loop.run(loss_of, watch, 240.0)
     if rank == 0:
-        print("tokenizer, unseen worlds:", watch())
+        print("decoder, unseen worlds:", watch())
 
 
 def _shadow(model: Autoencoder, loop: Loop) -> Autoencoder:

@@ -11,32 +11,32 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldstream.worlds.training.tokenizer import edge_ratio, gradients, moved, picture_loss, psnr, stills, to_tensor
+from worldstream.worlds.autoencoder import Autoencoder, AutoencoderConfig
+from worldstream.worlds.training.tokenizer import (
+    edge_ratio,
+    fit_tokenizer,
+    gradients,
+    picture_loss,
+    psnr,
+    stills,
+    to_tensor,
+)
 
 
 def pictures(seed: int = 0, count: int = 3) -> torch.Tensor:
     return torch.rand(count, 3, 32, 48, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_latents_and_pictures_move_together(seed: int) -> None:
-    """A slope as a latent and, 16 times finer, as a picture: averaged over cells they stay equal inside the rim."""
-    rows, columns = torch.linspace(-1, 1, 21)[1::2], torch.linspace(-1, 1, 33)[1::2]  # centres of 10 x 16 cells
-    fine_rows, fine_columns = torch.linspace(-1, 1, 321)[1::2], torch.linspace(-1, 1, 513)[1::2]
-    g = torch.Generator().manual_seed(seed)
-    slope = torch.randn(4, 2, 1, 1, generator=g)
-    latents = slope[:, :1] * rows[:, None] + slope[:, 1:] * columns
-    fine = slope[:, :1] * fine_rows[:, None] + slope[:, 1:] * fine_columns
-    a, b = moved(latents, fine.expand(-1, 3, -1, -1), g)
-    assert not torch.allclose(a, latents, atol=0.05)
-    inside = (..., slice(2, -2), slice(2, -2))
-    for channel in range(3):
-        torch.testing.assert_close(F.avg_pool2d(b[:, channel : channel + 1], 16)[inside], a[inside], rtol=0, atol=1e-4)
-
-
-def test_nothing_to_move() -> None:
-    a, b = moved(torch.zeros(1, 8, 6, 8)[:0], torch.zeros(1, 3, 96, 128)[:0], torch.Generator())
-    assert len(a) == len(b) == 0
+def test_the_fit_writes_what_later_stages_read(tmp_path: Path) -> None:
+    (tmp_path / "stills").mkdir()
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "stills" / "0000.npy", rng.integers(0, 255, (40, 96, 128, 3), np.uint8))
+    config = AutoencoderConfig(decoder_widths=(8, 8, 8), decoder_blocks=(1, 1, 1))
+    fitted = fit_tokenizer(tmp_path, tmp_path / "tokenizer.pt", config)
+    again = Autoencoder(config)
+    again.load_state_dict(torch.load(tmp_path / "tokenizer.pt", weights_only=True)["ema"])
+    latents = torch.randn(1, 8, 6, 8)
+    torch.testing.assert_close(fitted.decode(latents), again.decode(latents))
 
 
 def test_picture_loss_is_zero_only_for_equals() -> None:
