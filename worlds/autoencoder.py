@@ -4,9 +4,9 @@ The encoder reads `[N, 3, h, w]` in [0, 1]; eight pixels to a latent cell each w
 size, so a 128x80 input becomes a 256x160 picture. Latents are normalised per channel by statistics kept in the
 weights. No convolution runs at full resolution: the last layer is a pixel shuffle by four.
 
-The encoder is a linear map, the decoder a linear map plus a convolutional correction that starts at zero. `fit_linear` sets
-both maps from data (principal components of 8x8 patches, and least squares back to 16x16 ones) in seconds: the latents
-are final before the first gradient, and decoder and dynamics can train at the same time.
+The encoder is a linear map, the decoder a linear map plus a convolutional correction that starts at zero. `fit_linear`
+sets both maps from data (principal components of 8x8 patches, and least squares back to 16x16 ones) in seconds: the
+latents are final before the first gradient, and decoder and dynamics can train at the same time.
 """
 
 from __future__ import annotations

@@ -41,9 +41,10 @@ class DynamicsConfig:
     frames: int = 8  # targets a clip
     context_noise: float = 0.3
     closed_from: float = 0.45  # of the time
-    closed_turn: int = 0  # of every four batches, which is the closed loop
+    closed_turns: tuple[int, ...] = (0,)  # of every four batches, which are the closed loop
     first_turn: int = 1  # and which is first frames, from the prompt alone
     first_batch: int = 40
+    drift_share: float = 0.5  # rows whose history is worn as a long walk wears it
     closed_batch: int = 5
     closed_frames: int = 8
 
@@ -107,15 +108,41 @@ def stacks(history: Tensor, depth: int) -> Tensor:
     return torch.stack([history[:, i : history.shape[1] - depth + i] for i in range(depth)], 2)
 
 
+def drifted(history: Tensor, generator: torch.Generator, share: float = 0.5) -> Tensor:
+    """Some rows of `[B, T, C, h, w]` as a long walk leaves them: wrong in colour and gain, smoothly, and poor in detail.
+
+    The target stays true. A model that has seen such histories pulls them back to what the prompt says, instead of
+    walking on from its own mistakes; a closed loop long enough to make them costs twenty times as much.
+    """
+    b, _, c, h, w = history.shape
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(b, *shape, generator=generator)
+
+    amount = 0.5 * torch.rand(b, 1, 1, 1, 1, generator=generator)
+    colour = draw(1, c, 1, 1)
+    smooth = F.interpolate(draw(c, 2, 3), (h, w), mode="bilinear").unsqueeze(1)
+    gain = 1 + 0.4 * amount * draw(1, 1, 1, 1)
+    detail = torch.ones(b, 1, c, 1, 1)
+    detail[:, :, 3:] = 0.2 + torch.rand(
+        b, 1, 1, 1, 1, generator=generator
+    )  # the first three channels are the coarse ones
+    scale = history.std((0, 1, 3, 4), keepdim=True)
+    changed = history * gain * detail + amount * scale * (0.6 * colour + 0.6 * smooth)
+    chosen = torch.rand(b, 1, 1, 1, 1, generator=generator) < share
+    return torch.where(chosen, changed, history)
+
+
 def teacher_inputs(
-    batch: Batch, depth: int, context_noise: float, generator: torch.Generator
+    batch: Batch, depth: int, context_noise: float, generator: torch.Generator, drift_share: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """(noisy targets, clean targets, stacks, sigma, sigma_context) of one batch."""
     clips = batch.clips
     b, total = clips.shape[:2]
     level = torch.rand(b, generator=generator) * context_noise
     level = torch.where(torch.rand(b, generator=generator) < 0.1, 0.0, level)
-    history = clips + level.view(b, 1, 1, 1, 1) * torch.randn(clips.shape, generator=generator)
+    history = drifted(clips, generator, drift_share)
+    history = history + level.view(b, 1, 1, 1, 1) * torch.randn(clips.shape, generator=generator)
     stack = stacks(history, depth)[:, : total - depth]
     label = level[:, None].expand(b, total - depth).clone()
     stack[batch.blank, 0] = 0
@@ -143,7 +170,12 @@ def draw_levels(shape: torch.Size, generator: torch.Generator) -> Tensor:
 
 
 def closed_loop_loss(
-    network: WorldNetwork, batch: Batch, steps: tuple[float, ...], context_noise: float, generator: torch.Generator
+    network: WorldNetwork,
+    batch: Batch,
+    steps: tuple[float, ...],
+    context_noise: float,
+    generator: torch.Generator,
+    drift_share: float = 0.0,
 ) -> Tensor:
     """Walk on self-made frames; at every frame, the loss of the true next one given what the model itself drew."""
     depth, t = network.config.stack, batch.actions.shape[1]
@@ -151,7 +183,7 @@ def closed_loop_loss(
     pooled, words = network.text_embedding(batch.words)
     with torch.no_grad():
         cache = KVCache(network, b)
-    history = [batch.clips[:, i] for i in range(depth)]
+    history = list(drifted(batch.clips[:, :depth], generator, drift_share).unbind(1))
     label = torch.full((b, 1), context_noise)
     total = torch.zeros(())
     for i in range(t):
@@ -194,13 +226,16 @@ def train_dynamics(rank: int, world: int, config: DynamicsConfig) -> None:
         if turn == config.first_turn:
             loss = first_frame_loss(network, clips.draw_first(rng, config.first_batch, 0.1), generator)
             return loss, {"first": float(loss.detach())}
-        if turn == config.closed_turn and loop.progress >= config.closed_from:
+        if turn in config.closed_turns and loop.progress >= config.closed_from:
             batch = clips.draw(rng, config.closed_batch, config.closed_frames, depth, 0.08)
             steps = config.world.step_lists[0]
-            loss = closed_loop_loss(network, batch, steps, config.world.context_noise, generator)
+            noise = config.world.context_noise
+            loss = closed_loop_loss(network, batch, steps, noise, generator, config.drift_share)
             return loss, {"closed": float(loss.detach())}
         batch = clips.draw(rng, config.batch, config.frames, depth, 0.08)
-        z, clean, stack, sigma, label = teacher_inputs(batch, depth, config.context_noise, generator)
+        z, clean, stack, sigma, label = teacher_inputs(
+            batch, depth, config.context_noise, generator, config.drift_share
+        )
         loss = F.mse_loss(network(z, stack, sigma, label, batch.actions, batch.words), clean)
         return loss, {"teacher": float(loss.detach())}
 
