@@ -1,6 +1,6 @@
 """`worldstream train STAGE`: the stages in order, each resumable by the same command.
 
-data → judge → tokenizer → encode → dynamics → distil, decoder → export → evaluate → recordings
+data → judge → tokenizer → encode → dynamics → refine → distil, decoder → export → evaluate → recordings
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-STAGES = ("data", "judge", "tokenizer", "encode", "dynamics", "distil", "decoder", "export", "evaluate", "recordings")
-MINUTES = {"judge": 12.0, "dynamics": 100.0, "distil": 30.0, "decoder": 30.0}
+STAGES = (
+    "data", "judge", "tokenizer", "encode", "dynamics", "refine", "distil", "decoder", "export", "evaluate",
+    "recordings",
+)  # fmt: skip
+MINUTES = {"judge": 12.0, "dynamics": 100.0, "refine": 30.0, "distil": 30.0, "decoder": 30.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     request.runs.mkdir(parents=True, exist_ok=True)
     stages: dict[str, Callable[[Request], None]] = {
         "data": _data, "judge": _judge, "tokenizer": _tokenizer, "encode": _encode, "dynamics": _dynamics,
+        "refine": _refine,
         "distil": _distil, "decoder": _decoder, "export": _export, "evaluate": _evaluate, "recordings": _recordings,
     }  # fmt: skip
     try:
@@ -89,6 +93,7 @@ def require(r: Request) -> None:
         "tokenizer": [stills, (r.test / "stills", "data")],
         "encode": [walks, tokenizer],
         "dynamics": [walks, latents],
+        "refine": [walks, latents, (r.runs / "dynamics.pt", "dynamics")],
         "distil": [walks, latents, (r.runs / "dynamics.pt", "dynamics")],
         "decoder": [stills, (r.test / "stills", "data"), tokenizer],
     }
@@ -145,6 +150,20 @@ def _dynamics(r: Request) -> None:
 
     loop = LoopConfig(r.runs, "dynamics", r.minutes, learning_rate=1e-3, matrix_rate=0.01)
     config = DynamicsConfig(r.data, loop, PRESETS[r.preset], r.start_from)
+    launch(train_dynamics, r.processes, (config,))
+
+
+def _refine(r: Request) -> None:
+    """More of the closed loop, from finished dynamics, at a lower rate."""
+    from ..config import PRESETS
+    from .dynamics import DynamicsConfig, train_dynamics
+    from .loop import LoopConfig, launch
+
+    loop = LoopConfig(
+        r.runs, "refine", r.minutes, learning_rate=6e-4, matrix_rate=0.007, decay_from=0.5, warmup_steps=20, ema=0.995
+    )
+    start = r.start_from or r.runs / "dynamics.pt"
+    config = DynamicsConfig(r.data, loop, PRESETS[r.preset], start, closed_from=0.0, closed_turns=(0, 2))
     launch(train_dynamics, r.processes, (config,))
 
 

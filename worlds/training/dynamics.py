@@ -109,7 +109,7 @@ def stacks(history: Tensor, depth: int) -> Tensor:
 
 
 def drifted(history: Tensor, generator: torch.Generator, share: float = 0.5) -> Tensor:
-    """Some rows of `[B, T, C, h, w]` as a long walk leaves them: wrong in colour and gain, smoothly, and poor in detail.
+    """Some rows of `[B, T, C, h, w]` as a long walk leaves them: off in colour and gain, and poor in detail.
 
     The target stays true. A model that has seen such histories pulls them back to what the prompt says, instead of
     walking on from its own mistakes; a closed loop long enough to make them costs twenty times as much.

@@ -52,16 +52,17 @@ def candidate(runs: Path, preset: str) -> tuple[WorldConfig, dict[str, Tensor], 
     """(configuration with the step lists it was trained for, network weights, which stage they are from)."""
     from dataclasses import replace
 
-    config = PRESETS[preset]
-    if (runs / "distil.pt").exists():
-        return replace(config, step_lists=(STEPS_4, STEPS_2)), averaged(runs / "distil.pt"), "distil"
-    return replace(config, step_lists=(STEPS_4, STEPS_2)), averaged(runs / "dynamics.pt"), "dynamics"
+    config = replace(PRESETS[preset], step_lists=(STEPS_4, STEPS_2))
+    for stage in ("distil", "refine"):
+        if (runs / f"{stage}.pt").exists():
+            return config, averaged(runs / f"{stage}.pt"), stage
+    return config, averaged(runs / "dynamics.pt"), "dynamics"
 
 
 def training_facts(runs: Path) -> dict[str, Any]:
     """Minutes and updates of each stage, amount of data, machine."""
     stages = {}
-    for name in ("judge", "tokenizer", "dynamics", "distil", "decoder"):
+    for name in ("judge", "decoder", "dynamics", "refine", "distil"):
         log = runs / f"{name}.jsonl"
         if log.exists():
             last = json.loads(log.read_text().splitlines()[-1])
