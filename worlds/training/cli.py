@@ -56,7 +56,7 @@ def parse(argv: Sequence[str]) -> Request:
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="one thread each")
     parser.add_argument("--episodes", type=int, default=2048, help="walks to render (data)")
     parser.add_argument("--stills", type=int, default=16_384, help="stills to render (data)")
-    parser.add_argument("--start-from", type=Path, help="checkpoint whose averaged weights a stage starts from")
+    parser.add_argument("--start-from", type=Path, help="checkpoint or shipped world to go on from")
     parser.add_argument("--out", type=Path, help="folder of the exported world, or JSON of the evaluation")
     a = parser.parse_args(list(argv))
     if a.processes < 1 or (a.minutes is not None and not a.minutes > 0):
@@ -90,7 +90,7 @@ def require(r: Request) -> None:
     latents, tokenizer = (r.data / "latents.npy", "encode"), (r.runs / "tokenizer.pt", "tokenizer")
     inputs = {
         "judge": [walks, (r.test / "walks", "data")],
-        "tokenizer": [stills, (r.test / "stills", "data")],
+        "tokenizer": [] if r.start_from is not None else [stills, (r.test / "stills", "data")],
         "encode": [walks, tokenizer],
         "dynamics": [walks, latents],
         "refine": [walks, latents, (r.runs / "dynamics.pt", "dynamics")],
@@ -129,9 +129,16 @@ def _judge(r: Request) -> None:
 
 
 def _tokenizer(r: Request) -> None:
+    import torch
+
     from ..config import PRESETS
+    from .export import starting_weights
     from .tokenizer import evaluate, fit_tokenizer
 
+    if r.start_from is not None:  # the latents of a shipped world, so that its network can go on
+        kept = starting_weights(r.start_from, "autoencoder")
+        torch.save({"ema": kept}, r.runs / "tokenizer.pt")
+        return
     model = fit_tokenizer(r.data, r.runs / "tokenizer.pt", PRESETS[r.preset].autoencoder)
     print("tokenizer, linear maps alone, unseen worlds:", evaluate(model, r.test))
 

@@ -24,6 +24,7 @@ from ..kv_cache import KVCache
 from ..network import WorldNetwork
 from ..sampler import noisy, sample
 from .data import Walks
+from .export import starting_weights
 from .loop import Loop, LoopConfig, Metrics
 
 MISSING = 1.0  # the context-noise label of a history that does not exist
@@ -214,7 +215,7 @@ def train_dynamics(rank: int, world: int, config: DynamicsConfig) -> None:
     network = WorldNetwork(config.world.network)
     loop = Loop(config.loop, network, rank, world)
     if not loop.resume() and config.start_from is not None:
-        network.load_state_dict(torch.load(config.start_from, weights_only=True)["ema"])
+        network.load_state_dict(starting_weights(config.start_from, "network"))
         loop = Loop(config.loop, network, rank, world)
     clips = load_clips(config.data, config.world)
     rng = np.random.default_rng(rank + 1000 * loop.step)

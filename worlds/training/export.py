@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..autoencoder import Autoencoder
@@ -31,6 +31,17 @@ def averaged(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} is missing: run its stage first")
     weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)["ema"]
     return weights
+
+
+def starting_weights(path: Path, prefix: str) -> dict[str, Tensor]:
+    """Weights to go on from: a stage's checkpoint, or the part `prefix` of a shipped world (`.safetensors`)."""
+    if path.suffix != ".safetensors":
+        return averaged(path)
+    return {
+        k.removeprefix(f"{prefix}."): v.float() if v.is_floating_point() else v
+        for k, v in load_file(path).items()
+        if k.startswith(f"{prefix}.")
+    }
 
 
 def export_world(runs: Path, preset: str, out: Path | None = None) -> WorldCard:
