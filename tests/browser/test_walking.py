@@ -199,14 +199,14 @@ async def test_the_mouse_is_taken_and_turns_the_view(visit: Any) -> None:
 async def test_a_gamepad_walks(visit: Any) -> None:
     tab: Visit = await visit()
     await tab.page.add_init_script("""
-        globalThis.pad = { connected: true, mapping: "standard", axes: [0, -1, 0, 0], buttons: [] };
+        globalThis.pad = { connected: true, mapping: "standard", axes: [0, 0, 0, 0], buttons: [] };
         navigator.getGamepads = () => [globalThis.pad];
     """)
     await tab.open("?transport=websocket")
     await tab.enter()
     await tab.state("live")
     rest = await tab.green_at_rest()
-    await tab.page.evaluate("dispatchEvent(new Event('gamepadconnected'))")
+    await tab.page.evaluate("pad.axes = [0, -1, 0, 0]; dispatchEvent(new Event('gamepadconnected'))")
     await tab.until("worldstream.lastFrame.input > 0")
     await tab.green_leaves(rest)
     await tab.page.evaluate("pad.axes = [0, 0, 0, 0]")
