@@ -28,10 +28,10 @@ from ..procedural.paths import FORWARD, PITCH, RIGHT, YAW, limited
 from ..procedural.paths import Path as Walk
 from ..sampler import Denoise, guided, sample
 from .data import Walks
+from .dynamics import MISSING
 from .sheets import write_sheet
 from .tokenizer import edge_ratio, to_tensor
 
-MISSING = 1.0
 COMMANDS: dict[str, tuple[int, float]] = {
     "forward": (FORWARD, 0.32), "back": (FORWARD, -0.32), "left": (RIGHT, -0.32), "right": (RIGHT, 0.32),
     "turn": (YAW, math.radians(3.5)), "pitch": (PITCH, math.radians(1.2)),
