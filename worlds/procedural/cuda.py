@@ -1,8 +1,8 @@
 """The CUDA twin of the CPU renderer, for training on a GPU: the same scalar functions, a thread a pixel.
 
-The CPU kernel decides while it scans a row which pixels are edges. Here a first kernel draws one sample of every pixel,
-a second one compares neighbours by the same rule (`renderer.is_edge`; a band's first row and the first column count as
-edges) and adds the other three samples. Both machines compute in float64; they differ by rounding only.
+The CPU kernel decides while it scans a row which pixels are edges. Here one kernel works out the objects
+round every eye, the next draws one sample of every pixel, the last compares neighbours by the same rule
+(`renderer.is_edge`; a band's first row and the first column count as edges) and adds the other three samples. Both machines compute in float64; they differ by rounding only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numba import cuda as numba_cuda
 from numba.extending import overload
 from numpy.typing import NDArray
 
-from .objects import KINDS
+from .objects import FIELDS, KINDS, SPAN, fill_cell
 from .renderer import BANDS, Depths, Images, camera_rows, checked, is_edge, offset
 from .scene import Vector
 from .shading import pixel, view_ray
@@ -23,7 +23,7 @@ from .terrain import floor
 
 cuda: Any = numba_cuda  # its annotations are partial, and wrong in places
 THREADS = 128  # a block; the kernels need many registers
-FRAMES_AT_ONCE = 256  # bounds the memory of the first samples: 256 frames of 256x144 pixels take 370 MB
+FRAMES_AT_ONCE = 256  # bounds the memory of the first samples: 256 frames of 256x144 pixels take 430 MB
 
 
 @overload(floor, target="cuda")
@@ -34,7 +34,17 @@ def _floor(t: Any) -> Any:
     return floored
 
 
-def _first(params: Any, cameras: Any, kinds: Any, tan_x: Any, tan_y: Any, smooth: Any, colours: Any, ids: Any) -> None:
+def _near(params: Any, cameras: Any, kinds: Any, near: Any) -> None:
+    """The table of the cells round every eye: `near` float64[N, SPAN, SPAN, FIELDS]."""
+    at = cuda.grid(1)
+    if at < near.shape[0] * SPAN * SPAN:
+        f, i, j = at // (SPAN * SPAN), at // SPAN % SPAN, at % SPAN
+        fill_cell(params[f], kinds, cameras[f, 0], cameras[f, 2], i, j, near[f])
+
+
+def _first(
+    params: Any, cameras: Any, near: Any, kinds: Any, tan_x: Any, tan_y: Any, smooth: Any, colours: Any, ids: Any
+) -> None:
     """The first sample of every pixel: `colours` float64[N, H, W, 4] with the depth, `ids` int32[N, H, W]."""
     frames, rows, columns = ids.shape
     at = cuda.grid(1)
@@ -44,13 +54,22 @@ def _first(params: Any, cameras: Any, kinds: Any, tan_x: Any, tan_y: Any, smooth
         u, v = offset(smooth, 0)
         u, v = (2.0 * (j + u) / columns - 1.0) * tan_x, (1.0 - 2.0 * (i + v) / rows) * tan_y
         dx, dy, dz = view_ray(u, v, math.sin(cam[3]), math.cos(cam[3]), math.sin(cam[4]), math.cos(cam[4]))
-        r, g, b, t, ident = pixel(params[f], kinds, cam[0], cam[1], cam[2], dx, dy, dz)
+        r, g, b, t, ident = pixel(params[f], kinds, near[f], cam[0], cam[1], cam[2], dx, dy, dz)
         colours[f, i, j, 0], colours[f, i, j, 1], colours[f, i, j, 2], colours[f, i, j, 3] = r, g, b, t
         ids[f, i, j] = ident
 
 
 def _finish(
-    params: Any, cameras: Any, kinds: Any, tan_x: Any, tan_y: Any, smooth: Any, colours: Any, ids: Any, rgb: Any
+    params: Any,
+    cameras: Any,
+    near: Any,
+    kinds: Any,
+    tan_x: Any,
+    tan_y: Any,
+    smooth: Any,
+    colours: Any,
+    ids: Any,
+    rgb: Any,
 ) -> None:
     """The other three samples where the first ones show an edge, and the mean as bytes."""
     frames, rows, columns = ids.shape
@@ -71,7 +90,7 @@ def _finish(
                 u, v = offset(smooth, sample)
                 u, v = (2.0 * (j + u) / columns - 1.0) * tan_x, (1.0 - 2.0 * (i + v) / rows) * tan_y
                 dx, dy, dz = view_ray(u, v, sy, cy, sp, cp)
-                more_r, more_g, more_b, _, _ = pixel(params[f], kinds, cam[0], cam[1], cam[2], dx, dy, dz)
+                more_r, more_g, more_b, _, _ = pixel(params[f], kinds, near[f], cam[0], cam[1], cam[2], dx, dy, dz)
                 r, g, b = r + more_r, g + more_g, b + more_b
             r, g, b = r / 4, g / 4, b / 4
         rgb[f, i, j, 0], rgb[f, i, j, 1], rgb[f, i, j, 2] = (
@@ -81,6 +100,7 @@ def _finish(
         )
 
 
+near_kernel = cuda.jit(fastmath=True)(_near)
 first_kernel = cuda.jit(fastmath=True)(_first)
 finish_kernel = cuda.jit(fastmath=True)(_finish)
 
@@ -100,9 +120,11 @@ def render(
         shape = rgb[chunk].shape[:3]
         colours, ids = cuda.device_array((*shape, 4), np.float64), cuda.device_array(shape, np.int32)
         pixels = cuda.device_array((*shape, 3), np.uint8)
+        near = cuda.device_array((shape[0], SPAN, SPAN, FIELDS), np.float64)
+        near_kernel[-(-shape[0] * SPAN**2 // THREADS), THREADS](scenes, poses, kinds, near)
         grid = -(-ids.size // THREADS), THREADS
-        first_kernel[grid](scenes, poses, *view, colours, ids)
-        finish_kernel[grid](scenes, poses, *view, colours, ids, pixels)
+        first_kernel[grid](scenes, poses, near, *view, colours, ids)
+        finish_kernel[grid](scenes, poses, near, *view, colours, ids, pixels)
         rgb[chunk] = pixels.copy_to_host()
         depth[chunk] = colours.copy_to_host()[..., 3]
     return rgb, depth

@@ -18,8 +18,12 @@ from .terrain import floor, hash2, height
 
 NONE, CONE, ELLIPSOID, BOX = 0, 1, 2, 3
 PartHit = tuple[float, float, float, float, int]  # a Hit and the part: 0 trunk, 1 crown
-# (t, nx, ny, nz, slot or -1, kind, part, hash, x and z of the axis)
-CellHit = tuple[float, float, float, float, int, int, int, int, float, float]
+CellHit = tuple[float, float, float, float, int, int, int]  # a Hit, the part, and where in the table (-1: nothing)
+# The table of the cells round the eye: an object is worked out once a frame and not once a ray.
+HALF = 28  # cells on either side: a view ray walks 22, a shadow starts at most 55 m away and walks 5
+SPAN = 2 * HALF + 1
+SLOT, KIND, AXIS_X, AXIS_Z, SCALE, FOOT, WIDE, PEAK, HASH = range(9)
+FIELDS = 9
 BUILDING_KIND, WALL_KIND, MESA_KIND = 6, 7, 8
 TALLEST_BUILDING = 1.55  # times its crown height: see hit_object
 # trunk radius, trunk height, crown shape, crown base, crown radius, crown height; rows as in themes.py
@@ -117,26 +121,22 @@ def hit_object(
     p: Vector,
     kinds: Vector,
     kind: int,
-    x: float,
-    z: float,
     scale: float,
     g: int,
-    ox: float,
-    oy: float,
-    oz: float,
+    rx: float,
+    ry: float,
+    rz: float,
     dx: float,
     dy: float,
     dz: float,
 ) -> PartHit:
-    """(t, nx, ny, nz, part) with part 0 trunk, 1 crown; the ray starts at (ox, oy, oz) in world metres."""
-    rx, rz = ox - x, oz - z
+    """(t, nx, ny, nz, part) with part 0 trunk, 1 crown; the ray starts (rx, ry, rz) metres from the object's foot."""
     widest = kinds[kind, 6] * scale
     along = -(rx * dx + rz * dz)
     flat = dx * dx + dz * dz
     off = rx * rx + rz * rz - along * along / max(flat, 1e-9)
     if off > widest * widest or (along < 0.0 and rx * rx + rz * rz > widest * widest):
         return FAR, 0.0, 0.0, 0.0, 0
-    ry = oy - height(x, z, p[scene.AMP], p[scene.FREQ], p[scene.SHAPE], p[scene.SHARP], p[scene.SEED])
     best, nx, ny, nz, part = FAR, 0.0, 0.0, 0.0, 0
     if kinds[kind, 0] > 0.0:
         best, nx, ny, nz = hit_cylinder(rx, ry, rz, dx, dy, dz, kinds[kind, 0] * scale, -1.0, kinds[kind, 1] * scale)
@@ -168,9 +168,30 @@ def fade(radius: float, x: float, z: float) -> float:
 
 
 @register_jitable
+def fill_cell(p: Vector, kinds: Vector, ex: float, ez: float, i: int, j: int, near: Vector) -> None:
+    """Write the object of cell (i, j) of the table `near` `[SPAN, SPAN, FIELDS]`, as an eye at (ex, ez) sees it."""
+    cell = p[scene.CELL]
+    ix, iz = int(floor(ex / cell)) + i - HALF, int(floor(ez / cell)) + j - HALF
+    slot, kind, x, z, scale, g = cell_object(p, ix, iz)
+    left = 0.0
+    if slot >= 0:
+        left = fade(max(kinds[kind, 0], kinds[kind, 4]) * scale, x - ex, z - ez)
+    if left <= 0.0:
+        near[i, j, SLOT] = -1.0
+        return
+    near[i, j, SLOT], near[i, j, KIND], near[i, j, HASH] = slot, kind, g
+    near[i, j, AXIS_X], near[i, j, AXIS_Z], near[i, j, SCALE] = x, z, scale * left
+    near[i, j, FOOT] = height(x, z, p[scene.AMP], p[scene.FREQ], p[scene.SHAPE], p[scene.SHARP], p[scene.SEED])
+    near[i, j, WIDE] = kinds[kind, 6] * scale * left
+    tallest = max(kinds[kind, 7] * scale * left, p[scene.CEILING])
+    near[i, j, PEAK] = near[i, j, FOOT] + tallest
+
+
+@register_jitable
 def nearest_object(
     p: Vector,
     kinds: Vector,
+    near: Vector,
     ox: float,
     oy: float,
     oz: float,
@@ -183,36 +204,42 @@ def nearest_object(
     ez: float,
     any_will_do: bool,
 ) -> CellHit:
-    """The first object along a ray within `limit` metres, by a 2-D walk over the cells, as seen by an eye at (ex, ez).
+    """The first object along a ray within `limit` metres, by a 2-D walk over the cells round an eye at (ex, ez).
 
-    `any_will_do` stops at whatever is met: all that a shadow needs to know.
+    `near` is the table that `fill_cell` made for that eye; past its rim there is nothing. `any_will_do` stops at
+    whatever is met: all that a shadow needs to know.
     """
     cell = p[scene.CELL]
     ix, iz = int(floor(ox / cell)), int(floor(oz / cell))
     sx, sz = (1 if dx > 0 else -1), (1 if dz > 0 else -1)
-    ax, az = abs(dx) + 1e-9, abs(dz) + 1e-9
-    tx = ((ix + 1) * cell - ox if dx > 0 else ox - ix * cell) / ax
-    tz = ((iz + 1) * cell - oz if dz > 0 else oz - iz * cell) / az
-    best, nx, ny, nz, slot, kind, part, seen, bx, bz = limit, 0.0, 0.0, 0.0, -1, 0, 0, 0, 0.0, 0.0
-    entered, peak = 0.0, 1.17 * p[scene.AMP] + p[scene.CEILING]
+    per_x, per_z = 1.0 / (abs(dx) + 1e-9), 1.0 / (abs(dz) + 1e-9)
+    tx = ((ix + 1) * cell - ox if dx > 0 else ox - ix * cell) * per_x
+    tz = ((iz + 1) * cell - oz if dz > 0 else oz - iz * cell) * per_z
+    step_x, step_z = cell * per_x, cell * per_z
+    i, j = ix - int(floor(ex / cell)) + HALF, iz - int(floor(ez / cell)) + HALF
+    best, nx, ny, nz, part, at_i, at_j = limit, 0.0, 0.0, 0.0, 0, -1, 0
+    entered = 0.0
     for _ in range(cells):
         if entered > best or (dy > 0.0 and oy + entered * dy > p[scene.TOP]):
             break
-        s, k, x, z, scale, g = cell_object(p, ix, iz)
-        if s >= 0 and may_meet(x - ox, z - oz, kinds[k, 6] * scale, peak + kinds[k, 7] * scale, oy, dx, dy, dz):
-            left = fade(max(kinds[k, 0], kinds[k, 4]) * scale, x - ex, z - ez)
-            if left > 0.0:
-                t, a, b, c, q = hit_object(p, kinds, k, x, z, scale * left, g, ox, oy, oz, dx, dy, dz)
+        if i < 0 or j < 0 or i >= SPAN or j >= SPAN:
+            break
+        if near[i, j, SLOT] >= 0.0:
+            x, z = near[i, j, AXIS_X], near[i, j, AXIS_Z]
+            if may_meet(x - ox, z - oz, near[i, j, WIDE], near[i, j, PEAK], oy, dx, dy, dz):
+                kind, scale, g = int(near[i, j, KIND]), near[i, j, SCALE], int(near[i, j, HASH])
+                ry = oy - near[i, j, FOOT]
+                t, a, b, c, q = hit_object(p, kinds, kind, scale, g, ox - x, ry, oz - z, dx, dy, dz)
                 if t < best:
-                    best, nx, ny, nz, slot, kind, part, seen, bx, bz = t, a, b, c, s, k, q, g, x, z
+                    best, nx, ny, nz, part, at_i, at_j = t, a, b, c, q, i, j
                     if any_will_do:
                         break
         if tx < tz:
-            ix += sx
+            i += sx
             entered = tx
-            tx += cell / ax
+            tx += step_x
         else:
-            iz += sz
+            j += sz
             entered = tz
-            tz += cell / az
-    return best, nx, ny, nz, slot, kind, part, seen, bx, bz
+            tz += step_z
+    return best, nx, ny, nz, part, at_i, at_j

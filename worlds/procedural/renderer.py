@@ -16,7 +16,7 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from . import scene
-from .objects import KINDS, TALLEST_M
+from .objects import FIELDS, KINDS, SPAN, TALLEST_M, fill_cell
 from .scene import Vector
 from .shading import pixel, view_ray
 from .terrain import height
@@ -25,6 +25,7 @@ EYE_M = 1.6
 FOV_X_RAD = math.radians(78.0)
 EDGE = 0.10  # a colour step to the neighbour above which a pixel gets three more samples
 BANDS = 8  # jobs a frame: a good balance for one frame and for many; a band's first row counts as edge
+STRIDE = 37  # a prime, for scattering jobs
 
 Images = NDArray[np.uint8]
 Depths = NDArray[np.float32]
@@ -67,7 +68,15 @@ def _kernel(fingerprint: int) -> Any:
         frames, rows, columns = depth.shape
         if fingerprint < 0:  # never: naming it here makes it part of the cache's key
             return
-        for job in prange(frames * BANDS):
+        near = np.empty((frames, SPAN, SPAN, FIELDS))
+        for row in prange(frames * SPAN):
+            f, i = row // SPAN, row % SPAN
+            for j in range(SPAN):
+                fill_cell(params[f], kinds, cameras[f, 0], cameras[f, 2], i, j, near[f])
+        jobs = frames * BANDS
+        stride = STRIDE if jobs % STRIDE else 1
+        for at in prange(jobs):  # a thread gets a run of neighbours: scatter them, a frame may cost twice another
+            job = at * stride % jobs
             f, part = job // BANDS, job % BANDS
             p, cam = params[f], cameras[f]
             sy, cy, sp, cp = np.sin(cam[3]), np.cos(cam[3]), np.sin(cam[4]), np.cos(cam[4])
@@ -82,7 +91,7 @@ def _kernel(fingerprint: int) -> Any:
                         u, v = offset(smooth, sample)
                         u, v = (2.0 * (j + u) / columns - 1.0) * tan_x, (1.0 - 2.0 * (i + v) / rows) * tan_y
                         dx, dy, dz = view_ray(u, v, sy, cy, sp, cp)
-                        r, g, b, t, ident = pixel(p, kinds, cam[0], cam[1], cam[2], dx, dy, dz)
+                        r, g, b, t, ident = pixel(p, kinds, near[f], cam[0], cam[1], cam[2], dx, dy, dz)
                         red, green, blue = red + r, green + g, blue + b
                         if sample == 0:
                             depth[f, i, j] = t

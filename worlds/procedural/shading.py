@@ -10,7 +10,7 @@ import math
 from numba.extending import register_jitable
 
 from . import scene
-from .objects import BUILDING_KIND, MESA_KIND, WALL_KIND, nearest_object
+from .objects import BUILDING_KIND, FOOT, HASH, KIND, MESA_KIND, SLOT, WALL_KIND, nearest_object
 from .scene import Vector
 from .shapes import FAR
 from .sky import Colour, sky
@@ -33,7 +33,7 @@ def view_ray(u: float, v: float, sy: float, cy: float, sp: float, cp: float) -> 
 
 @register_jitable
 def ground_hit(p: Vector, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float) -> float:
-    """Distance to the terrain along a ray, FAR where it misses: Lipschitz-bounded march, then secant steps."""
+    """Distance to the terrain along a ray, FAR where it misses: Lipschitz-bounded march, then bisection."""
     amp = p[scene.AMP]
     if amp <= 0.0:
         return -oy / dy if dy < -1e-6 else FAR
@@ -227,6 +227,7 @@ def strata(r: float, g: float, b: float, y: float, ny: float) -> Colour:
 def sunlight(
     p: Vector,
     kinds: Vector,
+    near: Vector,
     x: float,
     y: float,
     z: float,
@@ -242,29 +243,35 @@ def sunlight(
     lit = nx * sx + ny * sy + nz * sz
     if lit > 0.0 and p[scene.SUN_RGB] > 0.12 and t < 55.0:
         px, py, pz = x + nx * 0.03, y + ny * 0.03 + 0.02, z + nz * 0.03
-        hit = nearest_object(p, kinds, px, py, pz, sx, sy, sz, SHADOW_M, SHADOW_CELLS, ex, ez, True)
-        if hit[4] >= 0:
+        hit = nearest_object(p, kinds, near, px, py, pz, sx, sy, sz, SHADOW_M, SHADOW_CELLS, ex, ez, True)
+        if hit[5] >= 0:
             lit *= 0.12 + 0.88 * max(0.0, (t - 40.0) / 15.0)
     return max(lit, 0.0)
 
 
 @register_jitable
-def pixel(p: Vector, kinds: Vector, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float) -> Seen:
-    """(r, g, b, depth in metres along the ray, id) of one ray; colours in [0, 1], id changes at silhouettes."""
+def pixel(
+    p: Vector, kinds: Vector, near: Vector, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float
+) -> Seen:
+    """(r, g, b, depth in metres along the ray, id) of one ray from the eye that the table `near` was made for.
+
+    Colours in [0, 1]; the id changes at silhouettes.
+    """
     t, ident = surface(p, ox, oy, oz, dx, dy, dz)
-    hit = nearest_object(p, kinds, ox, oy, oz, dx, dy, dz, min(t, OBJECTS_M), CELLS, ox, oz, False)
-    to, nx, ny, nz, slot, kind, part, g, cx, cz = hit
-    if slot >= 0:
+    to, nx, ny, nz, part, i, j = nearest_object(
+        p, kinds, near, ox, oy, oz, dx, dy, dz, min(t, OBJECTS_M), CELLS, ox, oz, False
+    )
+    if i >= 0:
         t = to
     elif t >= REACH_M:
         r, gr, b = sky(p, dx, dy, dz)
         return finished(p, r, gr, b, REACH_M, SKY_ID)
     x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
     glow = 0.0
-    if slot >= 0:
+    if i >= 0:
+        slot, kind, g = int(near[i, j, SLOT]), int(near[i, j, KIND]), int(near[i, j, HASH])
         ident = 16 + (g & 0xFFF) * 2 + part
-        foot = y - height(cx, cz, p[scene.AMP], p[scene.FREQ], p[scene.SHAPE], p[scene.SHARP], p[scene.SEED])
-        r, gr, b, glow = object_colour(p, slot, kind, part, foot, x, z, nx, ny, nz, g, t)
+        r, gr, b, glow = object_colour(p, slot, kind, part, y - near[i, j, FOOT], x, z, nx, ny, nz, g, t)
     elif ident == WATER_ID:
         r, gr, b = water_colour(p, x, z, dx, dy, dz, t)
         return fogged(p, r, gr, b, t, ident)
@@ -275,7 +282,7 @@ def pixel(p: Vector, kinds: Vector, ox: float, oy: float, oz: float, dx: float, 
         r, gr, b = ground_colour(p, x, z, t)
         if p[scene.SHAPE] == 2.0 and ny < 0.85:
             r, gr, b = strata(r, gr, b, y, ny)
-    lit = sunlight(p, kinds, x, y, z, nx, ny, nz, t, ox, oz) + 0.08
+    lit = sunlight(p, kinds, near, x, y, z, nx, ny, nz, t, ox, oz) + 0.08
     soft = 0.72 + 0.28 * ny
     lamp = p[scene.LAMP] * 0.85 / (1.0 + 0.055 * t * t) * (0.35 + 0.65 * abs(nx * dx + ny * dy + nz * dz))
     sr = r * (p[scene.AMBIENT] * soft + p[scene.SUN_RGB] * lit + lamp * 1.5) + r * glow
