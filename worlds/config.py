@@ -52,7 +52,7 @@ class WorldConfig:
     autoencoder: AutoencoderConfig = AutoencoderConfig()
     step_lists: tuple[tuple[float, ...], ...] = (STEPS_4,)  # best first; shorter ones are the ladder for slow machines
     first_steps: tuple[float, ...] = STEPS_16  # the first frame has nothing to go by but the prompt
-    context_noise: float = 0.2  # standard deviation, the label is the same number in training and in play
+    context_noise: float = 0.1  # standard deviation, the label is the same number in training and in play
     first_guidance: float = 2.0  # classifier-free guidance on the first frame; 1 is off
     fps: float = 24.0
     max_step_m: float = 0.45

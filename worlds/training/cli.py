@@ -170,7 +170,7 @@ def _refine(r: Request) -> None:
         r.runs, "refine", r.minutes, learning_rate=6e-4, matrix_rate=0.007, decay_from=0.5, warmup_steps=20, ema=0.995
     )
     start = r.start_from or r.runs / "dynamics.pt"
-    config = DynamicsConfig(r.data, loop, PRESETS[r.preset], start, closed_from=0.0, closed_turns=(0, 2))
+    config = DynamicsConfig(r.data, loop, PRESETS[r.preset], start, closed_from=0.0, closed_turns=(0, 2, 4, 6))
     launch(train_dynamics, r.processes, (config,))
 
 

@@ -41,11 +41,11 @@ class DynamicsConfig:
     batch: int = 5  # clips a process
     frames: int = 8  # targets a clip
     context_noise: float = 0.3
-    closed_from: float = 0.45  # of the time
-    closed_turns: tuple[int, ...] = (0,)  # of every four batches, which are the closed loop
-    first_turn: int = 1  # and which is first frames, from the prompt alone
+    closed_from: float = 0.1  # of the time
+    closed_turns: tuple[int, ...] = (0, 4)  # of every eight batches, which are the closed loop
+    first_turns: tuple[int, ...] = (1,)  # and which are first frames, from the prompt alone
     first_batch: int = 40
-    drift_share: float = 0.5  # rows whose history is worn as a long walk wears it
+    drift_share: float = 0.25  # rows of the closed loop whose history is worn as a long walk wears it
     closed_batch: int = 5
     closed_frames: int = 8
 
@@ -120,14 +120,13 @@ def drifted(history: Tensor, generator: torch.Generator, share: float = 0.5) -> 
     def draw(*shape: int) -> Tensor:
         return torch.randn(b, *shape, generator=generator)
 
-    amount = 0.5 * torch.rand(b, 1, 1, 1, 1, generator=generator)
+    amount = 0.3 * torch.rand(b, 1, 1, 1, 1, generator=generator)
     colour = draw(1, c, 1, 1)
     smooth = F.interpolate(draw(c, 2, 3), (h, w), mode="bilinear").unsqueeze(1)
     gain = 1 + 0.4 * amount * draw(1, 1, 1, 1)
     detail = torch.ones(b, 1, c, 1, 1)
-    detail[:, :, 3:] = 0.2 + torch.rand(
-        b, 1, 1, 1, 1, generator=generator
-    )  # the first three channels are the coarse ones
+    # the first three channels are the coarse ones
+    detail[:, :, 3:] = 0.4 + 0.8 * torch.rand(b, 1, 1, 1, 1, generator=generator)
     scale = history.std((0, 1, 3, 4), keepdim=True)
     changed = history * gain * detail + amount * scale * (0.6 * colour + 0.6 * smooth)
     chosen = torch.rand(b, 1, 1, 1, 1, generator=generator) < share
@@ -135,15 +134,14 @@ def drifted(history: Tensor, generator: torch.Generator, share: float = 0.5) -> 
 
 
 def teacher_inputs(
-    batch: Batch, depth: int, context_noise: float, generator: torch.Generator, drift_share: float = 0.0
+    batch: Batch, depth: int, context_noise: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """(noisy targets, clean targets, stacks, sigma, sigma_context) of one batch."""
     clips = batch.clips
     b, total = clips.shape[:2]
     level = torch.rand(b, generator=generator) * context_noise
     level = torch.where(torch.rand(b, generator=generator) < 0.1, 0.0, level)
-    history = drifted(clips, generator, drift_share)
-    history = history + level.view(b, 1, 1, 1, 1) * torch.randn(clips.shape, generator=generator)
+    history = clips + level.view(b, 1, 1, 1, 1) * torch.randn(clips.shape, generator=generator)
     stack = stacks(history, depth)[:, : total - depth]
     label = level[:, None].expand(b, total - depth).clone()
     stack[batch.blank, 0] = 0
@@ -223,8 +221,8 @@ def train_dynamics(rank: int, world: int, config: DynamicsConfig) -> None:
     depth = config.world.network.stack
 
     def loss_of() -> tuple[Tensor, Metrics]:
-        turn = loop.step % 4
-        if turn == config.first_turn:
+        turn = loop.step % 8
+        if turn in config.first_turns:
             loss = first_frame_loss(network, clips.draw_first(rng, config.first_batch, 0.1), generator)
             return loss, {"first": float(loss.detach())}
         if turn in config.closed_turns and loop.progress >= config.closed_from:
@@ -234,9 +232,7 @@ def train_dynamics(rank: int, world: int, config: DynamicsConfig) -> None:
             loss = closed_loop_loss(network, batch, steps, noise, generator, config.drift_share)
             return loss, {"closed": float(loss.detach())}
         batch = clips.draw(rng, config.batch, config.frames, depth, 0.08)
-        z, clean, stack, sigma, label = teacher_inputs(
-            batch, depth, config.context_noise, generator, config.drift_share
-        )
+        z, clean, stack, sigma, label = teacher_inputs(batch, depth, config.context_noise, generator)
         loss = F.mse_loss(network(z, stack, sigma, label, batch.actions, batch.words), clean)
         return loss, {"teacher": float(loss.detach())}
 

@@ -219,6 +219,7 @@ def _enter(rank: int, worker: Callable[..., None], world: int, port: int, argume
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
     _die_with_parent()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     dist.init_process_group("gloo", rank=rank, world_size=world)
     try:
         worker(rank, world, *arguments)
