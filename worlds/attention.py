@@ -50,11 +50,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tenso
     return scores.softmax(-1) @ v
 
 
-def causal_bias(frames: int, tokens: int, window: int) -> Tensor:
+def causal_bias(frames: int, tokens: int, window: int, device: torch.device | None = None) -> Tensor:
     """`[frames * tokens, frames * tokens]`: a frame sees itself and the `window` frames before it."""
-    t = torch.arange(frames).repeat_interleave(tokens)
+    t = torch.arange(frames, device=device).repeat_interleave(tokens)
     back = t[:, None] - t[None, :]
-    return torch.zeros(len(t), len(t)).masked_fill((back < 0) | (back > window), float("-inf"))
+    return torch.zeros(len(t), len(t), device=device).masked_fill((back < 0) | (back > window), float("-inf"))
 
 
 class SelfAttention(nn.Module):

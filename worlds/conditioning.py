@@ -13,6 +13,7 @@ from .core import Action, Camera
 from .procedural.captions import words as split_words
 
 MOST_WORDS, IDS_PER_WORD = 24, 8
+MISSING = 1.0  # the context-noise label of a history that does not exist, in training and in play
 STEP_SCALE_M, TURN_SCALE_RAD, PITCH_SCALE_RAD = 0.3, math.radians(3.0), math.radians(15.0)
 
 

@@ -133,7 +133,7 @@ class WorldNetwork(nn.Module):
         x, e, shared = self.embed(noisy, stack, sigma, sigma_context, action, pooled)
         n = self.config.tokens
         cos, sin = self.cos[:t].reshape(t * n, -1), self.sin[:t].reshape(t * n, -1)
-        bias = causal_bias(t, n, self.config.window).to(x.device)
+        bias = causal_bias(t, n, self.config.window, x.device)
         for block in self.blocks:
             assert isinstance(block, Block)
             m = block.modulated(shared)

@@ -13,15 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .conditioning import PoseTracker, word_ids
+from .conditioning import MISSING, PoseTracker, word_ids
 from .config import WorldConfig
 from .core import Action, Camera, Frame
 from .engines import Engine
 from .kv_cache import CacheState, KVCache
 from .network import WorldNetwork
 from .sampler import Denoise, draw_noise, guided, sample
-
-MISSING = 1.0  # the context-noise label of a history that does not exist, as in training
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,5 +54,5 @@ def guided(denoise: Denoise, without: Denoise, scale: float) -> Denoise:
 
 
 def draw_noise(shape: Sequence[int], generator: torch.Generator) -> Tensor:
-    """Unit normal noise from the rollout's own generator (on the CPU, so that a seed means the same everywhere)."""
-    return torch.randn(tuple(shape), generator=generator)
+    """Unit normal noise where the generator lives: in play on the CPU, so that a seed means the same everywhere."""
+    return torch.randn(tuple(shape), generator=generator, device=generator.device)

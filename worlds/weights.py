@@ -59,6 +59,13 @@ class WorldCard:
                 f"the card {path} cannot be read ({reason}); restore it from the repository or delete it"
             ) from error
 
+    def write(self) -> None:
+        """Replace the card's file. The weights and their hash stay as they are."""
+        content = {"config": self.config.to_json(), "sha256": self.sha256, "facts": self.facts}
+        temporary = self.path.with_suffix(".part")
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+        temporary.rename(self.path)
+
 
 def catalogue(data: Path | None = None) -> list[WorldCard]:
     """The worlds on this machine, shipped ones first."""
@@ -132,7 +139,7 @@ def save_world(
     save_file(tensors, weights)
     weights.chmod(0o644)  # safetensors writes for the owner alone; a served file is for everybody
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    path.write_text(json.dumps({"config": config.to_json(), "sha256": digest, "facts": facts}, indent=1) + "\n")
+    WorldCard(config, digest, path, facts).write()
     return WorldCard.read(path)
 
 

@@ -1,8 +1,9 @@
 """The CUDA twin of the CPU renderer, for training on a GPU: the same scalar functions, a thread a pixel.
 
-The CPU kernel decides while it scans a row which pixels are edges. Here one kernel works out the objects
-round every eye, the next draws one sample of every pixel, the last compares neighbours by the same rule
-(`renderer.is_edge`; a band's first row and the first column count as edges) and adds the other three samples. Both machines compute in float64; they differ by rounding only.
+The CPU kernel decides while it scans a row which pixels are edges. Here one kernel works out the objects round every
+eye, the next draws one sample of every pixel, the last compares neighbours by the same rule (`renderer.is_edge`; a
+band's first row and the first column count as edges) and adds the other three samples. Both machines compute in
+float64; they differ by rounding only.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from . import scene
 from .attributes import MOODS, THEMES, TIMES, WEATHERS, Attributes
 from .captions import caption
 from .paths import FORWARD, PITCH, RIGHT, YAW, Path, walk
-from .renderer import Depths, Images, eye_height, render
+from .renderer import Depths, Draw, Images, eye_height, render
 from .scene import BLEND, Vector, scene_vector
 
 TEST_SEED = 1_000_000_000
@@ -85,6 +85,7 @@ def episode(
     path: Path | None = None,
     attributes: Attributes | None = None,
     changes: bool = True,
+    draw: Draw = render,
 ) -> Episode:
     """The episode of a seed. `path` replaces the drawn walk, `attributes` the drawn world; `changes` allows 10 % of
     the episodes to change their light, weather and mood on the way."""
@@ -107,5 +108,5 @@ def episode(
         blend = np.clip((np.arange(len(path)) - change_at) / over, 0, 1)[:, None]
         vectors[:, BLEND] += blend * (scene_vector(after, seed)[BLEND] - vector[BLEND])
         new_words = caption(after, rng)
-    rgb, depth = render(vectors, cameras, width_px, height_px)
+    rgb, depth = draw(vectors, cameras, width_px, height_px)
     return Episode(rgb, depth, path, cameras, (words, new_words), change_at, (before, after))

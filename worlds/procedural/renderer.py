@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ STRIDE = 37  # a prime, for scattering jobs
 
 Images = NDArray[np.uint8]
 Depths = NDArray[np.float32]
+Draw = Callable[[Vector, NDArray[np.float64], int, int], tuple[Images, Depths]]  # `render`, or its CUDA twin
 
 
 @register_jitable

@@ -32,6 +32,7 @@ class Request:
     stills: int
     start_from: Path | None
     out: Path | None
+    device: str = "cpu"
 
     @property
     def data(self) -> Path:
@@ -58,11 +59,20 @@ def parse(argv: Sequence[str]) -> Request:
     parser.add_argument("--stills", type=int, default=16_384, help="stills to render (data)")
     parser.add_argument("--start-from", type=Path, help="checkpoint or shipped world to go on from")
     parser.add_argument("--out", type=Path, help="folder of the exported world, or JSON of the evaluation")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="where data, dynamics and decoder are made"
+    )
     a = parser.parse_args(list(argv))
     if a.processes < 1 or (a.minutes is not None and not a.minutes > 0):
         parser.error("--processes and --minutes must be positive")
+    if a.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            parser.error("--device cuda: torch finds no CUDA device on this machine")
+        a.processes = 1
     minutes = MINUTES.get(a.stage, 0.0) if a.minutes is None else a.minutes
-    return Request(a.stage, a.runs, a.preset, minutes, a.processes, a.episodes, a.stills, a.start_from, a.out)
+    return Request(a.stage, a.runs, a.preset, minutes, a.processes, a.episodes, a.stills, a.start_from, a.out, a.device)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,8 +123,11 @@ def _data(r: Request) -> None:
     world = PRESETS[r.preset]
     size = (world.width_px // UPSCALE, world.height_px // UPSCALE)
     for folder, config in (
-        (r.test, DataConfig(*size, test=True, stills=min(512, r.stills), episodes=min(256, r.episodes))),
-        (r.data, DataConfig(*size, stills=r.stills, episodes=r.episodes)),
+        (
+            r.test,
+            DataConfig(*size, test=True, stills=min(512, r.stills), episodes=min(256, r.episodes), device=r.device),
+        ),
+        (r.data, DataConfig(*size, stills=r.stills, episodes=r.episodes, device=r.device)),
     ):
         timed(f"{folder.name}: stills", render_stills(folder, config), config.stills)
         timed(f"{folder.name}: walks", render_walks(folder, config), config.episodes)
@@ -155,7 +168,7 @@ def _dynamics(r: Request) -> None:
     from .dynamics import DynamicsConfig, train_dynamics
     from .loop import LoopConfig, launch
 
-    loop = LoopConfig(r.runs, "dynamics", r.minutes, learning_rate=1e-3, matrix_rate=0.01)
+    loop = LoopConfig(r.runs, "dynamics", r.minutes, device=r.device, learning_rate=1e-3, matrix_rate=0.01)
     config = DynamicsConfig(r.data, loop, PRESETS[r.preset], r.start_from)
     launch(train_dynamics, r.processes, (config,))
 
@@ -167,7 +180,15 @@ def _refine(r: Request) -> None:
     from .loop import LoopConfig, launch
 
     loop = LoopConfig(
-        r.runs, "refine", r.minutes, learning_rate=6e-4, matrix_rate=0.007, decay_from=0.5, warmup_steps=20, ema=0.995
+        r.runs,
+        "refine",
+        r.minutes,
+        device=r.device,
+        learning_rate=6e-4,
+        matrix_rate=0.007,
+        decay_from=0.5,
+        warmup_steps=20,
+        ema=0.995,
     )
     start = r.start_from or r.runs / "dynamics.pt"
     config = DynamicsConfig(r.data, loop, PRESETS[r.preset], start, closed_from=0.0, closed_turns=(0, 2, 4, 6))
@@ -179,7 +200,9 @@ def _distil(r: Request) -> None:
     from .distil import DistilConfig, train_distil
     from .loop import LoopConfig, launch
 
-    loop = LoopConfig(r.runs, "distil", r.minutes, learning_rate=3e-4, matrix_rate=0.003, decay_from=0.4)
+    loop = LoopConfig(
+        r.runs, "distil", r.minutes, device=r.device, learning_rate=3e-4, matrix_rate=0.003, decay_from=0.4
+    )
     teacher = r.start_from or r.runs / "dynamics.pt"
     launch(train_distil, r.processes, (DistilConfig(r.data, loop, PRESETS[r.preset], teacher),))
 
@@ -189,7 +212,9 @@ def _decoder(r: Request) -> None:
     from .loop import LoopConfig, launch
     from .tokenizer import DecoderConfig, train_decoder
 
-    loop = LoopConfig(r.runs, "decoder", r.minutes, learning_rate=1e-3, weight_decay=0.0, decay_from=0.5)
+    loop = LoopConfig(
+        r.runs, "decoder", r.minutes, device=r.device, learning_rate=1e-3, weight_decay=0.0, decay_from=0.5
+    )
     shapes = PRESETS[r.preset].autoencoder
     launch(train_decoder, r.processes, (DecoderConfig(r.data, r.test, loop, r.runs / "tokenizer.pt", shapes),))
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..procedural.attributes import Attributes
 from ..procedural.episodes import TEST_SEED, draw_attributes, episode, start_camera
 from ..procedural.paths import MAX_PITCH_RAD
-from ..procedural.renderer import eye_height, render
+from ..procedural.renderer import Draw, eye_height, render
 from ..procedural.scene import Vector, scene_vector
 
 STILLS_PER_SHARD, EPISODES_PER_SHARD = 512, 32
@@ -38,13 +38,24 @@ class DataConfig:
     stills: int = 16_384
     episodes: int = 2_048
     test: bool = False  # seeds of the test range, for evaluation only
+    device: str = "cpu"
 
     @property
     def first_seed(self) -> int:
         return TEST_SEED if self.test else 0
 
+    @property
+    def draw(self) -> Draw:
+        if self.device == "cpu":
+            return render
+        from ..procedural import cuda
 
-def still_batch(seed: int, count: int, width_px: int, height_px: int) -> tuple[NDArray[np.uint8], list[Attributes]]:
+        return cuda.render
+
+
+def still_batch(
+    seed: int, count: int, width_px: int, height_px: int, draw: Draw = render
+) -> tuple[NDArray[np.uint8], list[Attributes]]:
     """`count` pictures of as many different places, four places a world."""
     rng = random.Random(seed * 31 + 5)
     vectors: list[Vector] = []
@@ -60,7 +71,7 @@ def still_batch(seed: int, count: int, width_px: int, height_px: int) -> tuple[N
             vectors.append(vector)
             cameras.append((x, eye_height(vector, x, z), z, yaw + rng.uniform(-3, 3), pitch))
             attributes.append(drawn)
-    rgb, _ = render(np.stack(vectors), np.array(cameras), width_px, height_px)
+    rgb, _ = draw(np.stack(vectors), np.array(cameras), width_px, height_px)
     return rgb, attributes
 
 
@@ -71,7 +82,7 @@ def render_stills(folder: Path, config: DataConfig) -> Iterator[int]:
         path = folder / "stills" / f"{shard:04d}.npy"
         if not path.exists():
             rgb, _ = still_batch(
-                config.first_seed + shard + 7, STILLS_PER_SHARD, 2 * config.width_px, 2 * config.height_px
+                config.first_seed + shard + 7, STILLS_PER_SHARD, 2 * config.width_px, 2 * config.height_px, config.draw
             )
             temporary = path.with_suffix(".part.npy")
             np.save(temporary, rgb)
@@ -91,7 +102,8 @@ def render_walks(folder: Path, config: DataConfig) -> Iterator[int]:
 
 def _walk_shard(path: Path, config: DataConfig, first_seed: int) -> None:
     episodes = [
-        episode(first_seed + i, config.frames, config.width_px, config.height_px) for i in range(EPISODES_PER_SHARD)
+        episode(first_seed + i, config.frames, config.width_px, config.height_px, draw=config.draw)
+        for i in range(EPISODES_PER_SHARD)
     ]
     temporary = path.with_suffix(".part")
     shutil.rmtree(temporary, ignore_errors=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..config import STEPS_4, STEPS_8, WorldConfig
 from ..kv_cache import KVCache
 from ..network import WorldNetwork
-from ..sampler import euler, noisy, sample
+from ..sampler import draw_noise, euler, noisy, sample
 from .dynamics import Batch, first_frame_loss, load_clips, teacher_inputs
 from .loop import Loop, LoopConfig, Metrics
 
@@ -61,17 +61,17 @@ def implied_clean(z: Tensor, after: Tensor, sigma: Tensor, to: Tensor) -> Tensor
 def train_distil(rank: int, world: int, config: DistilConfig) -> None:
     """One process of the distillation."""
     torch.manual_seed(4)
-    teacher, student = WorldNetwork(config.world.network), WorldNetwork(config.world.network)
+    teacher, student = (WorldNetwork(config.world.network).to(config.loop.device) for _ in range(2))
     weights = torch.load(config.teacher, weights_only=True)["ema"]
     teacher.load_state_dict(weights)
     student.load_state_dict(weights)
     teacher.eval().requires_grad_(False)
     loop = Loop(config.loop, student, rank, world)
     loop.resume()
-    clips = load_clips(config.data, config.world)
+    clips = load_clips(config.data, config.world).to(config.loop.device)
     rng = np.random.default_rng(rank + 1000 * loop.step)
-    generator = torch.Generator().manual_seed(rank + loop.step)
-    table = torch.tensor(halves(config.teacher_steps, config.student_steps))
+    generator = torch.Generator(config.loop.device).manual_seed(rank + loop.step)
+    table = torch.tensor(halves(config.teacher_steps, config.student_steps), device=config.loop.device)
     depth = config.world.network.stack
 
     def loss_of() -> tuple[Tensor, Metrics]:
@@ -112,8 +112,8 @@ def taught_loss(
 ) -> Tensor:
     """Student against teacher on true histories, every frame at one of the student's own levels."""
     _, clean, stack, _, label = teacher_inputs(batch, student.config.stack, 0.3, generator)
-    rows = table[torch.randint(len(table), clean.shape[:2], generator=generator)]
-    z = noisy(clean, torch.randn(clean.shape, generator=generator), rows[..., 0])
+    rows = table[torch.randint(len(table), clean.shape[:2], generator=generator, device=generator.device)]
+    z = noisy(clean, draw_noise(clean.shape, generator), rows[..., 0])
     with torch.no_grad():
         target = two_steps(TeacherStep(teacher, stack, label, batch), z, rows)
     return F.mse_loss(student(z, stack, rows[..., 0], label, batch.actions, batch.words), target)
@@ -130,29 +130,30 @@ def own_walk_loss(
     """Student against teacher along the student's own walk and its own noisy latents: both draw from one cache."""
     depth, t, b = student.config.stack, batch.actions.shape[1], len(batch.clips)
     noise_level = config.world.context_noise
-    label = torch.full((b, 1), noise_level)
+    device = batch.clips.device
+    label = torch.full((b, 1), noise_level, device=device)
     pooled, words = student.text_embedding(batch.words)
     with torch.no_grad():
         taught_pooled, taught_words = teacher.text_embedding(batch.words)
     cache = KVCache(student, b)
     history = [batch.clips[:, i] for i in range(depth)]
-    total = torch.zeros(())
+    total = torch.zeros((), device=device)
     for i in range(t):
         stack = torch.stack(history[-depth:], 1)[:, None]
-        stack = stack + noise_level * torch.randn(stack.shape, generator=generator)
+        stack = stack + noise_level * draw_noise(stack.shape, generator)
         action, view = batch.actions[:, i : i + 1], cache.view()
         seen: list[Tensor] = []
 
         def denoise(z: Tensor, level: float) -> tuple[Tensor, Tensor, Tensor]:
             seen.append(z)  # noqa: B023
-            s = torch.full((b, 1), level)
+            s = torch.full((b, 1), level, device=device)
             return student.step(z, stack, s, label, action, pooled, words, *view)  # noqa: B023
 
         with torch.no_grad():
             own, keys, values = sample(
-                denoise, torch.randn(b, 1, *batch.clips.shape[2:], generator=generator), config.student_steps
+                denoise, draw_noise((b, 1, *batch.clips.shape[2:]), generator), config.student_steps
             )
-        row = int(torch.randint(len(table), (1,), generator=generator))
+        row = int(torch.randint(len(table), (1,), generator=generator, device=generator.device))
         rows = table[row].expand(b, 1, 3)
 
         def step(z: Tensor, sigma: Tensor) -> Tensor:

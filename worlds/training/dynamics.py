@@ -18,16 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..autoencoder import Autoencoder
-from ..conditioning import path_vectors, word_ids
+from ..conditioning import MISSING, path_vectors, word_ids
 from ..config import WorldConfig
 from ..kv_cache import KVCache
 from ..network import WorldNetwork
-from ..sampler import noisy, sample
+from ..sampler import draw_noise, noisy, sample
 from .data import Walks
 from .export import starting_weights
 from .loop import Loop, LoopConfig, Metrics
-
-MISSING = 1.0  # the context-noise label of a history that does not exist
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,10 @@ class Clips:
     words: Tensor  # [E, 2, S, I] before and after a change
     change_at: Tensor  # [E]
 
+    def to(self, device: str) -> Clips:
+        """The same clips in the memory of a device: all of them, they are small."""
+        return Clips(*(x.to(device) for x in (self.latents, self.actions, self.words, self.change_at)))
+
     def draw(self, rng: np.random.Generator, batch: int, frames: int, history: int, drop_text: float) -> Batch:
         """A batch of clips. A tenth starts from rest, a twentieth from nothing but the prompt."""
         _, episodes, length = self.latents.shape[:3]
@@ -79,19 +81,22 @@ class Clips:
                 words = torch.zeros_like(words)
             rows.append((clip, action, words, kind < 0.06))
         clips, actions, words_all, blank = zip(*rows, strict=True)
-        return Batch(torch.stack(clips), torch.stack(actions), torch.stack(words_all), torch.tensor(blank))
+        started_blank = torch.tensor(blank, device=self.latents.device)
+        return Batch(torch.stack(clips), torch.stack(actions), torch.stack(words_all), started_blank)
 
     def draw_first(self, rng: np.random.Generator, count: int, drop_text: float) -> Batch:
         """Single frames without any history: what a prompt alone has to draw. Of motion, only the pitch is told."""
         _, episodes, length = self.latents.shape[:3]
         mirror, e = rng.integers(2, size=count), rng.integers(episodes, size=count)
-        at = torch.from_numpy(rng.integers(length, size=count))
+        at = rng.integers(length, size=count)
+        device = self.latents.device
         frames = self.latents[mirror, e, at].float()[:, None]
         actions = self.actions[mirror, e, at][:, None].clone()
         actions[..., :5] = 0
-        words = self.words[e, (at >= self.change_at[e]).long()].clone()
-        words[torch.from_numpy(rng.random(count) < drop_text)] = 0
-        return Batch(frames, actions, words, torch.ones(count, dtype=torch.bool))
+        changed = torch.from_numpy(at).to(device) >= self.change_at[e]
+        words = self.words[torch.from_numpy(e).to(device), changed.long()].clone()
+        words[torch.from_numpy(rng.random(count) < drop_text).to(device)] = 0
+        return Batch(frames, actions, words, torch.ones(count, dtype=torch.bool, device=device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +123,18 @@ def drifted(history: Tensor, generator: torch.Generator, share: float = 0.5) -> 
     b, _, c, h, w = history.shape
 
     def draw(*shape: int) -> Tensor:
-        return torch.randn(b, *shape, generator=generator)
+        return draw_noise((b, *shape), generator)
 
-    amount = 0.3 * torch.rand(b, 1, 1, 1, 1, generator=generator)
+    amount = 0.3 * torch.rand(b, 1, 1, 1, 1, generator=generator, device=generator.device)
     colour = draw(1, c, 1, 1)
     smooth = F.interpolate(draw(c, 2, 3), (h, w), mode="bilinear").unsqueeze(1)
     gain = 1 + 0.4 * amount * draw(1, 1, 1, 1)
-    detail = torch.ones(b, 1, c, 1, 1)
+    detail = history.new_ones(b, 1, c, 1, 1)
     # the first three channels are the coarse ones
-    detail[:, :, 3:] = 0.4 + 0.8 * torch.rand(b, 1, 1, 1, 1, generator=generator)
+    detail[:, :, 3:] = 0.4 + 0.8 * torch.rand(b, 1, 1, 1, 1, generator=generator, device=generator.device)
     scale = history.std((0, 1, 3, 4), keepdim=True)
     changed = history * gain * detail + amount * scale * (0.6 * colour + 0.6 * smooth)
-    chosen = torch.rand(b, 1, 1, 1, 1, generator=generator) < share
+    chosen = torch.rand(b, 1, 1, 1, 1, generator=generator, device=generator.device) < share
     return torch.where(chosen, changed, history)
 
 
@@ -139,16 +144,16 @@ def teacher_inputs(
     """(noisy targets, clean targets, stacks, sigma, sigma_context) of one batch."""
     clips = batch.clips
     b, total = clips.shape[:2]
-    level = torch.rand(b, generator=generator) * context_noise
-    level = torch.where(torch.rand(b, generator=generator) < 0.1, 0.0, level)
-    history = clips + level.view(b, 1, 1, 1, 1) * torch.randn(clips.shape, generator=generator)
+    level = torch.rand(b, generator=generator, device=generator.device) * context_noise
+    level = torch.where(torch.rand(b, generator=generator, device=generator.device) < 0.1, 0.0, level)
+    history = clips + level.view(b, 1, 1, 1, 1) * draw_noise(clips.shape, generator)
     stack = stacks(history, depth)[:, : total - depth]
     label = level[:, None].expand(b, total - depth).clone()
     stack[batch.blank, 0] = 0
     label[batch.blank, 0] = MISSING
     clean = clips[:, depth:]
     sigma = draw_levels(clean.shape[:2], generator)
-    z = noisy(clean, torch.randn(clean.shape, generator=generator), sigma)
+    z = noisy(clean, draw_noise(clean.shape, generator), sigma)
     return z, clean, stack, sigma, label
 
 
@@ -156,16 +161,16 @@ def first_frame_loss(network: WorldNetwork, batch: Batch, generator: torch.Gener
     """The loss of frames drawn from the prompt alone."""
     clean, depth = batch.clips, network.config.stack
     sigma = draw_levels(clean.shape[:2], generator)
-    z = noisy(clean, torch.randn(clean.shape, generator=generator), sigma)
+    z = noisy(clean, draw_noise(clean.shape, generator), sigma)
     stack = clean.new_zeros(len(clean), 1, depth, *clean.shape[2:])
-    label = torch.full(clean.shape[:2], MISSING)
+    label = torch.full(clean.shape[:2], MISSING, device=clean.device)
     return F.mse_loss(network(z, stack, sigma, label, batch.actions, batch.words), clean)
 
 
 def draw_levels(shape: torch.Size, generator: torch.Generator) -> Tensor:
     """Noise levels: logit-normal shifted high, a fifth exactly 1 (where sampling starts)."""
-    sigma = torch.sigmoid(0.5 + 1.3 * torch.randn(shape, generator=generator))
-    return torch.where(torch.rand(shape, generator=generator) < 0.2, 1.0, sigma)
+    sigma = torch.sigmoid(0.5 + 1.3 * draw_noise(shape, generator))
+    return torch.where(torch.rand(shape, generator=generator, device=generator.device) < 0.2, 1.0, sigma)
 
 
 def closed_loop_loss(
@@ -183,14 +188,15 @@ def closed_loop_loss(
     with torch.no_grad():
         cache = KVCache(network, b)
     history = list(drifted(batch.clips[:, :depth], generator, drift_share).unbind(1))
-    label = torch.full((b, 1), context_noise)
-    total = torch.zeros(())
+    device = batch.clips.device
+    label = torch.full((b, 1), context_noise, device=device)
+    total = torch.zeros((), device=device)
     for i in range(t):
         stack = torch.stack(history[-depth:], 1)[:, None]
-        stack = stack + context_noise * torch.randn(stack.shape, generator=generator)
+        stack = stack + context_noise * draw_noise(stack.shape, generator)
         truth = batch.clips[:, depth + i, None]
         sigma = draw_levels(torch.Size((b, 1)), generator)
-        z = noisy(truth, torch.randn(truth.shape, generator=generator), sigma)
+        z = noisy(truth, draw_noise(truth.shape, generator), sigma)
         action = batch.actions[:, i : i + 1]
         view = cache.view()
         drawn, _, _ = network.step(z, stack, sigma, label, action, pooled, words, *view)
@@ -198,10 +204,10 @@ def closed_loop_loss(
         with torch.no_grad():
 
             def denoise(z: Tensor, level: float) -> tuple[Tensor, Tensor, Tensor]:
-                s = torch.full((b, 1), level)
+                s = torch.full((b, 1), level, device=device)
                 return network.step(z, stack, s, label, action, pooled, words, *view)  # noqa: B023
 
-            own, keys, values = sample(denoise, torch.randn(truth.shape, generator=generator), steps)
+            own, keys, values = sample(denoise, draw_noise(truth.shape, generator), steps)
             cache.commit(keys, values)
             history.append(own[:, 0])
     return total / t
@@ -210,14 +216,14 @@ def closed_loop_loss(
 def train_dynamics(rank: int, world: int, config: DynamicsConfig) -> None:
     """One process of the dynamics stage."""
     torch.manual_seed(2)
-    network = WorldNetwork(config.world.network)
+    network = WorldNetwork(config.world.network).to(config.loop.device)
     loop = Loop(config.loop, network, rank, world)
     if not loop.resume() and config.start_from is not None:
         network.load_state_dict(starting_weights(config.start_from, "network"))
         loop = Loop(config.loop, network, rank, world)
-    clips = load_clips(config.data, config.world)
+    clips = load_clips(config.data, config.world).to(config.loop.device)
     rng = np.random.default_rng(rank + 1000 * loop.step)
-    generator = torch.Generator().manual_seed(rank + loop.step)
+    generator = torch.Generator(config.loop.device).manual_seed(rank + loop.step)
     depth = config.world.network.stack
 
     def loss_of() -> tuple[Tensor, Metrics]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..autoencoder import Autoencoder
-from ..conditioning import path_vectors, word_ids
+from ..conditioning import MISSING, path_vectors, word_ids
 from ..config import WorldConfig
 from ..judge import GAP, Judge, judged_size
 from ..kv_cache import KVCache
@@ -28,7 +29,6 @@ from ..procedural.paths import FORWARD, PITCH, RIGHT, YAW, limited
 from ..procedural.paths import Path as Walk
 from ..sampler import Denoise, guided, sample
 from .data import Walks
-from .dynamics import MISSING
 from .sheets import write_sheet
 from .tokenizer import edge_ratio, to_tensor
 
@@ -53,7 +53,9 @@ class Model:
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        return torch.cat([self.autoencoder.decode(x) for x in latents.split(16)])
+        # channels last: half the time of the convolutions on a CPU
+        chunks = [x.contiguous(memory_format=torch.channels_last) for x in latents.split(16)]
+        return torch.cat([self.autoencoder.decode(x) for x in chunks]).contiguous()
 
 
 @torch.no_grad()
@@ -144,6 +146,21 @@ def _each_psnr(a: Tensor, b: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """How much to measure."""
+
+    clips: int = 240  # of the one-step figures
+    command_frames: int = 32
+    walk_frames: int = 300
+    prompt_frames: int = 100
+    prompt_repeats: int = 2
+    themes: tuple[int, ...] = tuple(range(len(THEMES)))
+
+
+QUICK = Scope(96, 12, 100, 24, 1, tuple(range(0, len(THEMES), 3)))
+
+
+@dataclass(frozen=True, slots=True)
 class Scripted:
     """A scripted walk through unseen worlds, one for each theme: the truth and what the model starts from."""
 
@@ -158,8 +175,8 @@ class Scripted:
         return torch.stack([to_tensor(e.rgb) for e in self.episodes])[:, -self.actions.shape[1] :]
 
 
-def scripted(model: Model, path: Walk, seed: int, themes: range = range(len(THEMES))) -> Scripted:
-    """The true walk along `path` (after standing still for the history), rendered in one unseen world of each theme."""
+def scripted(model: Model, path: Walk, seed: int, themes: tuple[int, ...]) -> Scripted:
+    """The true walk along `path` (after standing still for the history), rendered in one unseen world a theme."""
     depth = model.config.network.stack
     still = np.zeros((depth, 4), np.float32)
     whole = limited(np.concatenate([still, path]).astype(np.float32))
@@ -175,34 +192,37 @@ def scripted(model: Model, path: Walk, seed: int, themes: range = range(len(THEM
 
 
 @torch.no_grad()
-def commands(model: Model, judge: Judge, frames: int = 32, worlds: int = 1) -> dict[str, float]:
+def commands(model: Model, judge: Judge, scope: Scope) -> dict[str, float]:
     """Share of frame pairs in free rollouts that move with the commanded sign, and the slope; ceilings beside."""
     out: dict[str, float] = {}
     for name, (axis, amount) in COMMANDS.items():
-        right: list[float] = []
-        ceiling: list[float] = []
-        slope: list[float] = []
-        slope_ceiling: list[float] = []
-        for w in range(worlds):
-            for sign in (1.0, -1.0) if name in ("turn", "pitch") else (1.0,):
-                count = frames if name != "pitch" else 14  # the neck ends at 22 degrees
-                path = np.zeros((count, 4), np.float32)
-                path[:, axis] = amount * sign
-                walk = scripted(model, path, 11 * w + len(out))
-                generator = torch.Generator().manual_seed(w)
-                drawn = walk_batch(model, walk.history, walk.actions, walk.words, generator)
-                seen = judged_size(model.decode(drawn.flatten(0, 1))).unflatten(0, drawn.shape[:2])
-                truth = torch.stack([model.encode(e.rgb[-count:]) for e in walk.episodes])
-                kept = judged_size(model.decode(truth.flatten(0, 1))).unflatten(0, truth.shape[:2])
-                for pictures, signs, slopes in ((seen, right, slope), (kept, ceiling, slope_ceiling)):
-                    moved = judge.moved(pictures[:, :-GAP].flatten(0, 1), pictures[:, GAP:].flatten(0, 1))[:, axis]
-                    signs.append(float((moved.sign() == math.copysign(1, amount * sign)).float().mean()))
-                    slopes.append(float(moved.mean()) / (GAP * amount * sign))
-        out[name], out[f"{name} ceiling"] = float(np.mean(right)), float(np.mean(ceiling))
-        out[f"{name} slope"], out[f"{name} slope ceiling"] = float(np.mean(slope)), float(np.mean(slope_ceiling))
+        rows = []
+        for sign in (1.0, -1.0) if name in ("turn", "pitch") else (1.0,):
+            # the neck ends at 22 degrees
+            path = np.zeros((min(14, scope.command_frames) if name == "pitch" else scope.command_frames, 4), np.float32)
+            path[:, axis] = amount * sign
+            rows.append(obeyed(model, judge, path, axis, 11 * list(COMMANDS).index(name), scope.themes))
+        right, slope, right_ceiling, slope_ceiling = np.mean(rows, 0).tolist()
+        out |= {name: right, f"{name} ceiling": right_ceiling}
+        out |= {f"{name} slope": slope, f"{name} slope ceiling": slope_ceiling}
     out["mean"] = float(np.mean([out[name] for name in COMMANDS]))
     out["mean ceiling"] = float(np.mean([out[f"{name} ceiling"] for name in COMMANDS]))
     return out
+
+
+def obeyed(
+    model: Model, judge: Judge, path: Walk, axis: int, seed: int, themes: tuple[int, ...]
+) -> tuple[float, float, float, float]:
+    """(share of frame pairs with the sign of the one command in `path`, motion over command; both for the truth)."""
+    walk, amount = scripted(model, path, seed, themes), float(path[0, axis])
+    drawn = walk_batch(model, walk.history, walk.actions, walk.words, torch.Generator().manual_seed(0))
+    truth = torch.stack([model.encode(e.rgb[-len(path) :]) for e in walk.episodes])
+    found: list[float] = []
+    for latents in (drawn, truth):
+        pictures = judged_size(model.decode(latents.flatten(0, 1))).unflatten(0, latents.shape[:2])
+        moved = judge.moved(pictures[:, :-GAP].flatten(0, 1), pictures[:, GAP:].flatten(0, 1))[:, axis]
+        found += [float((moved.sign() == math.copysign(1, amount)).float().mean()), float(moved.mean()) / GAP / amount]
+    return found[0], found[1], found[2], found[3]
 
 
 def long_path() -> Walk:
@@ -216,21 +236,23 @@ def long_path() -> Walk:
 
 
 @torch.no_grad()
-def long_walk(model: Model, judge: Judge, sheet: Path | None = None, seed: int = 3) -> dict[str, float]:
-    """300 commanded frames in one unseen world of each theme, against the reconstructed true walk: sharpness, colour,
-    theme kept,
-    distance of judge features, share of frozen frames, per stretch."""
-    path = long_path()
-    walk = scripted(model, path, seed)
+def long_walk(model: Model, judge: Judge, scope: Scope, sheet: Path | None = None, seed: int = 3) -> dict[str, float]:
+    """300 commanded frames in one unseen world a theme, against the reconstructed true walk, per stretch.
+
+    Sharpness, colour, share of the frames whose theme the judge still recognises, share of frozen frames.
+    """
+    path = long_path()[: scope.walk_frames]
+    walk = scripted(model, path, seed, scope.themes)
     drawn = walk_batch(model, walk.history, walk.actions, walk.words, torch.Generator().manual_seed(seed))
     out: dict[str, float] = {}
     rows: list[Tensor] = []
-    spans = ((0, 16), (16, 50), (50, 100), (100, 150), (150, 200), (200, 250), (250, 300), (50, 300))
+    edges = (0, 16, 50, 100, 150, 200, 250, 300)
+    spans = [(a, b) for a, b in (*pairwise(edges), (50, 300)) if b <= len(path)]
     pictures, truths = [], []
     for b, e in enumerate(walk.episodes):
         pictures.append(model.decode(drawn[b]))
         truths.append(model.decode(model.encode(e.rgb[-len(path) :])))
-        moments = [0, 15, 35, 65, 95, 125, 150, 185, 230, 299]
+        moments = [m for m in (0, 15, 35, 65, 95, 125, 150, 185, 230, 299) if m < len(path)]
         full = F.interpolate(to_tensor(e.rgb[-len(path) :][moments]), pictures[-1].shape[-2:])
         rows += [full, pictures[-1][moments]]
     for start, stop in spans:
@@ -245,7 +267,7 @@ def long_walk(model: Model, judge: Judge, sheet: Path | None = None, seed: int =
         )
         small = judged_size(torch.cat(part))
         themes = judge.read(small)[0].argmax(-1).view(len(part), -1)
-        out[f"theme {key}"] = float((themes == torch.arange(len(part))[:, None]).float().mean())
+        out[f"theme {key}"] = float((themes == torch.tensor(scope.themes)[:, None]).float().mean())
     moving = torch.from_numpy(np.abs(path).sum(1) > 0)[1:]
     changed = torch.stack([(p[1:] - p[:-1]).abs().mean((1, 2, 3)) for p in pictures])[:, moving]
     out["frozen"] = float((changed < 1.5e-3).float().mean())
@@ -255,10 +277,9 @@ def long_walk(model: Model, judge: Judge, sheet: Path | None = None, seed: int =
 
 
 @torch.no_grad()
-def prompts(
-    model: Model, judge: Judge, frames: int = 100, sheet: Path | None = None, repeats: int = 2
-) -> dict[str, float]:
+def prompts(model: Model, judge: Judge, scope: Scope, sheet: Path | None = None) -> dict[str, float]:
     """Worlds from a prompt alone: share of the themes that the judge recognises in the first frame and after a walk."""
+    frames, repeats = scope.prompt_frames, scope.prompt_repeats
     texts = [theme for theme in THEMES for _ in range(repeats)]
     path = np.zeros((frames, 4), np.float32)
     path[:, FORWARD], path[40:70, YAW] = 0.3, math.radians(3)
@@ -281,15 +302,13 @@ def prompts(
     return out
 
 
-def evaluate_model(
-    model: Model, judge: Judge, test: Path, sheets: Path, quick: bool = False
-) -> dict[str, dict[str, float]]:
-    """Everything above; the quick form uses fewer clips."""
+def evaluate_model(model: Model, judge: Judge, test: Path, sheets: Path, scope: Scope) -> dict[str, dict[str, float]]:
+    """Everything above."""
     return {
-        "one_step": one_step(model, test, 96 if quick else 240),
-        "commands": commands(model, judge, 16 if quick else 32),
-        "long_walk": long_walk(model, judge, sheets / "walk300.png"),
-        "prompts": prompts(model, judge, 40 if quick else 100, sheets / "prompts.png"),
+        "one_step": one_step(model, test, scope.clips),
+        "commands": commands(model, judge, scope),
+        "long_walk": long_walk(model, judge, scope, sheets / "walk300.png"),
+        "prompts": prompts(model, judge, scope, sheets / "prompts.png"),
     }
 
 
@@ -306,7 +325,7 @@ def evaluate_world(runs: Path, preset: str, out: Path | None = None) -> None:
     for module in (network, autoencoder, judge):
         module.eval().requires_grad_(False)
     model = Model(config, network, autoencoder, config.step_lists[0])
-    figures = evaluate_model(model, judge, runs / "test", runs)
+    figures = evaluate_model(model, judge, runs / "test", runs, Scope())
     (out or runs / "evaluation.json").write_text(
         json.dumps({"from": source, "steps": len(model.steps), **figures}, indent=1)
     )

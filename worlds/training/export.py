@@ -55,7 +55,7 @@ def export_world(runs: Path, preset: str, out: Path | None = None) -> WorldCard:
         judge = (out or SHIPPED) / "judge.safetensors"
         save_file({k: v.half().contiguous() for k, v in averaged(runs / "judge.pt").items()}, judge)
         judge.chmod(0o644)
-    facts = {"themes": list(THEMES), "network_from": source, **training_facts(runs), **_measured(runs)}
+    facts = {"themes": list(THEMES), "network_from": source, **training_facts(runs)}
     return save_world(out or SHIPPED, config, {"network": network, "autoencoder": tokenizer}, facts)
 
 
@@ -71,18 +71,11 @@ def candidate(runs: Path, preset: str) -> tuple[WorldConfig, dict[str, Tensor], 
 
 
 def training_facts(runs: Path) -> dict[str, Any]:
-    """Minutes and updates of each stage, amount of data, machine."""
+    """Minutes and updates of each stage, amount of data, machine. Every curve in the folder counts, by its name."""
     stages = {}
-    for name in ("judge", "decoder", "dynamics", "refine", "distil"):
-        log = runs / f"{name}.jsonl"
-        if log.exists():
-            last = json.loads(log.read_text().splitlines()[-1])
-            stages[name] = {k: last[k] for k in ("minutes", "step")}
+    for log in sorted(runs.glob("*.jsonl")):
+        last = json.loads(log.read_text().splitlines()[-1])
+        stages[log.stem] = {k: last[k] for k in ("minutes", "step")}
     walks = len([p for p in (runs / "data" / "walks").glob("[0-9]*") if p.suffix == ""])
     machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, no GPU"
     return {"stages": stages, "walk_shards_of_32_by_64_frames": walks, "machine": machine}
-
-
-def _measured(runs: Path) -> dict[str, Any]:
-    path = runs / "evaluation.json"
-    return {"metrics": json.loads(path.read_text())} if path.exists() else {}

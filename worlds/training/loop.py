@@ -41,7 +41,7 @@ class LoopConfig:
     clip: float = 1.0
     save_every_s: float = 120.0
     log_every: int = 25
-    device: str = "cpu"
+    device: str = "cpu"  # "cuda": one process, sums in bfloat16, weights and optimisers in float32
 
 
 @dataclass(slots=True)
@@ -134,7 +134,8 @@ class Loop:
         saved = watched = self.elapsed_s
         self._mark = time.perf_counter()
         while self.progress < 1.0:
-            loss, metrics = loss_of()
+            with torch.autocast(self.config.device, torch.bfloat16, enabled=self.config.device != "cpu"):
+                loss, metrics = loss_of()
             loss.backward()
             self._update()
             for name, value in {"loss": float(loss.detach()), **metrics}.items():

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..autoencoder import Autoencoder, AutoencoderConfig
+from ..sampler import draw_noise
 from .loop import Loop, LoopConfig, Metrics
 from .sheets import write_sheet
 
@@ -85,6 +86,7 @@ def train_decoder(rank: int, world: int, config: DecoderConfig) -> None:
     """One process of the decoder's training: encoder and linear map stay as they were fitted."""
     torch.manual_seed(1)
     model = Autoencoder(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(config.loop.device)
     model.load_state_dict(torch.load(config.tokenizer, weights_only=True)["ema"])
     model.encoder.requires_grad_(False)
     model.decoder.linear.requires_grad_(False)  # Adam's first steps would undo the fit
@@ -92,17 +94,17 @@ def train_decoder(rank: int, world: int, config: DecoderConfig) -> None:
     loop = Loop(config.loop, model, rank, world)
     loop.resume()
     rng = np.random.default_rng(rank + 1000 * loop.step)
-    generator = torch.Generator().manual_seed(rank + loop.step)
+    generator = torch.Generator(config.loop.device).manual_seed(rank + loop.step)
 
     def loss_of() -> tuple[Tensor, Metrics]:
         shard = shards[rng.integers(len(shards))]
         rows = shard[np.sort(rng.choice(len(shard), config.batch, replace=False))]
         if rng.random() < 0.5:
             rows = rows[:, :, ::-1]
-        full = to_tensor(rows).contiguous(memory_format=torch.channels_last)
+        full = to_tensor(rows).to(config.loop.device).contiguous(memory_format=torch.channels_last)
         latents = model.encode(F.avg_pool2d(full, 2))
-        level = torch.rand(len(latents), 1, 1, 1, generator=generator) * config.noise
-        drawn = model.decoder(latents + level * torch.randn(latents.shape, generator=generator))
+        level = torch.rand(len(latents), 1, 1, 1, generator=generator, device=generator.device) * config.noise
+        drawn = model.decoder(latents + level * draw_noise(latents.shape, generator))
         return picture_loss(drawn, full), {"psnr": float(psnr(drawn.detach().clamp(0, 1), full))}
 
     def watch() -> Metrics:
@@ -115,7 +117,7 @@ def train_decoder(rank: int, world: int, config: DecoderConfig) -> None:
 
 def _shadow(model: Autoencoder, loop: Loop) -> Autoencoder:
     copy = Autoencoder(model.config)
-    copy.load_state_dict(loop.averaged())
+    copy.load_state_dict(loop.averaged())  # on the CPU, where pictures are measured
     return copy.eval()
 
 

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from tests.worlds.tiny_world import NETWORK, network
+from worldstream.worlds.conditioning import MISSING
 from worldstream.worlds.network import WorldNetwork
 from worldstream.worlds.training.dynamics import (
-    MISSING,
     Batch,
     Clips,
     closed_loop_loss,
