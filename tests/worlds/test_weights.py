@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,3 +193,12 @@ def test_a_card_knows_its_weights(data: Path) -> None:
     card = WorldCard.read(data / "worlds/test.json")
     assert card.weights == data / "worlds/test.safetensors"
     assert card.facts == {"themes": ["forest", "desert"]}
+
+
+def test_a_card_takes_new_facts_and_still_fits_its_weights(data: Path) -> None:
+    card = find("test", data)
+    replace(card, facts={**card.facts, "metrics": {"turn": 0.9}}).write()
+    again = find("test", data)
+    assert again.facts == {"themes": ["forest", "desert"], "metrics": {"turn": 0.9}}
+    assert (again.config, again.sha256) == (card.config, card.sha256)
+    load_modules(again)

@@ -43,9 +43,9 @@ class DynamicsConfig:
     closed_turns: tuple[int, ...] = (0, 4)  # of every eight batches, which are the closed loop
     first_turns: tuple[int, ...] = (1,)  # and which are first frames, from the prompt alone
     first_batch: int = 40
-    drift_share: float = 0.25  # rows of the closed loop whose history is worn as a long walk wears it
-    closed_batch: int = 5
-    closed_frames: int = 8
+    worn_share: float = 0.2  # rows with a history worn as a long walk wears it
+    closed_batch: int = 7
+    closed_frames: int = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,39 +114,40 @@ def stacks(history: Tensor, depth: int) -> Tensor:
     return torch.stack([history[:, i : history.shape[1] - depth + i] for i in range(depth)], 2)
 
 
-def drifted(history: Tensor, generator: torch.Generator, share: float = 0.5) -> Tensor:
-    """Some rows of `[B, T, C, h, w]` as a long walk leaves them: off in colour and gain, and poor in detail.
+def worn(history: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Some rows of `[B, T, C, h, w]` as a long walk leaves them: off in colour and gain, poor in detail, smeared.
 
-    The target stays true. A model that has seen such histories pulls them back to what the prompt says, instead of
-    walking on from its own mistakes; a closed loop long enough to make them costs twenty times as much.
+    The target stays true and in its place. A model that has seen such histories pulls them back to what the prompt
+    says; a closed loop long enough to make them costs twenty times as much.
     """
     b, _, c, h, w = history.shape
+    device = generator.device
 
-    def draw(*shape: int) -> Tensor:
-        return draw_noise((b, *shape), generator)
+    def uniform() -> Tensor:
+        return torch.rand(b, 1, 1, 1, 1, generator=generator, device=device)
 
-    amount = 0.3 * torch.rand(b, 1, 1, 1, 1, generator=generator, device=generator.device)
-    colour = draw(1, c, 1, 1)
-    smooth = F.interpolate(draw(c, 2, 3), (h, w), mode="bilinear").unsqueeze(1)
-    gain = 1 + 0.4 * amount * draw(1, 1, 1, 1)
+    amount = 0.5 * uniform()
+    colour = draw_noise((b, 1, c, 1, 1), generator)
+    smooth = F.interpolate(draw_noise((b, c, 2, 3), generator), (h, w), mode="bilinear").unsqueeze(1)
+    gain = 1 + 0.4 * amount * draw_noise((b, 1, 1, 1, 1), generator)
     detail = history.new_ones(b, 1, c, 1, 1)
-    # the first three channels are the coarse ones
-    detail[:, :, 3:] = 0.4 + 0.8 * torch.rand(b, 1, 1, 1, 1, generator=generator, device=generator.device)
+    detail[:, :, 3:] = 0.4 + 0.8 * uniform()  # the first three channels are the coarse ones
+    smear = 1.4 * (uniform() - 0.5).clamp(min=0)  # towards the stripes that a world without objects melts into
+    changed = history + smear * (history.mean(-1, keepdim=True) - history)
     scale = history.std((0, 1, 3, 4), keepdim=True)
-    changed = history * gain * detail + amount * scale * (0.6 * colour + 0.6 * smooth)
-    chosen = torch.rand(b, 1, 1, 1, 1, generator=generator, device=generator.device) < share
-    return torch.where(chosen, changed, history)
+    changed = changed * gain * detail + amount * scale * (0.6 * colour + 0.6 * smooth)
+    return torch.where(uniform() < share, changed, history)
 
 
 def teacher_inputs(
-    batch: Batch, depth: int, context_noise: float, generator: torch.Generator
+    batch: Batch, depth: int, context_noise: float, generator: torch.Generator, worn_share: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """(noisy targets, clean targets, stacks, sigma, sigma_context) of one batch."""
     clips = batch.clips
     b, total = clips.shape[:2]
-    level = torch.rand(b, generator=generator, device=generator.device) * context_noise
-    level = torch.where(torch.rand(b, generator=generator, device=generator.device) < 0.1, 0.0, level)
-    history = clips + level.view(b, 1, 1, 1, 1) * draw_noise(clips.shape, generator)
+    level = context_levels(b, context_noise, generator)
+    history = worn(clips, worn_share, generator)
+    history = history + level.view(b, 1, 1, 1, 1) * draw_noise(clips.shape, generator)
     stack = stacks(history, depth)[:, : total - depth]
     label = level[:, None].expand(b, total - depth).clone()
     stack[batch.blank, 0] = 0
@@ -167,6 +168,12 @@ def first_frame_loss(network: WorldNetwork, batch: Batch, generator: torch.Gener
     return F.mse_loss(network(z, stack, sigma, label, batch.actions, batch.words), clean)
 
 
+def context_levels(rows: int, most: float, generator: torch.Generator) -> Tensor:
+    """Noise levels `[rows]` of histories, up to `most`; a tenth are clean."""
+    level = torch.rand(rows, generator=generator, device=generator.device) * most
+    return torch.where(torch.rand(rows, generator=generator, device=generator.device) < 0.1, 0.0, level)
+
+
 def draw_levels(shape: torch.Size, generator: torch.Generator) -> Tensor:
     """Noise levels: logit-normal shifted high, a fifth exactly 1 (where sampling starts)."""
     sigma = torch.sigmoid(0.5 + 1.3 * draw_noise(shape, generator))
@@ -179,21 +186,24 @@ def closed_loop_loss(
     steps: tuple[float, ...],
     context_noise: float,
     generator: torch.Generator,
-    drift_share: float = 0.0,
 ) -> Tensor:
-    """Walk on self-made frames; at every frame, the loss of the true next one given what the model itself drew."""
+    """Walk on self-made frames; at every frame, the loss of the true next one given what the model itself drew.
+
+    The history's noise is drawn as for true histories. At a level of its own the closed loop would be a mode of its
+    own, learnt from its own drift alone, and lose the controls.
+    """
     depth, t = network.config.stack, batch.actions.shape[1]
     b = len(batch.clips)
     pooled, words = network.text_embedding(batch.words)
     with torch.no_grad():
         cache = KVCache(network, b)
-    history = list(drifted(batch.clips[:, :depth], generator, drift_share).unbind(1))
+    history = list(batch.clips[:, :depth].unbind(1))
     device = batch.clips.device
-    label = torch.full((b, 1), context_noise, device=device)
+    label = context_levels(b, context_noise, generator)[:, None]
     total = torch.zeros((), device=device)
     for i in range(t):
         stack = torch.stack(history[-depth:], 1)[:, None]
-        stack = stack + context_noise * draw_noise(stack.shape, generator)
+        stack = stack + label.view(b, 1, 1, 1, 1, 1) * draw_noise(stack.shape, generator)
         truth = batch.clips[:, depth + i, None]
         sigma = draw_levels(torch.Size((b, 1)), generator)
         z = noisy(truth, draw_noise(truth.shape, generator), sigma)
@@ -234,11 +244,10 @@ def train_dynamics(rank: int, world: int, config: DynamicsConfig) -> None:
         if turn in config.closed_turns and loop.progress >= config.closed_from:
             batch = clips.draw(rng, config.closed_batch, config.closed_frames, depth, 0.08)
             steps = config.world.step_lists[0]
-            noise = config.world.context_noise
-            loss = closed_loop_loss(network, batch, steps, noise, generator, config.drift_share)
+            loss = closed_loop_loss(network, batch, steps, config.context_noise, generator)
             return loss, {"closed": float(loss.detach())}
         batch = clips.draw(rng, config.batch, config.frames, depth, 0.08)
-        z, clean, stack, sigma, label = teacher_inputs(batch, depth, config.context_noise, generator)
+        z, clean, stack, sigma, label = teacher_inputs(batch, depth, config.context_noise, generator, config.worn_share)
         loss = F.mse_loss(network(z, stack, sigma, label, batch.actions, batch.words), clean)
         return loss, {"teacher": float(loss.detach())}
 

@@ -19,6 +19,7 @@ from worldstream.worlds.training.dynamics import (
     draw_levels,
     stacks,
     teacher_inputs,
+    worn,
 )
 
 DEPTH, FRAMES = NETWORK.stack, 5
@@ -73,6 +74,26 @@ def test_labels_are_the_noise_that_was_added() -> None:
     torch.testing.assert_close(added.flatten(2).std(-1), label, rtol=0.25, atol=1e-6)
     assert (label.std(1) < 1e-6).all(), "one level a clip"
     assert 0 < int((label[:, 0] == 0).sum()) < 20
+
+
+def test_worn_histories_keep_their_targets() -> None:
+    batch = random_batch(64)
+    generator = torch.Generator().manual_seed(3)
+    _, clean, stack, _, _ = teacher_inputs(batch, DEPTH, 0.0, generator, worn_share=0.5)
+    assert torch.equal(clean, batch.clips[:, DEPTH:])
+    changed = (stack - stacks(batch.clips, DEPTH)[:, :FRAMES]).flatten(1).abs().amax(1) > 1e-3
+    assert 16 < int(changed.sum()) < 48, "about half of the rows"
+
+
+def test_wear_takes_detail_but_not_places() -> None:
+    """A worn row still lines up with its truth: no shift, one change for all frames of a clip."""
+    generator = torch.Generator().manual_seed(1)
+    history = torch.randn(256, 1, 3, 4, 6, generator=generator).repeat(1, 3, 1, 1, 1)
+    out = worn(history, 1.0, generator)
+    assert torch.equal(out[:, 0], out[:, 2])
+    alike = F.cosine_similarity(out.flatten(1), history.flatten(1), dim=-1)
+    assert float(alike.mean()) > 0.6
+    assert torch.equal(worn(history, 0.0, generator), history)
 
 
 def test_targets_are_mixed_at_their_level() -> None:

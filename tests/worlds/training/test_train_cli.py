@@ -37,6 +37,13 @@ def test_bad_arguments(argv: list[str], message: str, capsys: pytest.CaptureFixt
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device, so asking for it is no error")
+def test_a_device_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.parse(["dynamics", "--device", "cuda"])
+    assert "--device cuda: torch finds no CUDA device on this machine" in capsys.readouterr().err
+
+
 def test_defaults_and_folders() -> None:
     request = cli.parse(["dynamics", "--runs", "a/b"])
     assert request.minutes == cli.MINUTES["dynamics"]
