@@ -28,11 +28,17 @@ class NetworkConfig:
     columns: int = 16
     patch: int = 2
     stack: int = 4  # newest clean latents given on the channel axis of every token
+    anchor: bool = True  # and before them one that stays: see history.py
     window: int = 7  # frames whose keys and values are kept
     action_size: int = 7
     text_width: int = 96
     text_buckets: int = 4096
     cross_attention: bool = False  # attend to the prompt's words, as Wan does; else its pooled vector alone modulates
+
+    @property
+    def given(self) -> int:
+        """Clean latents on the channel axis: the newest and the anchor."""
+        return self.stack + int(self.anchor)
 
     @property
     def tokens(self) -> int:
@@ -52,9 +58,13 @@ class WorldConfig:
     autoencoder: AutoencoderConfig = AutoencoderConfig()
     step_lists: tuple[tuple[float, ...], ...] = (STEPS_4,)  # best first; shorter ones are the ladder for slow machines
     first_steps: tuple[float, ...] = STEPS_16  # the first frame has nothing to go by but the prompt
-    context_noise: float = 0.1  # standard deviation, the label is the same number in training and in play
+    # Noise on the newest frames, its label the same number. Low: they are believed, and the controls are sharp. High:
+    # they may be wrong, and the frame is pulled back to the anchor and the prompt.
+    context_noise: float = 0.04
+    doubt_noise: float = 0.22
+    doubt_from: float = 0.4  # `history.strayed` above which frames are doubted
     first_guidance: float = 2.0  # classifier-free guidance on the first frame; 1 is off
-    fps: float = 24.0
+    fps: float = 25.0
     max_step_m: float = 0.45
     max_turn_rad: float = math.radians(6.0)
     max_pitch_rad: float = math.radians(22.0)

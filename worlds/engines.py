@@ -79,7 +79,7 @@ def example_inputs(network: WorldNetwork) -> StepInputs:
     cache = KVCache(network)
     pooled, words = torch.zeros(1, c.width), torch.zeros(1, MOST_WORDS if c.cross_attention else 1, c.width)
     frame = torch.zeros(1, 1, c.channels, c.rows, c.columns)
-    stack = torch.zeros(1, 1, c.stack, c.channels, c.rows, c.columns)
+    stack = torch.zeros(1, 1, c.given, c.channels, c.rows, c.columns)
     label = torch.full((1, 1), 0.5)
     action = torch.zeros(1, 1, c.action_size)
     return (frame, stack, label, label, action, pooled, words, *cache.view())

@@ -65,6 +65,11 @@ class KVCache:
         keys = rotate(self.keys, self._cos[position].flatten(0, 1), self._sin[position].flatten(0, 1))
         return keys, self.values, bias.repeat_interleave(self.tokens)
 
+    def frozen(self) -> tuple[Tensor, Tensor, Tensor]:
+        """As `view`, but untouched by later commits: for a backward pass that comes after them."""
+        keys, values, bias = self.view()
+        return keys, values.clone(), bias
+
     def snapshot(self) -> CacheState:
         return CacheState(self.keys.clone(), self.values.clone(), self.written)
 

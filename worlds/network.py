@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .attention import CrossAttention, SelfAttention, attend, causal_bias, rope_table, rotate
+from .attention import CrossAttention, SelfAttention, attend, attend_cached, causal_bias, rope_table, rotate
 from .conditioning import TextEncoder
 from .config import NetworkConfig
 
@@ -66,7 +66,7 @@ class WorldNetwork(nn.Module):
         self.config = config
         d, p = config.width, config.patch
         token = config.channels * p * p
-        self.patch_embedding = nn.Linear(token * (1 + config.stack), d)
+        self.patch_embedding = nn.Linear(token * (1 + config.given), d)
         self.time_embedding = nn.Sequential(nn.Linear(256, d), nn.SiLU(), nn.Linear(d, d))
         self.context_embedding = nn.Sequential(nn.Linear(64, d), nn.SiLU(), nn.Linear(d, d))
         self.action_embedding = nn.Sequential(nn.Linear(config.action_size, d), nn.SiLU(), nn.Linear(d, d))
@@ -155,7 +155,6 @@ class WorldNetwork(nn.Module):
         x, e, shared = self.embed(noisy, stack, sigma, sigma_context, action, pooled)
         window = self.config.window
         cos, sin = self.cos[window], self.sin[window]
-        bias = torch.cat([slot_bias, torch.zeros(self.config.tokens, device=x.device)])
         new_keys, new_values = [], []
         for i, block in enumerate(self.blocks):
             assert isinstance(block, Block)
@@ -163,7 +162,6 @@ class WorldNetwork(nn.Module):
             q, k, v = block.self_attn.project((block.norm1(x) * (1 + m[1]) + m[0]).flatten(1, 2))
             new_keys.append(k)
             new_values.append(v)
-            all_k = torch.cat([keys[i], rotate(k, cos, sin)], 2)
-            all_v = torch.cat([values[i], v], 2)
-            x = block.finish(x, attend(rotate(q, cos, sin), all_k, all_v, bias), m, words)
+            attended = attend_cached(rotate(q, cos, sin), rotate(k, cos, sin), v, keys[i], values[i], slot_bias)
+            x = block.finish(x, attended, m, words)
         return self.out(x, e), torch.stack(new_keys), torch.stack(new_values)

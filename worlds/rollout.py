@@ -17,9 +17,12 @@ from .conditioning import MISSING, PoseTracker, word_ids
 from .config import WorldConfig
 from .core import Action, Camera, Frame
 from .engines import Engine
+from .history import begun, doubt, held_to, noised, pushed
 from .kv_cache import CacheState, KVCache
 from .network import WorldNetwork
 from .sampler import Denoise, draw_noise, guided, sample
+
+ANCHOR_AFTER = 48  # frames after a new prompt when the world is what it asked for: as long as transitions in training
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class RolloutState:
     random: Tensor
     prompt: str
     camera: Camera
+    anchor_in: int
     index: int
 
 
@@ -42,7 +46,8 @@ class Rollout:
         self._network, self._engine = network, engine
         self._cache = KVCache(network)
         self._generator = torch.Generator()
-        self._stack: Tensor | None = None  # [1, 1, K, C, h, w], oldest first
+        self._stack: Tensor | None = None  # [1, 1, G, C, h, w]: see history.py
+        self._anchor_in = 0  # frames until the newest becomes the anchor; 0: it stays
         self._tracker = PoseTracker(config.max_step_m, config.max_turn_rad, config.max_pitch_rad)
         self._prompt = ""
         self._pooled = self._words = torch.zeros(0)
@@ -59,7 +64,7 @@ class Rollout:
             raise ValueError(f"seed must be in [0, 2^63), got {seed}")
         self._generator.manual_seed(seed)
         self._cache.reset()
-        self._stack, self.index = None, 0
+        self._stack, self._anchor_in, self.index = None, 0, 0
         self._tracker.camera = Camera()
         self._set_prompt(prompt)
 
@@ -69,6 +74,7 @@ class Rollout:
         started = time.perf_counter()
         if action.prompt is not None and action.prompt != self._prompt:
             self._set_prompt(action.prompt)
+            self._anchor_in = ANCHOR_AFTER
         vector = (
             self._tracker.move(self._tracker.clip(action)) if self.index else [0.0] * self.config.network.action_size
         )
@@ -90,10 +96,10 @@ class Rollout:
         c = self.config.network
         shape = (1, 1, c.channels, c.rows, c.columns)
         if self._stack is None:
-            stack, level, steps = torch.zeros(1, 1, c.stack, *shape[2:]), MISSING, self.config.first_steps
+            stack, level, steps = torch.zeros(1, 1, c.given, *shape[2:]), MISSING, self.config.first_steps
         else:
-            level, steps = self.config.context_noise, self.steps
-            stack = self._stack + level * draw_noise(self._stack.shape, self._generator)
+            level, steps = float(doubt(self._stack, self.config)), self.steps
+            stack = noised(self._stack, level, self._generator, c)
         label = torch.full((1, 1), level)
         keys, values, bias = self._cache.view()
 
@@ -110,10 +116,13 @@ class Rollout:
         latent, new_keys, new_values = sample(denoise, draw_noise(shape, self._generator), steps)
         if self._stack is None:
             # a world begins as if one had stood still: the history is the first frame, the cache stays empty
-            self._stack = latent[:, :, None].expand(1, 1, c.stack, *shape[2:]).clone()
+            self._stack = begun(latent, c)
         else:
             self._cache.commit(new_keys, new_values)
-            self._stack = torch.cat([self._stack[:, :, 1:], latent[:, :, None]], 2)
+            self._stack = pushed(self._stack, latent, c)
+            if self._anchor_in == 1:
+                self._stack = held_to(self._stack, latent, c)
+            self._anchor_in = max(0, self._anchor_in - 1)
         return latent
 
     def _set_prompt(self, prompt: str) -> None:
@@ -133,12 +142,13 @@ class Rollout:
         """A copy to come back to; any number of rollouts of the same world may restore it."""
         stack = None if self._stack is None else self._stack.clone()
         random = self._generator.get_state()
-        return RolloutState(self._cache.snapshot(), stack, random, self._prompt, self._tracker.camera, self.index)
+        camera = self._tracker.camera
+        return RolloutState(self._cache.snapshot(), stack, random, self._prompt, camera, self._anchor_in, self.index)
 
     def restore(self, state: RolloutState) -> None:
         """Continue from a snapshot."""
         self._cache.restore(state.cache)
         self._stack = None if state.stack is None else state.stack.clone()
         self._generator.set_state(state.random)
-        self._tracker.camera, self.index = state.camera, state.index
+        self._tracker.camera, self._anchor_in, self.index = state.camera, state.anchor_in, state.index
         self._set_prompt(state.prompt)

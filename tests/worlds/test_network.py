@@ -101,9 +101,9 @@ def test_patches_and_back() -> None:
 def test_stack_keeps_place_and_order() -> None:
     """A token sees the same place in all stacked latents, oldest first."""
     model = network()
-    stack = torch.randn(2, 3, NETWORK.stack, 3, 4, 6)
-    tokens = model.patches_of_stack(stack).unflatten(-1, (NETWORK.stack, -1))
-    for k in range(NETWORK.stack):
+    stack = torch.randn(2, 3, NETWORK.given, 3, 4, 6)
+    tokens = model.patches_of_stack(stack).unflatten(-1, (NETWORK.given, -1))
+    for k in range(NETWORK.given):
         assert torch.equal(tokens[..., k, :], model.patches(stack[:, :, k]))
 
 

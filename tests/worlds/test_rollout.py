@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from tests.worlds.tiny_world import NETWORK, WORLD, autoencoder, network, rollout, with_words, world
+from worldstream.worlds import history as history_module
 from worldstream.worlds import rollout as rollout_module
 from worldstream.worlds.conditioning import PoseTracker, word_ids
 from worldstream.worlds.config import WorldConfig
 from worldstream.worlds.core import Action, Frame
 from worldstream.worlds.engines import DecodeGraph
-from worldstream.worlds.rollout import Rollout
+from worldstream.worlds.rollout import ANCHOR_AFTER, Rollout, RolloutState
+from worldstream.worlds.training import evaluate as evaluate_module
 from worldstream.worlds.training.evaluate import Model, walk_batch
 
 VARIANTS = pytest.mark.parametrize("config", [WORLD, replace(WORLD, network=with_words())], ids=["pooled", "words"])
@@ -169,7 +171,7 @@ def test_a_thousand_steps_stay_the_same_size(monkeypatch: pytest.MonkeyPatch) ->
     state = walk.snapshot()
     assert state.stack is not None
     assert state.stack.isfinite().all()
-    assert state.stack.shape[2] == config.network.stack
+    assert state.stack.shape[2] == config.network.given
 
 
 class Noise:
@@ -198,14 +200,17 @@ def test_the_batched_walk_is_the_rollout(config: WorldConfig, monkeypatch: pytes
     words = torch.stack([word_ids(p, config.network.text_buckets) for p in prompts])
     with monkeypatch.context() as patch:
         noise = Noise(draws)
-        patch.setattr(torch, "randn", lambda *shape, generator=None: noise(shape[0] if len(shape) == 1 else shape))
+        for module in (evaluate_module, history_module):
+            patch.setattr(module, "draw_noise", noise)
         latents = walk_batch(model, None, torch.tensor(rows), words, torch.Generator())
     decode = DecodeGraph(model.autoencoder.decoder)
     for i, prompt in enumerate(prompts):
         walk = loaded.rollout()
         walk.reset(0, prompt)
         with monkeypatch.context() as patch:
-            patch.setattr(rollout_module, "draw_noise", Noise(draws))
+            noise = Noise(draws)
+            for module in (rollout_module, history_module):
+                patch.setattr(module, "draw_noise", noise)
             shown = np.stack([f.rgb for f in play(walk, actions(frames, i))])
         batched = decode(latents[i]).numpy()
         assert shown.std() > 5
@@ -222,3 +227,33 @@ def test_a_batch_of_one_draws_the_rollouts_own_noise() -> None:
     shown = np.stack([f.rgb for f in play(begun(3), actions())])
     batched = DecodeGraph(model.autoencoder.decoder)(latents[0]).numpy()
     assert np.abs(shown.astype(int) - batched).max() <= 1
+
+
+def test_the_first_frame_is_the_anchor_until_the_prompt_changes() -> None:
+    walk = begun()
+    play(walk, actions(3))
+    first = walk.snapshot().stack
+    assert first is not None
+    play(walk, actions(5))
+    kept = walk.snapshot().stack
+    assert kept is not None
+    assert torch.equal(kept[:, :, 0], first[:, :, 0])
+    assert not torch.equal(kept[:, :, 1:], first[:, :, 1:])
+    asked = [Action(forward_m=0.3, prompt="desert at dusk"), *actions(ANCHOR_AFTER - 2)]
+    play(walk, asked)
+    before = walk.snapshot()
+    assert before.stack is not None
+    assert torch.equal(before.stack[:, :, 0], first[:, :, 0]), "the way to the new look is held to the old one"
+    play(walk, actions(1))
+    after = walk.snapshot()
+    assert after.stack is not None
+    assert torch.equal(after.stack[:, :, 0], after.stack[:, :, -1]), "and then the world is what was asked for"
+    again = rollout(WORLD)
+    again.restore(before)
+    assert same(play(again, actions(4)), play(begun_at(before), actions(4)))
+
+
+def begun_at(state: RolloutState) -> Rollout:
+    walk = rollout(WORLD)
+    walk.restore(state)
+    return walk

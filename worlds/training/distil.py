@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import STEPS_4, STEPS_8, WorldConfig
+from ..history import doubt, from_frames, held_to, noised, pushed
 from ..kv_cache import KVCache
 from ..network import WorldNetwork
 from ..sampler import draw_noise, euler, noisy, sample
@@ -111,7 +112,7 @@ def taught_loss(
     student: WorldNetwork, teacher: WorldNetwork, batch: Batch, table: Tensor, generator: torch.Generator
 ) -> Tensor:
     """Student against teacher on true histories, every frame at one of the student's own levels."""
-    _, clean, stack, _, label = teacher_inputs(batch, student.config.stack, 0.3, generator)
+    _, clean, stack, _, label = teacher_inputs(batch, student.config, 0.3, generator)
     rows = table[torch.randint(len(table), clean.shape[:2], generator=generator, device=generator.device)]
     z = noisy(clean, draw_noise(clean.shape, generator), rows[..., 0])
     with torch.no_grad():
@@ -129,19 +130,17 @@ def own_walk_loss(
 ) -> Tensor:
     """Student against teacher along the student's own walk and its own noisy latents: both draw from one cache."""
     depth, t, b = student.config.stack, batch.actions.shape[1], len(batch.clips)
-    noise_level = config.world.context_noise
     device = batch.clips.device
-    label = torch.full((b, 1), noise_level, device=device)
     pooled, words = student.text_embedding(batch.words)
     with torch.no_grad():
         taught_pooled, taught_words = teacher.text_embedding(batch.words)
     cache = KVCache(student, b)
-    history = [batch.clips[:, i] for i in range(depth)]
+    given = held_to(from_frames(batch.clips[:, :depth], student.config), batch.anchor[:, None], student.config)
     total = torch.zeros((), device=device)
     for i in range(t):
-        stack = torch.stack(history[-depth:], 1)[:, None]
-        stack = stack + noise_level * draw_noise(stack.shape, generator)
-        action, view = batch.actions[:, i : i + 1], cache.view()
+        label = doubt(given, config.world)[:, None]
+        stack = noised(given, label, generator, student.config)
+        action, view = batch.actions[:, i : i + 1], cache.frozen()
         seen: list[Tensor] = []
 
         def denoise(z: Tensor, level: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -167,5 +166,5 @@ def own_walk_loss(
         drawn, _, _ = student.step(seen[row], stack, rows[..., 0], label, action, pooled, words, *view)
         total = total + F.mse_loss(drawn, target)
         cache.commit(keys, values)
-        history.append(own[:, 0])
+        given = pushed(given, own, student.config)
     return total / t

@@ -19,12 +19,13 @@ from torch import Tensor
 
 from ..autoencoder import Autoencoder
 from ..conditioning import MISSING, path_vectors, word_ids
-from ..config import WorldConfig
+from ..config import NetworkConfig, WorldConfig
+from ..history import from_frames, held_to, noised, pushed
 from ..kv_cache import KVCache
 from ..network import WorldNetwork
 from ..sampler import draw_noise, noisy, sample
 from .data import Walks
-from .export import starting_weights
+from .export import starting_weights, with_anchor
 from .loop import Loop, LoopConfig, Metrics
 
 
@@ -40,12 +41,13 @@ class DynamicsConfig:
     frames: int = 8  # targets a clip
     context_noise: float = 0.3
     closed_from: float = 0.1  # of the time
-    closed_turns: tuple[int, ...] = (0, 4)  # of every eight batches, which are the closed loop
+    closed_turns: tuple[int, ...] = (0,)  # of every eight batches, which are the closed loop
     first_turns: tuple[int, ...] = (1,)  # and which are first frames, from the prompt alone
     first_batch: int = 40
-    worn_share: float = 0.2  # rows with a history worn as a long walk wears it
-    closed_batch: int = 7
-    closed_frames: int = 6
+    worn_share: float = 0.3  # rows with a history worn as a long walk wears it
+    closed_levels: tuple[float, ...] = (0.08, 0.08, 0.08, 0.24)  # of the history's noise in it, in turn
+    closed_batch: int = 5
+    closed_frames: int = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +72,24 @@ class Clips:
             at = int(rng.integers(history, length - frames + 1))
             clip = self.latents[mirror, e, at - history : at + frames].float()
             action = self.actions[mirror, e, at : at + frames].clone()
+            anchor = self.latents[mirror, e, int(rng.integers(at - history + 1))].float()
             kind = rng.random()
             if kind < 0.06:  # from the prompt alone
-                clip[:history] = clip[history]
+                clip[:history] = anchor = clip[history]
                 action[0, :5] = 0
             elif kind < 0.16:  # from rest
-                clip[: history - 1] = clip[history - 1]
+                clip[: history - 1] = anchor = clip[history - 1]
+            elif kind < 0.26:
+                anchor = torch.zeros_like(anchor)
             words = self.words[e, int(at + frames > self.change_at[e])]
             if rng.random() < drop_text:
                 words = torch.zeros_like(words)
-            rows.append((clip, action, words, kind < 0.06))
-        clips, actions, words_all, blank = zip(*rows, strict=True)
+            rows.append((clip, action, words, kind < 0.06, anchor))
+        clips, actions, words_all, blank, anchors = zip(*rows, strict=True)
         started_blank = torch.tensor(blank, device=self.latents.device)
-        return Batch(torch.stack(clips), torch.stack(actions), torch.stack(words_all), started_blank)
+        return Batch(
+            torch.stack(clips), torch.stack(actions), torch.stack(words_all), started_blank, torch.stack(anchors)
+        )
 
     def draw_first(self, rng: np.random.Generator, count: int, drop_text: float) -> Batch:
         """Single frames without any history: what a prompt alone has to draw. Of motion, only the pitch is told."""
@@ -96,7 +103,8 @@ class Clips:
         changed = torch.from_numpy(at).to(device) >= self.change_at[e]
         words = self.words[torch.from_numpy(e).to(device), changed.long()].clone()
         words[torch.from_numpy(rng.random(count) < drop_text).to(device)] = 0
-        return Batch(frames, actions, words, torch.ones(count, dtype=torch.bool, device=device))
+        nothing = torch.zeros_like(frames[:, 0])
+        return Batch(frames, actions, words, torch.ones(count, dtype=torch.bool, device=device), nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,7 @@ class Batch:
     actions: Tensor  # [B, T, A]
     words: Tensor  # [B, S, I]
     blank: Tensor  # [B] bool: the first target has no history
+    anchor: Tensor  # [B, C, h, w]: a frame before the clip, or nothing (0)
 
 
 def stacks(history: Tensor, depth: int) -> Tensor:
@@ -114,8 +123,8 @@ def stacks(history: Tensor, depth: int) -> Tensor:
     return torch.stack([history[:, i : history.shape[1] - depth + i] for i in range(depth)], 2)
 
 
-def worn(history: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Some rows of `[B, T, C, h, w]` as a long walk leaves them: off in colour and gain, poor in detail, smeared.
+def worn(history: Tensor, generator: torch.Generator) -> Tensor:
+    """`[B, T, C, h, w]` as a long walk leaves it: off in colour and gain, poor in detail, smeared; a row at a time.
 
     The target stays true and in its place. A model that has seen such histories pulls them back to what the prompt
     says; a closed loop long enough to make them costs twenty times as much.
@@ -135,20 +144,23 @@ def worn(history: Tensor, share: float, generator: torch.Generator) -> Tensor:
     smear = 1.4 * (uniform() - 0.5).clamp(min=0)  # towards the stripes that a world without objects melts into
     changed = history + smear * (history.mean(-1, keepdim=True) - history)
     scale = history.std((0, 1, 3, 4), keepdim=True)
-    changed = changed * gain * detail + amount * scale * (0.6 * colour + 0.6 * smooth)
-    return torch.where(uniform() < share, changed, history)
+    return changed * gain * detail + amount * scale * (0.6 * colour + 0.6 * smooth)
 
 
 def teacher_inputs(
-    batch: Batch, depth: int, context_noise: float, generator: torch.Generator, worn_share: float = 0.0
+    batch: Batch, config: NetworkConfig, context_noise: float, generator: torch.Generator, worn_share: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """(noisy targets, clean targets, stacks, sigma, sigma_context) of one batch."""
-    clips = batch.clips
+    clips, depth = batch.clips, config.stack
     b, total = clips.shape[:2]
-    level = context_levels(b, context_noise, generator)
-    history = worn(clips, worn_share, generator)
+    bad = torch.rand(b, generator=generator, device=generator.device) < worn_share
+    level = torch.where(bad, doubtful(b, context_noise, generator), context_levels(b, context_noise, generator))
+    history = torch.where(bad.view(b, 1, 1, 1, 1), worn(clips, generator), clips)
     history = history + level.view(b, 1, 1, 1, 1) * draw_noise(clips.shape, generator)
     stack = stacks(history, depth)[:, : total - depth]
+    if config.anchor:
+        anchor = batch.anchor[:, None, None].expand(-1, total - depth, -1, -1, -1, -1)
+        stack = torch.cat([anchor, stack], 2)
     label = level[:, None].expand(b, total - depth).clone()
     stack[batch.blank, 0] = 0
     label[batch.blank, 0] = MISSING
@@ -160,10 +172,10 @@ def teacher_inputs(
 
 def first_frame_loss(network: WorldNetwork, batch: Batch, generator: torch.Generator) -> Tensor:
     """The loss of frames drawn from the prompt alone."""
-    clean, depth = batch.clips, network.config.stack
+    clean = batch.clips
     sigma = draw_levels(clean.shape[:2], generator)
     z = noisy(clean, draw_noise(clean.shape, generator), sigma)
-    stack = clean.new_zeros(len(clean), 1, depth, *clean.shape[2:])
+    stack = clean.new_zeros(len(clean), 1, network.config.given, *clean.shape[2:])
     label = torch.full(clean.shape[:2], MISSING, device=clean.device)
     return F.mse_loss(network(z, stack, sigma, label, batch.actions, batch.words), clean)
 
@@ -172,6 +184,15 @@ def context_levels(rows: int, most: float, generator: torch.Generator) -> Tensor
     """Noise levels `[rows]` of histories, up to `most`; a tenth are clean."""
     level = torch.rand(rows, generator=generator, device=generator.device) * most
     return torch.where(torch.rand(rows, generator=generator, device=generator.device) < 0.1, 0.0, level)
+
+
+def doubtful(rows: int, most: float, generator: torch.Generator) -> Tensor:
+    """Noise levels `[rows]` of histories that may be wrong: the upper half.
+
+    The level is thus a dial in play: below, the history is taken at its word and the controls are at their sharpest;
+    above, a frame is also pulled back to what the anchor and the prompt say.
+    """
+    return most * (0.5 + 0.5 * torch.rand(rows, generator=generator, device=generator.device))
 
 
 def draw_levels(shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -184,33 +205,35 @@ def closed_loop_loss(
     network: WorldNetwork,
     batch: Batch,
     steps: tuple[float, ...],
+    levels: tuple[float, ...],
     context_noise: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """Walk on self-made frames; at every frame, the loss of the true next one given what the model itself drew.
+    """Walk on self-made frames as in play, the history's noise going through `levels`; the loss of every last of them.
 
-    The history's noise is drawn as for true histories. At a level of its own the closed loop would be a mode of its
-    own, learnt from its own drift alone, and lose the controls.
+    Only those frames, whose level says that the history may be wrong, learn the true next frame from what the model
+    itself drew. Taught at every level, the closed loop makes the model doubt all histories and lose the controls.
     """
-    depth, t = network.config.stack, batch.actions.shape[1]
-    b = len(batch.clips)
+    depth, t, b = network.config.stack, batch.actions.shape[1], len(batch.clips)
     pooled, words = network.text_embedding(batch.words)
     with torch.no_grad():
         cache = KVCache(network, b)
-    history = list(batch.clips[:, :depth].unbind(1))
+    given = held_to(from_frames(batch.clips[:, :depth], network.config), batch.anchor[:, None], network.config)
     device = batch.clips.device
-    label = context_levels(b, context_noise, generator)[:, None]
-    total = torch.zeros((), device=device)
+    total, taught = torch.zeros((), device=device), 0
     for i in range(t):
-        stack = torch.stack(history[-depth:], 1)[:, None]
-        stack = stack + label.view(b, 1, 1, 1, 1, 1) * draw_noise(stack.shape, generator)
+        pulled = i % len(levels) == len(levels) - 1
+        label = torch.full((b, 1), levels[i % len(levels)], device=device)
+        if pulled:
+            label = doubtful(b, context_noise, generator)[:, None]
+        stack = noised(given, label, generator, network.config)
+        action, view = batch.actions[:, i : i + 1], cache.frozen()
         truth = batch.clips[:, depth + i, None]
-        sigma = draw_levels(torch.Size((b, 1)), generator)
-        z = noisy(truth, draw_noise(truth.shape, generator), sigma)
-        action = batch.actions[:, i : i + 1]
-        view = cache.view()
-        drawn, _, _ = network.step(z, stack, sigma, label, action, pooled, words, *view)
-        total = total + F.mse_loss(drawn, truth)
+        if pulled:
+            sigma = draw_levels(torch.Size((b, 1)), generator)
+            z = noisy(truth, draw_noise(truth.shape, generator), sigma)
+            drawn, _, _ = network.step(z, stack, sigma, label, action, pooled, words, *view)
+            total, taught = total + F.mse_loss(drawn, truth), taught + 1
         with torch.no_grad():
 
             def denoise(z: Tensor, level: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -219,8 +242,8 @@ def closed_loop_loss(
 
             own, keys, values = sample(denoise, draw_noise(truth.shape, generator), steps)
             cache.commit(keys, values)
-            history.append(own[:, 0])
-    return total / t
+            given = pushed(given, own, network.config)
+    return total / taught
 
 
 def train_dynamics(rank: int, world: int, config: DynamicsConfig) -> None:
@@ -229,12 +252,13 @@ def train_dynamics(rank: int, world: int, config: DynamicsConfig) -> None:
     network = WorldNetwork(config.world.network).to(config.loop.device)
     loop = Loop(config.loop, network, rank, world)
     if not loop.resume() and config.start_from is not None:
-        network.load_state_dict(starting_weights(config.start_from, "network"))
+        network.load_state_dict(with_anchor(starting_weights(config.start_from, "network"), config.world.network))
         loop = Loop(config.loop, network, rank, world)
     clips = load_clips(config.data, config.world).to(config.loop.device)
     rng = np.random.default_rng(rank + 1000 * loop.step)
     generator = torch.Generator(config.loop.device).manual_seed(rank + loop.step)
-    depth = config.world.network.stack
+    shapes = config.world.network
+    depth = shapes.stack
 
     def loss_of() -> tuple[Tensor, Metrics]:
         turn = loop.step % 8
@@ -244,10 +268,13 @@ def train_dynamics(rank: int, world: int, config: DynamicsConfig) -> None:
         if turn in config.closed_turns and loop.progress >= config.closed_from:
             batch = clips.draw(rng, config.closed_batch, config.closed_frames, depth, 0.08)
             steps = config.world.step_lists[0]
-            loss = closed_loop_loss(network, batch, steps, config.context_noise, generator)
+            levels = config.closed_levels
+            loss = closed_loop_loss(network, batch, steps, levels, config.context_noise, generator)
             return loss, {"closed": float(loss.detach())}
         batch = clips.draw(rng, config.batch, config.frames, depth, 0.08)
-        z, clean, stack, sigma, label = teacher_inputs(batch, depth, config.context_noise, generator, config.worn_share)
+        z, clean, stack, sigma, label = teacher_inputs(
+            batch, shapes, config.context_noise, generator, config.worn_share
+        )
         loss = F.mse_loss(network(z, stack, sigma, label, batch.actions, batch.words), clean)
         return loss, {"teacher": float(loss.detach())}
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from ..autoencoder import Autoencoder
 from ..conditioning import MISSING, path_vectors, word_ids
 from ..config import WorldConfig
+from ..history import begun, doubt, from_frames, noised, pushed
 from ..judge import GAP, Judge, judged_size
 from ..kv_cache import KVCache
 from ..network import WorldNetwork
@@ -27,7 +28,7 @@ from ..procedural.attributes import THEMES
 from ..procedural.episodes import TEST_SEED, Episode, episode
 from ..procedural.paths import FORWARD, PITCH, RIGHT, YAW, limited
 from ..procedural.paths import Path as Walk
-from ..sampler import Denoise, guided, sample
+from ..sampler import Denoise, draw_noise, guided, sample
 from .data import Walks
 from .sheets import write_sheet
 from .tokenizer import edge_ratio, to_tensor
@@ -72,21 +73,18 @@ def walk_batch(
     cache = KVCache(network, b)
     pooled, text = network.text_embedding(words)
     shape = (b, 1, c.network.channels, c.network.rows, c.network.columns)
-    past = [] if history is None else list(history.unbind(1))
+    given = None if history is None else from_frames(history, c.network)
     drawn = []
     for i in range(t):
         action = actions[:, i : i + 1]
-        if past:
-            clean = torch.stack(past[-c.network.stack :], 1)[:, None]
-            stack, level, steps = (
-                clean + c.context_noise * torch.randn(clean.shape, generator=generator),
-                c.context_noise,
-                model.steps,
-            )
+        if given is not None:
+            label, steps = doubt(given, c)[:, None], model.steps
+            stack = noised(given, label, generator, c.network)
         else:
-            stack, level, steps = torch.zeros(b, 1, c.network.stack, *shape[2:]), MISSING, c.first_steps
+            stack, steps = torch.zeros(b, 1, c.network.given, *shape[2:]), c.first_steps
+            label = torch.full((b, 1), MISSING)
             action = torch.zeros_like(action)
-        label, view = torch.full((b, 1), level), cache.view()
+        view = cache.view()
 
         def with_text(pooled: Tensor, text: Tensor) -> Denoise:
             def denoise(z: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,14 +94,12 @@ def walk_batch(
             return denoise  # noqa: B023
 
         denoise = with_text(pooled, text)
-        if not past and c.first_guidance != 1.0:
+        if given is None and c.first_guidance != 1.0:
             denoise = guided(denoise, with_text(*network.text_embedding(torch.zeros_like(words))), c.first_guidance)
-        latent, keys, values = sample(denoise, torch.randn(shape, generator=generator), steps)
-        if past:
+        latent, keys, values = sample(denoise, draw_noise(shape, generator), steps)
+        if given is not None:
             cache.commit(keys, values)
-            past.append(latent[:, 0])
-        else:
-            past = [latent[:, 0]] * c.network.stack
+        given = begun(latent, c.network) if given is None else pushed(given, latent, c.network)
         drawn.append(latent[:, 0])
     return torch.stack(drawn, 1)
 
@@ -127,9 +123,9 @@ def one_step(model: Model, test: Path, count: int = 240, seed: int = 0) -> dict[
     frames = np.stack(clips)
     actions = torch.stack(paths)
     latents = torch.stack([model.encode(clip) for clip in frames])
+    truth, words = to_tensor(frames[:, -1]), captions(model, texts)
     generator = torch.Generator().manual_seed(seed)
-    drawn = walk_batch(model, latents[:, :depth], actions, captions(model, texts), generator)[:, 0]
-    truth = to_tensor(frames[:, -1])
+    drawn = walk_batch(model, latents[:, :depth], actions, words, generator)[:, 0]
     scores = {
         "model": _each_psnr(judged_size(model.decode(drawn)), truth),
         "copy": _each_psnr(to_tensor(frames[:, -2]), truth),

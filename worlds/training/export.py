@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..autoencoder import Autoencoder
-from ..config import PRESETS, STEPS_2, STEPS_4, WorldConfig
+from ..config import PRESETS, STEPS_2, STEPS_4, NetworkConfig, WorldConfig
 from ..procedural.attributes import THEMES
 from ..weights import SHIPPED, WorldCard, save_world
 
@@ -42,6 +42,15 @@ def starting_weights(path: Path, prefix: str) -> dict[str, Tensor]:
         for k, v in load_file(path).items()
         if k.startswith(f"{prefix}.")
     }
+
+
+def with_anchor(weights: dict[str, Tensor], config: NetworkConfig) -> dict[str, Tensor]:
+    """Weights of a network that was not given an anchor, for one that is: it is not looked at to begin with."""
+    embedding, token = weights["patch_embedding.weight"], config.channels * config.patch**2
+    if not config.anchor or embedding.shape[1] != token * config.given:
+        return weights
+    unread = embedding.new_zeros(len(embedding), token)
+    return {**weights, "patch_embedding.weight": torch.cat([embedding[:, :token], unread, embedding[:, token:]], 1)}
 
 
 def export_world(runs: Path, preset: str, out: Path | None = None) -> WorldCard:
