@@ -89,5 +89,5 @@ def _steepest(amp: float, freq: float, shape: float, sharp: float, seed: float) 
 
 
 def steepest(amp: float, freq: float, shape: float, sharp: float, seed: float) -> float:
-    """An upper bound (sampled, with a margin of 15 %) of the slope, for Lipschitz stepping along a ray."""
+    """Upper bound of the slope for Lipschitz stepping: sampled, with a margin of 15 %; spots 0.5 % beyond it exist."""
     return 0.0 if amp <= 0.0 else 1.15 * float(_steepest(amp, freq, shape, sharp, seed)) + 0.02

@@ -38,7 +38,7 @@ def check(ray: tuple[Point, Point], hit: Hit, inside: Inside) -> None:
         return
     if math.hypot(ox + hit[0] * dx, oz + hit[0] * dz) > 1e-3:  # the tip of a cone has no normal
         assert math.isclose(math.hypot(*hit[1:]), 1.0, abs_tol=1e-3)
-    assert hit[1] * dx + hit[2] * dy + hit[3] * dz < 1e-3, "the normal faces the eye"
+        assert hit[1] * dx + hit[2] * dy + hit[3] * dz < 1e-3, "the normal faces the eye"
     if run >= 0 and within.sum() * STEP_M >= 0.05:
         assert abs(t[run] - hit[0]) < 0.02
 
