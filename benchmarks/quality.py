@@ -120,9 +120,9 @@ def main() -> int:
     sheets = arguments.sheets if not arguments.quick else arguments.data
     scope = QUICK if arguments.quick else Scope()
     measured = evaluate_model(model, judge, arguments.data, sheets, scope)
-    figures = figures_of(
-        measured, evaluate_tokenizer(autoencoder, arguments.data), evaluate_judge(judge, arguments.data)
-    )
+    tokenizer = evaluate_tokenizer(autoencoder, arguments.data, count=48 if arguments.quick else 192)
+    judged = evaluate_judge(judge, arguments.data, 192 if arguments.quick else 768)
+    figures = figures_of(measured, tokenizer, judged)
     figures += [] if arguments.quick or arguments.steps else other_step_lists(model, judge)
     figures.append(plain("denoising steps", float(len(steps))))
     print_table(figures)

@@ -153,7 +153,7 @@ class Scope:
     themes: tuple[int, ...] = tuple(range(len(THEMES)))
 
 
-QUICK = Scope(96, 12, 100, 24, 1, tuple(range(0, len(THEMES), 3)))
+QUICK = Scope(48, 10, 60, 16, 1, tuple(range(0, len(THEMES), 4)))
 
 
 @dataclass(frozen=True, slots=True)
