@@ -70,8 +70,9 @@ def test_the_same_arguments_give_the_same_picture() -> None:
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_pictures_are_those_the_models_were_trained_on(theme: str) -> None:
-    """Mean colours of a 6x5 grid over a picture. Regenerate golden.json only together with the training data."""
+def test_pictures_stay_as_they_are(theme: str) -> None:
+    """Mean colours of a 6x5 grid over a picture. Models are trained on these: change golden.json only for pictures that
+    are nearer to the true surface than before (as when the march stopped running out of steps along canyon walls)."""
     golden = json.loads(GOLDEN.read_text())[theme]
     vector = world(theme, TIMES[THEMES.index(theme) % 6], WEATHERS[THEMES.index(theme) % 6])
     rgb, depth = render(vector, eyes(vector, 1), WIDTH, HEIGHT)
