@@ -28,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[:1] == ["train"]:  # has a command line of its own
             return _train(arguments[1:])
         options = _parser().parse_args(arguments)
-        return _serve(options) if options.command == "serve" else _list_worlds()
+        commands = {"serve": _serve, "worlds": _list_worlds, "film": _film, "replay": _replay}
+        return commands[options.command](options)
     except KeyboardInterrupt:
         return 130
     except WorldstreamError as error:
@@ -60,6 +61,20 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--log-level", choices=LOG_LEVELS, help="default info")
 
     commands.add_parser("worlds", help="list the worlds on this machine")
+    film = commands.add_parser("film", help="draw a camera's way through a world to a file")
+    film.add_argument("prompt", help="what the world shows, as on the page")
+    film.add_argument("--camera", default="slow dolly in", metavar="TEXT", help="moves in words (default %(default)r)")
+    film.add_argument("--seconds", type=float, default=5.0, help="length (default 5)")
+    film.add_argument("--seed", type=int, default=0, help="which of the prompt's worlds (default 0)")
+    film.add_argument("--log", type=Path, metavar="FILE", help="keep the action log too")
+    replay = commands.add_parser("replay", help="draw a recorded session again")
+    replay.add_argument("log", type=Path, help="the action log")
+    replay.add_argument("--anyway", action="store_true", help="also with other weights than the log was made with")
+    for command in (film, replay):
+        command.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.mp4", help="the film to write")
+        command.add_argument("--data", type=Path, metavar="DIR", help="folder of the server's worlds")
+        command.add_argument("--world", metavar="NAME", help="which world; `worldstream worlds` lists them")
+        command.add_argument("--engine", choices=ENGINES, help="what runs the network (default auto)")
     commands.add_parser("train", help="train a world; see `worldstream train --help`", add_help=False)
     return parser
 
@@ -96,7 +111,36 @@ def load_world(config: ServerConfig) -> World:
     return world
 
 
-def _list_worlds() -> int:
+def _film(options: argparse.Namespace) -> int:
+    film: Any = _filming()
+    world = load_world(_config_of(options))
+    log = film.scripted(world, options.prompt, options.camera, options.seconds, options.seed)
+    return _written(options.out, film.shoot(world, log, options.out, options.log), log.notes)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    film: Any = _filming()
+    count, notes = film.replay(load_world(_config_of(options)), options.log, options.out, options.anyway)
+    return _written(options.out, count, notes)
+
+
+def _filming() -> Any:
+    calm_threads()
+    return importlib.import_module("..worlds.film", __package__)
+
+
+def _config_of(options: argparse.Namespace) -> ServerConfig:
+    return override(from_environment(), {name: getattr(options, name) for name in ("data", "world", "engine")})
+
+
+def _written(out: Path, count: int, notes: Sequence[str]) -> int:
+    for note in notes:
+        print(f"worldstream: {note}", file=sys.stderr)
+    print(f"wrote {count} frames to {out}")
+    return 0
+
+
+def _list_worlds(_: argparse.Namespace) -> int:
     weights: Any = importlib.import_module("..worlds.weights", __package__)
     cards = weights.catalogue(from_environment().data)
     for card in cards:

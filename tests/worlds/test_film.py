@@ -1,0 +1,90 @@
+"""Films and replays: the same session again, bit for bit, and a plain word on whatever differs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.worlds.tiny_world import world
+from worldstream.worlds import action_log, film
+from worldstream.worlds.action_log import ActionLog, ActionLogError
+from worldstream.worlds.core import Action
+
+CAMERA = "[00:00] dolly in [00:00.2] pan left"
+
+
+def log() -> ActionLog:
+    return film.scripted(world(), "a forest", CAMERA, 0.5, seed=3)
+
+
+def test_a_script_has_an_action_for_every_frame() -> None:
+    made = log()
+    assert len(made.actions) == round(0.5 * world().fps)
+    assert made.actions[2].forward_m > 0
+    assert made.actions[-3].yaw_rad < 0
+    assert made.header.seed == 3
+    assert film.scripted(world(), "a forest", "pedestal up", 0.5, 0).notes
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 1e9, float("nan")])
+def test_a_length_that_makes_no_film_is_named(seconds: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 3600 s long"):
+        film.scripted(world(), "", "", seconds, 0)
+
+
+def test_a_replay_shows_the_same_frames(tmp_path: Path) -> None:
+    """The session as it was lived, with a change of prompt, against its log played by another rollout."""
+    lived = world()
+    rollout = lived.rollout()
+    rollout.reset(11, "desert")
+    actions = [Action(forward_m=0.3, yaw_rad=0.01 * i, prompt="snow" if i == 4 else None) for i in range(9)]
+    seen = [frame.rgb for action in actions for frame in rollout.step(action)]
+    path = tmp_path / "walk.jsonl"
+    action_log.write(path, film.header(lived, "desert", 11), actions)
+    again = list(film.frames(world(), action_log.read(path)))
+    np.testing.assert_array_equal(np.stack(again), np.stack(seen))
+
+
+def test_a_film_is_a_playable_file(tmp_path: Path) -> None:
+    out, kept = tmp_path / "film.mp4", tmp_path / "film.jsonl"
+    made = log()
+    assert film.shoot(world(), made, out, kept) == len(made.actions)
+    assert action_log.read(kept).actions == made.actions
+    with av.open(str(out)) as container:
+        pictures = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+        assert container.streams.video[0].average_rate == 25
+    assert len(pictures) == len(made.actions)
+    truth = np.stack(list(film.frames(world(), made)))
+    assert np.abs(np.stack(pictures).astype(int) - truth).mean() < 20
+    count, notes = film.replay(world(), kept, tmp_path / "again.mp4")
+    assert (count, notes) == (len(made.actions), ())
+    assert (tmp_path / "again.mp4").read_bytes() == out.read_bytes()
+
+
+def test_other_weights_are_refused_unless_asked_for(tmp_path: Path) -> None:
+    other = replace(log(), header=replace(log().header, sha256="f" * 64))
+    with pytest.raises(ActionLogError, match="restore those weights"):
+        film.fitting(world(), other)
+    _, notes = film.fitting(world(), other, anyway=True)
+    assert len(notes) == 1
+    assert "the pictures differ" in notes[0]
+
+
+def test_another_engine_or_number_of_steps_is_said() -> None:
+    made = log()
+    _, notes = film.fitting(world(), replace(made, header=replace(made.header, engine="abacus")))
+    assert "abacus" in notes[0]
+    fewer, notes = film.fitting(world(), replace(made, header=replace(made.header, steps=1)))
+    assert (fewer.steps, notes) == (1, ())
+    _, notes = film.fitting(world(), replace(made, header=replace(made.header, steps=9)))
+    assert "9 steps" in notes[0]
+
+
+def test_a_log_without_frames_makes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no frames"):
+        film.write_mp4(tmp_path / "none.mp4", iter(()), 25.0)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,105 @@
+"""A walk without a walker: a camera path or a recorded session, drawn as fast as the machine can, to an MP4 file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from . import action_log
+from .action_log import ActionLog, ActionLogError, LogHeader
+from .camera_moves import Rig, compiled
+from .camera_text import parse
+from .weights import LoadedWorld
+
+MOST_SECONDS = 3600.0
+
+
+def rig(world: LoadedWorld) -> Rig:
+    """What the camera of an embedded world can do: walk and look."""
+    return Rig(world.max_step_m, world.max_turn_rad, world.config.max_pitch_rad)
+
+
+def scripted(world: LoadedWorld, prompt: str, camera: str, seconds: float, seed: int) -> ActionLog:
+    """The log of a film: a prompt and a camera text, `seconds` long. Raises ValueError on what cannot be compiled."""
+    if not 0.0 < seconds <= MOST_SECONDS:
+        raise ValueError(f"a film is between 0 and {MOST_SECONDS:g} s long, got {seconds:g}")
+    script = parse(camera, seconds)
+    track = compiled(script.moves, seconds, world.fps, rig(world), seed)
+    return ActionLog(header(world, prompt, seed), track.actions, script.notes + track.notes)
+
+
+def header(world: LoadedWorld, prompt: str, seed: int) -> LogHeader:
+    """Of a session in this world, as it would be written now."""
+    return LogHeader(world.name, world.card.sha256, world.engine, world.steps, world.fps, seed, prompt)
+
+
+def fitting(world: LoadedWorld, log: ActionLog, anyway: bool = False) -> tuple[LoadedWorld, tuple[str, ...]]:
+    """(the world at the log's number of steps, what will differ from the session).
+
+    Raises ActionLogError when the log was made with other weights, unless `anyway`.
+    """
+    notes = list(log.notes)
+    if log.header.sha256 != world.card.sha256:
+        made_with = f"{log.header.world} {log.header.sha256[:12]}"
+        said = f"the log was made with {made_with}, this is {world.name} {world.card.sha256[:12]}"
+        if not anyway:
+            raise ActionLogError(f"{said}; restore those weights, or ask for it anyway to see other pictures")
+        notes.append(f"{said}: the pictures differ")
+    elif log.header.engine != world.engine:
+        notes.append(f"the log was made on {log.header.engine}, this is {world.engine}: pictures may differ in places")
+    if log.header.steps in world.step_choices:
+        world = world.with_steps(log.header.steps)
+    else:
+        notes.append(f"the log was made at {log.header.steps} steps, this world runs at {world.steps}")
+    return world, tuple(notes)
+
+
+def frames(world: LoadedWorld, log: ActionLog) -> Iterator[NDArray[np.uint8]]:
+    """Every frame of the session, `uint8[H, W, 3]`."""
+    rollout = world.rollout()
+    rollout.reset(log.header.seed, log.header.prompt)
+    for action in log.actions:
+        for frame in rollout.step(action):
+            yield frame.rgb
+
+
+def write_mp4(path: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf: int = 16) -> int:
+    """Write an H.264 film, whole or not at all; returns the number of frames. Raises ValueError where there is none."""
+    temporary = path.with_name(path.name + ".part")
+    count = 0
+    try:
+        with av.open(str(temporary), "w", format="mp4") as container:
+            stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+            stream.pix_fmt = "yuv420p"
+            stream.options = {"crf": str(crf), "preset": "medium"}
+            for rgb in pictures:
+                if not count:
+                    stream.height, stream.width = rgb.shape[:2]
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+                count += 1
+            if not count:
+                raise ValueError("the log holds no frames")
+            container.mux(stream.encode(None))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def replay(world: LoadedWorld, log_path: Path, out: Path, anyway: bool = False) -> tuple[int, tuple[str, ...]]:
+    """Draw a recorded session to a file; (frames, what differs from the session)."""
+    log = action_log.read(log_path)
+    world, notes = fitting(world, log, anyway)
+    return write_mp4(out, frames(world, log), log.header.fps), notes
+
+
+def shoot(world: LoadedWorld, log: ActionLog, out: Path, keep: Path | None) -> int:
+    """Draw a scripted film, and keep its log where asked."""
+    if keep is not None:
+        action_log.write(keep, log.header, log.actions)
+    return write_mp4(out, frames(world, log), world.fps)
