@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.worlds.tiny_world import world
 from worldstream.worlds import action_log, film
@@ -28,6 +29,14 @@ def test_a_script_has_an_action_for_every_frame() -> None:
     assert made.actions[-3].yaw_rad < 0
     assert made.header.seed == 3
     assert film.scripted(world(), "a forest", "pedestal up", 0.5, 0).notes
+
+
+def brightness(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Means of 8x8 blocks: the colour noise of an untrained world does not survive H.264, its light does."""
+    t, h, w, _ = pictures.shape
+    grey: NDArray[np.float64] = pictures @ np.array([0.299, 0.587, 0.114])
+    means: NDArray[np.float64] = grey.reshape(t, h // 8, 8, w // 8, 8).mean((2, 4))
+    return means
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 1e9, float("nan")])
@@ -59,7 +68,8 @@ def test_a_film_is_a_playable_file(tmp_path: Path) -> None:
         assert container.streams.video[0].average_rate == 25
     assert len(pictures) == len(made.actions)
     truth = np.stack(list(film.frames(world(), made)))
-    assert np.abs(np.stack(pictures).astype(int) - truth).mean() < 20
+    assert np.abs(brightness(np.stack(pictures)) - brightness(truth)).max() < 4
+    assert brightness(truth).std() > 4, "pictures without contrast prove nothing"
     count, notes = film.replay(world(), kept, tmp_path / "again.mp4")
     assert (count, notes) == (len(made.actions), ())
     assert (tmp_path / "again.mp4").read_bytes() == out.read_bytes()
