@@ -73,7 +73,8 @@ def write_mp4(path: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf
     temporary = path.with_name(path.name + ".part")
     count = 0
     try:
-        with av.open(str(temporary), "w", format="mp4") as container:
+        # bit-exact: no date in it, so that a replay is the same file
+        with av.open(str(temporary), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
             stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
             stream.pix_fmt = "yuv420p"
             stream.options = {"crf": str(crf), "preset": "medium"}

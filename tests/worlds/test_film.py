@@ -34,7 +34,7 @@ def test_a_script_has_an_action_for_every_frame() -> None:
 def brightness(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Means of 8x8 blocks: the colour noise of an untrained world does not survive H.264, its light does."""
     t, h, w, _ = pictures.shape
-    grey: NDArray[np.float64] = pictures @ np.array([0.299, 0.587, 0.114])
+    grey: NDArray[np.float64] = pictures.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
     means: NDArray[np.float64] = grey.reshape(t, h // 8, 8, w // 8, 8).mean((2, 4))
     return means
 
@@ -64,7 +64,7 @@ def test_a_film_is_a_playable_file(tmp_path: Path) -> None:
     assert film.shoot(world(), made, out, kept) == len(made.actions)
     assert action_log.read(kept).actions == made.actions
     with av.open(str(out)) as container:
-        pictures = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+        pictures = [np.asarray(f.to_ndarray(format="rgb24"), np.uint8) for f in container.decode(video=0)]
         assert container.streams.video[0].average_rate == 25
     assert len(pictures) == len(made.actions)
     truth = np.stack(list(film.frames(world(), made)))
