@@ -23,8 +23,9 @@ from benchmarks.report import ROOT, Figure, at_least, print_table, write
 from worldstream.worlds.engines import model_threads
 from worldstream.worlds.judge import Judge, load_judge
 from worldstream.worlds.training.data import DataConfig, render_stills, render_walks, timed
-from worldstream.worlds.training.evaluate import COMMANDS, QUICK, Model, Scope, commands, evaluate_model
+from worldstream.worlds.training.evaluate import COMMANDS, QUICK, Scope, commands, evaluate_model
 from worldstream.worlds.training.judge import evaluate_judge
+from worldstream.worlds.training.playing import Model
 from worldstream.worlds.training.tokenizer import evaluate as evaluate_tokenizer
 from worldstream.worlds.weights import SHIPPED, find, load_modules
 

@@ -16,6 +16,7 @@ import re
 import secrets
 from typing import Literal, Protocol
 
+from ..worlds.procedural.captions import words as grammar_words
 from .checks import Message
 from .errors import WorldstreamError
 from .mailbox import Drawn
@@ -101,9 +102,13 @@ class Session:
 
 
 def unknown_words(prompt: str, understood: tuple[str, ...]) -> tuple[str, ...]:
-    """The words of a prompt that the world has no meaning for, in order, each once; small words do not count."""
-    known = {word for phrase in understood for word in _words(phrase)}
-    return tuple(dict.fromkeys(w for w in _words(prompt) if w not in known and w not in _SMALL_WORDS))
+    """The words of a prompt that the world has no meaning for, in order, each once; small words do not count.
+
+    Compared as the grammar compares them, so that plurals and accents make no difference.
+    """
+    known = {word for phrase in understood for word in grammar_words(phrase)}
+    found = (w for w in _words(prompt) if w not in _SMALL_WORDS)
+    return tuple(dict.fromkeys(w for w in found if not (parts := grammar_words(w)) or not known.issuperset(parts)))
 
 
 def _words(text: str) -> list[str]:

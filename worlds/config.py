@@ -29,6 +29,8 @@ class NetworkConfig:
     patch: int = 2
     stack: int = 4  # newest clean latents given on the channel axis of every token
     anchor: bool = True  # and before them one that stays: see history.py
+    reproject: bool = True  # and the newest of them as seen from where the action leads: see reprojection.py
+    view_rad: float = math.radians(78.0)  # horizontal field of view of the frames
     window: int = 7  # frames whose keys and values are kept
     action_size: int = 7
     text_width: int = 96
@@ -61,8 +63,10 @@ class WorldConfig:
     # Noise on the newest frames, its label the same number. Low: they are believed, and the controls are sharp. High:
     # they may be wrong, and the frame is pulled back to the anchor and the prompt.
     context_noise: float = 0.04
-    doubt_noise: float = 0.22
-    doubt_from: float = 0.4  # `history.strayed` above which frames are doubted
+    doubt_noise: float = 0.16
+    doubt_from: float = 0.6  # `history.strayed` above which frames are doubted
+    detail_kept: float = 1.25  # of the anchor's detail, asked of the newest frames (`history.detailed`)
+    detail_gain: tuple[float, float] = (0.95, 1.22)  # and how far their own is turned down or up for it
     first_guidance: float = 2.0  # classifier-free guidance on the first frame; 1 is off
     fps: float = 25.0
     max_step_m: float = 0.45

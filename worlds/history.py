@@ -13,6 +13,8 @@ from torch import Tensor
 from .config import NetworkConfig, WorldConfig
 from .sampler import draw_noise
 
+COARSE = 3  # latent channels, the first ones, that hold a cell's brightness and colour
+
 
 def begun(latent: Tensor, config: NetworkConfig) -> Tensor:
     """A world begins as if one had stood still in its first frame `[B, 1, C, h, w]`."""
@@ -36,6 +38,23 @@ def held_to(given: Tensor, latent: Tensor, config: NetworkConfig) -> Tensor:
     return torch.cat([latent[:, :, None], given[:, :, 1:]], 2) if config.anchor else given
 
 
+def detailed(given: Tensor, world: WorldConfig) -> Tensor:
+    """The newest frames with their fine channels brought towards the anchor's strength, within `world.detail_gain`.
+
+    A few steps draw a little less detail than they are given, and frame by frame a walk would fade into a blur. The
+    gain is worked out anew for every frame from the newest one: where there is detail enough, none is added.
+    """
+    first, low_high = int(world.network.anchor), world.detail_gain
+    fine = given[:, 0, :, COARSE:]
+    if not first or not fine.shape[2]:
+        return given
+    strength = fine.square().mean((2, 3, 4)).sqrt()  # [B, G]
+    gain = (world.detail_kept * strength[:, 0] / strength[:, -1].clamp(min=1e-3)).clamp(*low_high)
+    out = given.clone()
+    out[:, :, first:, COARSE:] *= gain.view(-1, 1, 1, 1, 1, 1)
+    return out
+
+
 def noised(given: Tensor, level: float | Tensor, generator: torch.Generator, config: NetworkConfig) -> Tensor:
     """Noise of deviation `level` (a number, or one a row) on the newest frames; the anchor stays clean."""
     first = int(config.anchor)
@@ -53,7 +72,7 @@ def strayed(given: Tensor, config: NetworkConfig) -> Tensor:
     """
     if not config.anchor:
         return given.new_zeros(len(given))
-    rows = (given[:, 0, -1, :3] - given[:, 0, 0, :3]).mean(-1)
+    rows = (given[:, 0, -1, :COARSE] - given[:, 0, 0, :COARSE]).mean(-1)
     return rows.abs().mean((1, 2))
 
 

@@ -1,8 +1,9 @@
 """The causal video diffusion transformer: a miniature of Wan's, frame by frame.
 
-Every token of the frame being drawn sees, on its channel axis, the newest clean latents (`stack`): where the same place
-was a frame ago. Through attention it sees the keys and values of the `window` frames before. Noise level, motion and
-prompt modulate each block. The output is the clean latent itself (x-prediction).
+Every token of the frame being drawn sees, on its channel axis, the newest clean latents (`stack`), where the same place
+was a frame ago, and the newest of them moved as the action says (`reprojection`). Through attention it sees the keys
+and values of the `window` frames before. Noise level, motion and prompt modulate each block. The output is the clean
+latent itself (x-prediction): drawn, or let through from the moved frame by a gate.
 
 Training runs whole clips under a causal mask, each frame at its own noise level (diffusion forcing, 2407.01392), so
 keys left behind by a last denoising step are what the network was trained to read: committing a frame costs no extra
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from .attention import CrossAttention, SelfAttention, attend, attend_cached, causal_bias, rope_table, rotate
 from .conditioning import TextEncoder
 from .config import NetworkConfig
+from .reprojection import Reprojection
 
 
 def fourier(x: Tensor, size: int) -> Tensor:
@@ -66,7 +68,8 @@ class WorldNetwork(nn.Module):
         self.config = config
         d, p = config.width, config.patch
         token = config.channels * p * p
-        self.patch_embedding = nn.Linear(token * (1 + config.given), d)
+        self.reprojection = Reprojection(config) if config.reproject else None
+        self.patch_embedding = nn.Linear(token * (1 + config.given + int(config.reproject)), d)
         self.time_embedding = nn.Sequential(nn.Linear(256, d), nn.SiLU(), nn.Linear(d, d))
         self.context_embedding = nn.Sequential(nn.Linear(64, d), nn.SiLU(), nn.Linear(d, d))
         self.action_embedding = nn.Sequential(nn.Linear(config.action_size, d), nn.SiLU(), nn.Linear(d, d))
@@ -76,6 +79,10 @@ class WorldNetwork(nn.Module):
         self.head_norm = nn.LayerNorm(d, elementwise_affine=False)
         self.head_modulation = nn.Linear(d, 2 * d)
         self.head = nn.Linear(d, token)
+        if config.reproject:
+            self.gate = nn.Linear(d, token)
+            nn.init.zeros_(self.gate.weight)
+            nn.init.constant_(self.gate.bias, -2.0)
         cos, sin = rope_table(64, config.rows // p, config.columns // p, config.head_width)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
@@ -99,16 +106,18 @@ class WorldNetwork(nn.Module):
 
     def embed(
         self, noisy: Tensor, stack: Tensor, sigma: Tensor, sigma_context: Tensor, action: Tensor, pooled: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """(tokens `[B, T, N, d]`, embedding `[B, T, d]`, shared modulation `[B, T, 6, d]`)."""
-        x = self.patch_embedding(torch.cat([self.patches(noisy), self.patches_of_stack(stack)], -1))
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """(tokens `[B, T, N, d]`, embedding `[B, T, d]`, shared modulation `[B, T, 6, d]`, the moved newest frame)."""
+        moved = None if self.reprojection is None else self.reprojection(stack, action)
+        seen = [self.patches(noisy), self.patches_of_stack(stack)] + ([] if moved is None else [self.patches(moved)])
+        x = self.patch_embedding(torch.cat(seen, -1))
         e = (
             self.time_embedding(fourier(sigma, 256))
             + self.context_embedding(fourier(sigma_context, 64))
             + self.action_embedding(action)
             + pooled[:, None]
         )
-        return x, e, self.time_projection(e).unflatten(-1, (6, -1))
+        return x, e, self.time_projection(e).unflatten(-1, (6, -1)), moved
 
     def patches_of_stack(self, stack: Tensor) -> Tensor:
         """`[B, T, K, C, h, w]` to `[B, T, N, K * C * p * p]`."""
@@ -116,9 +125,14 @@ class WorldNetwork(nn.Module):
         tokens = self.patches(stack.flatten(1, 2)).unflatten(1, (t, k))
         return tokens.permute(0, 1, 3, 2, 4).reshape(b, t, self.config.tokens, -1)
 
-    def out(self, x: Tensor, e: Tensor) -> Tensor:
+    def out(self, x: Tensor, e: Tensor, moved: Tensor | None) -> Tensor:
+        """The clean latent: drawn, or taken from the moved newest frame, number by number in the share of a gate."""
         shift, scale = self.head_modulation(nn.functional.silu(e))[:, :, None].chunk(2, -1)
-        return self.unpatches(self.head(self.head_norm(x) * (1 + scale) + shift))
+        x = self.head_norm(x) * (1 + scale) + shift
+        drawn = self.unpatches(self.head(x))
+        if moved is None:
+            return drawn
+        return drawn + self.unpatches(self.gate(x).sigmoid()) * (moved - drawn)
 
     def forward(
         self, noisy: Tensor, stack: Tensor, sigma: Tensor, sigma_context: Tensor, action: Tensor, word_ids: Tensor
@@ -130,7 +144,7 @@ class WorldNetwork(nn.Module):
         """
         t = noisy.shape[1]
         pooled, words = self.text_embedding(word_ids)
-        x, e, shared = self.embed(noisy, stack, sigma, sigma_context, action, pooled)
+        x, e, shared, moved = self.embed(noisy, stack, sigma, sigma_context, action, pooled)
         n = self.config.tokens
         cos, sin = self.cos[:t].reshape(t * n, -1), self.sin[:t].reshape(t * n, -1)
         bias = causal_bias(t, n, self.config.window, x.device)
@@ -139,7 +153,7 @@ class WorldNetwork(nn.Module):
             m = block.modulated(shared)
             q, k, v = block.self_attn.project((block.norm1(x) * (1 + m[1]) + m[0]).flatten(1, 2))
             x = block.finish(x, attend(rotate(q, cos, sin), rotate(k, cos, sin), v, bias), m, words)
-        return self.out(x, e)
+        return self.out(x, e, moved)
 
     def step(
         self, noisy: Tensor, stack: Tensor, sigma: Tensor, sigma_context: Tensor, action: Tensor, pooled: Tensor,
@@ -152,7 +166,7 @@ class WorldNetwork(nn.Module):
         `slot_bias` `[W * N]`, -inf where a slot is empty, as `KVCache.view` gives them. Returns the clean latent `[B,
         1, C, h, w]` and this frame's keys (not rotated) and values `[L, B, H, N, d/H]`.
         """
-        x, e, shared = self.embed(noisy, stack, sigma, sigma_context, action, pooled)
+        x, e, shared, moved = self.embed(noisy, stack, sigma, sigma_context, action, pooled)
         window = self.config.window
         cos, sin = self.cos[window], self.sin[window]
         new_keys, new_values = [], []
@@ -164,4 +178,4 @@ class WorldNetwork(nn.Module):
             new_values.append(v)
             attended = attend_cached(rotate(q, cos, sin), rotate(k, cos, sin), v, keys[i], values[i], slot_bias)
             x = block.finish(x, attended, m, words)
-        return self.out(x, e), torch.stack(new_keys), torch.stack(new_values)
+        return self.out(x, e, moved), torch.stack(new_keys), torch.stack(new_values)

@@ -17,7 +17,7 @@ from .conditioning import MISSING, PoseTracker, word_ids
 from .config import WorldConfig
 from .core import Action, Camera, Frame
 from .engines import Engine
-from .history import begun, doubt, held_to, noised, pushed
+from .history import begun, detailed, doubt, held_to, noised, pushed
 from .kv_cache import CacheState, KVCache
 from .network import WorldNetwork
 from .sampler import Denoise, draw_noise, guided, sample
@@ -74,7 +74,7 @@ class Rollout:
         started = time.perf_counter()
         if action.prompt is not None and action.prompt != self._prompt:
             self._set_prompt(action.prompt)
-            self._anchor_in = ANCHOR_AFTER
+            self._anchor_in = ANCHOR_AFTER if self.index else 0  # a first frame is its own anchor
         vector = (
             self._tracker.move(self._tracker.clip(action)) if self.index else [0.0] * self.config.network.action_size
         )
@@ -99,7 +99,7 @@ class Rollout:
             stack, level, steps = torch.zeros(1, 1, c.given, *shape[2:]), MISSING, self.config.first_steps
         else:
             level, steps = float(doubt(self._stack, self.config)), self.steps
-            stack = noised(self._stack, level, self._generator, c)
+            stack = noised(detailed(self._stack, self.config), level, self._generator, c)
         label = torch.full((1, 1), level)
         keys, values, bias = self._cache.view()
 

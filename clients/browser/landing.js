@@ -44,11 +44,11 @@ export class Landing {
 
   /** @param {WorldInfo} info */
   describe(info) {
-    const { themes, times, weathers } = info;
-    this.groups = [themes, times, weathers];
+    const { themes, times, weathers, moods } = info;
+    this.groups = [themes, times, weathers, moods];
     this.prompt.maxLength = info.max_prompt_chars;
     this.chips.clear();
-    const named = /** @type {const} */ ([["Theme", themes], ["Time", times], ["Weather", weathers]]);
+    const named = /** @type {const} */ ([["Theme", themes], ["Time", times], ["Weather", weathers], ["Mood", moods]]);
     byId("chips").replaceChildren(...named.filter(([, words]) => words.length > 0).map(([name, words]) => this.#group(name, words)));
     byId("facts").textContent = `${info.name} · ${info.width} × ${info.height} · ${info.fps} frames a second · ${info.engine}, ${info.steps} ${info.steps === 1 ? "step" : "steps"}`;
     this.#light();

@@ -89,6 +89,27 @@ def test_errors_inside_main_are_caught(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert capsys.readouterr().err == "worldstream: two lines Change the setting that the message names.\n"
 
 
+def test_a_film_and_its_replay_are_the_same_file(tmp_path: Path) -> None:
+    """Two processes, the shipped world, the same bytes; what was not understood is said."""
+    first, log, again = tmp_path / "film.mp4", tmp_path / "film.jsonl", tmp_path / "again.mp4"
+    common = ("--engine", "eager", "--data", str(tmp_path))
+    shot = run(
+        "film", "a forest at dusk", "--camera", "pan left, then a dragon", "--seconds", "0.2", "--seed", "5",
+        "--log", str(log), "-o", str(first), *common,
+    )  # fmt: skip
+    assert shot.returncode == 0, shot.stderr
+    assert "no camera move in 'a dragon'" in shot.stderr
+    assert f"wrote 5 frames to {first}" in shot.stdout
+    played = run("replay", str(log), "-o", str(again), *common)
+    assert played.returncode == 0, played.stderr
+    assert again.read_bytes() == first.read_bytes()
+    log.write_text(log.read_text().replace('"sha256": "', '"sha256": "0'))
+    assert "restore those weights" in complaint(run("replay", str(log), "-o", str(again), *common))
+    assert "[00:09] is not before the end" in complaint(
+        run("film", "x", "--camera", "[00:09] pan left", "--seconds", "1", "-o", str(again), *common)
+    )
+
+
 def test_threads_leave_a_core_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"MKL_NUM_THREADS": "2"})
     monkeypatch.setattr(os, "cpu_count", lambda: 4)

@@ -299,6 +299,7 @@ def test_unknown_words() -> None:
     assert unknown_words("", ()) == ()
     assert unknown_words("forest, forest! d'été x2", ("forest",)) == ("d'été", "x2")
     assert unknown_words("the forest at dusk", ("forest", "dusk")) == ()
+    assert unknown_words("Snowy pines, 12 dragons", ("snowy pine",)) == ("12", "dragons"), "plurals are no other words"
 
 
 def test_the_bitrate_follows_the_player(hall: Hall) -> None:

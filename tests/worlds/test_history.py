@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 
 from tests.worlds.tiny_world import NETWORK, WORLD
-from worldstream.worlds.history import begun, doubt, from_frames, held_to, noised, pushed, strayed
+from worldstream.worlds.history import (
+    COARSE,
+    begun,
+    detailed,
+    doubt,
+    from_frames,
+    held_to,
+    noised,
+    pushed,
+    strayed,
+)
 
 PLAIN = replace(NETWORK, anchor=False)
 
@@ -83,3 +93,26 @@ def test_a_level_a_row() -> None:
     out = noised(begun(frame(0), NETWORK), torch.tensor([0.0, 0.5]), torch.Generator().manual_seed(0), NETWORK)
     assert not out[0].any()
     assert out[1].any()
+
+
+def test_a_fading_walk_is_given_its_detail_back_within_limits() -> None:
+    """Row 0 has the anchor's detail, row 1 has lost some, row 2 nearly all, row 3 has far too much."""
+    shapes = replace(NETWORK, channels=6)
+    world = replace(WORLD, network=shapes, detail_kept=1.0, detail_gain=(0.9, 1.2))
+    anchor = torch.randn(4, 1, 6, shapes.rows, shapes.columns, generator=torch.Generator().manual_seed(0))
+    given = begun(anchor, shapes)
+    left = torch.tensor([1.0, 0.9, 0.1, 3.0]).view(4, 1, 1, 1, 1, 1)
+    given[:, :, 1:, COARSE:] *= left
+    out = detailed(given, world)
+    gains = (out[:, 0, -1, COARSE:] / given[:, 0, -1, COARSE:]).mean((1, 2, 3))
+    assert gains.tolist() == pytest.approx([1.0, 1 / 0.9, 1.2, 0.9], rel=1e-4)
+    assert torch.equal(out[:, :, :, :COARSE], given[:, :, :, :COARSE]), "colour and brightness stay"
+    assert torch.equal(out[:, :, 0], given[:, :, 0]), "the anchor stays"
+
+
+def test_without_an_anchor_or_fine_channels_no_detail_is_asked_for() -> None:
+    plain = begun(frame(1), PLAIN)
+    assert torch.equal(detailed(plain, replace(WORLD, network=PLAIN)), plain)
+    few = begun(frame(1), NETWORK)
+    assert NETWORK.channels == COARSE
+    assert torch.equal(detailed(few, WORLD), few)

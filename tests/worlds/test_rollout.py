@@ -17,8 +17,8 @@ from worldstream.worlds.config import WorldConfig
 from worldstream.worlds.core import Action, Frame
 from worldstream.worlds.engines import DecodeGraph
 from worldstream.worlds.rollout import ANCHOR_AFTER, Rollout, RolloutState
-from worldstream.worlds.training import evaluate as evaluate_module
-from worldstream.worlds.training.evaluate import Model, walk_batch
+from worldstream.worlds.training import playing as playing_module
+from worldstream.worlds.training.playing import Model, walk_batch
 
 VARIANTS = pytest.mark.parametrize("config", [WORLD, replace(WORLD, network=with_words())], ids=["pooled", "words"])
 
@@ -200,7 +200,7 @@ def test_the_batched_walk_is_the_rollout(config: WorldConfig, monkeypatch: pytes
     words = torch.stack([word_ids(p, config.network.text_buckets) for p in prompts])
     with monkeypatch.context() as patch:
         noise = Noise(draws)
-        for module in (evaluate_module, history_module):
+        for module in (playing_module, history_module):
             patch.setattr(module, "draw_noise", noise)
         latents = walk_batch(model, None, torch.tensor(rows), words, torch.Generator())
     decode = DecodeGraph(model.autoencoder.decoder)
@@ -251,6 +251,17 @@ def test_the_first_frame_is_the_anchor_until_the_prompt_changes() -> None:
     again = rollout(WORLD)
     again.restore(before)
     assert same(play(again, actions(4)), play(begun_at(before), actions(4)))
+
+
+def test_a_prompt_in_the_first_frame_is_what_the_anchor_shows() -> None:
+    walk = begun()
+    play(walk, [Action(prompt="desert at dusk")])
+    first = walk.snapshot().stack
+    assert first is not None
+    play(walk, actions(ANCHOR_AFTER + 2))
+    kept = walk.snapshot().stack
+    assert kept is not None
+    assert torch.equal(kept[:, :, 0], first[:, :, 0])
 
 
 def begun_at(state: RolloutState) -> Rollout:

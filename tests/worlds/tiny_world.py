@@ -38,7 +38,10 @@ def awake(module: M, seed: int = 0) -> M:
 
 def network(config: NetworkConfig = NETWORK, seed: int = 0) -> WorldNetwork:
     torch.manual_seed(seed)
-    return awake(WorldNetwork(config), seed).requires_grad_(False)
+    model = awake(WorldNetwork(config), seed)
+    if model.reprojection is not None:
+        model.reprojection.fit(autoencoder(replace(AUTOENCODER, channels=config.channels)))
+    return model.requires_grad_(False)
 
 
 def autoencoder(config: AutoencoderConfig = AUTOENCODER, seed: int = 0) -> Autoencoder:

@@ -102,7 +102,7 @@ def require(r: Request) -> None:
         "judge": [walks, (r.test / "walks", "data")],
         "tokenizer": [] if r.start_from is not None else [stills, (r.test / "stills", "data")],
         "encode": [walks, tokenizer],
-        "dynamics": [walks, latents],
+        "dynamics": [walks, latents, tokenizer],
         "refine": [walks, latents, (r.runs / "dynamics.pt", "dynamics")],
         "distil": [walks, latents, (r.runs / "dynamics.pt", "dynamics")],
         "decoder": [stills, (r.test / "stills", "data"), tokenizer],
@@ -157,7 +157,7 @@ def _tokenizer(r: Request) -> None:
 
 
 def _encode(r: Request) -> None:
-    from .dynamics import encode_walks
+    from .clips import encode_walks
     from .export import load_tokenizer
 
     encode_walks(r.data, load_tokenizer(r.runs / "tokenizer.pt", r.preset))
@@ -169,7 +169,7 @@ def _dynamics(r: Request) -> None:
     from .loop import LoopConfig, launch
 
     loop = LoopConfig(r.runs, "dynamics", r.minutes, device=r.device, learning_rate=1e-3, matrix_rate=0.01)
-    config = DynamicsConfig(r.data, loop, PRESETS[r.preset], r.start_from)
+    config = DynamicsConfig(r.data, loop, PRESETS[r.preset], r.start_from, r.runs / "tokenizer.pt")
     launch(train_dynamics, r.processes, (config,))
 
 

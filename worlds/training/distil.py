@@ -16,11 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import STEPS_4, STEPS_8, WorldConfig
-from ..history import doubt, from_frames, held_to, noised, pushed
+from ..history import detailed, doubt, from_frames, held_to, noised, pushed
 from ..kv_cache import KVCache
 from ..network import WorldNetwork
 from ..sampler import draw_noise, euler, noisy, sample
-from .dynamics import Batch, first_frame_loss, load_clips, teacher_inputs
+from .clips import Batch, load_clips
+from .dynamics import first_frame_loss, teacher_inputs
 from .loop import Loop, LoopConfig, Metrics
 
 
@@ -139,7 +140,7 @@ def own_walk_loss(
     total = torch.zeros((), device=device)
     for i in range(t):
         label = doubt(given, config.world)[:, None]
-        stack = noised(given, label, generator, student.config)
+        stack = noised(detailed(given, config.world), label, generator, student.config)
         action, view = batch.actions[:, i : i + 1], cache.frozen()
         seen: list[Tensor] = []
 

@@ -14,19 +14,19 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ..autoencoder import Autoencoder
-from ..conditioning import MISSING, path_vectors, word_ids
+from ..conditioning import MISSING
 from ..config import NetworkConfig, WorldConfig
 from ..history import from_frames, held_to, noised, pushed
 from ..kv_cache import KVCache
 from ..network import WorldNetwork
+from ..reprojection import Reprojection
 from ..sampler import draw_noise, noisy, sample
-from .data import Walks
-from .export import starting_weights, with_anchor
+from .clips import Batch, load_clips
+from .export import load_tokenizer, starting_weights, with_reprojection
 from .loop import Loop, LoopConfig, Metrics
+from .wear import faded, worn
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class DynamicsConfig:
     loop: LoopConfig
     world: WorldConfig
     start_from: Path | None = None  # weights to start from where there is no checkpoint of this stage
+    tokenizer: Path | None = None  # whose latents the walks are, for the reprojection
     batch: int = 5  # clips a process
     frames: int = 8  # targets a clip
     context_noise: float = 0.3
@@ -44,78 +45,12 @@ class DynamicsConfig:
     closed_turns: tuple[int, ...] = (0,)  # of every eight batches, which are the closed loop
     first_turns: tuple[int, ...] = (1,)  # and which are first frames, from the prompt alone
     first_batch: int = 40
+    moved_weight: float = 0.2  # of the reprojection's own loss
     worn_share: float = 0.3  # rows with a history worn as a long walk wears it
+    faded_share: float = 0.35  # of the others: a history without its finest detail
     closed_levels: tuple[float, ...] = (0.08, 0.08, 0.08, 0.24)  # of the history's noise in it, in turn
     closed_batch: int = 5
     closed_frames: int = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Clips:
-    """Encoded walks in memory, in both mirror images."""
-
-    latents: Tensor  # [2, E, T, C, h, w] float16
-    actions: Tensor  # [2, E, T, A]
-    words: Tensor  # [E, 2, S, I] before and after a change
-    change_at: Tensor  # [E]
-
-    def to(self, device: str) -> Clips:
-        """The same clips in the memory of a device: all of them, they are small."""
-        return Clips(*(x.to(device) for x in (self.latents, self.actions, self.words, self.change_at)))
-
-    def draw(self, rng: np.random.Generator, batch: int, frames: int, history: int, drop_text: float) -> Batch:
-        """A batch of clips. A tenth starts from rest, a twentieth from nothing but the prompt."""
-        _, episodes, length = self.latents.shape[:3]
-        rows = []
-        for _ in range(batch):
-            mirror, e = int(rng.integers(2)), int(rng.integers(episodes))
-            at = int(rng.integers(history, length - frames + 1))
-            clip = self.latents[mirror, e, at - history : at + frames].float()
-            action = self.actions[mirror, e, at : at + frames].clone()
-            anchor = self.latents[mirror, e, int(rng.integers(at - history + 1))].float()
-            kind = rng.random()
-            if kind < 0.06:  # from the prompt alone
-                clip[:history] = anchor = clip[history]
-                action[0, :5] = 0
-            elif kind < 0.16:  # from rest
-                clip[: history - 1] = anchor = clip[history - 1]
-            elif kind < 0.26:
-                anchor = torch.zeros_like(anchor)
-            words = self.words[e, int(at + frames > self.change_at[e])]
-            if rng.random() < drop_text:
-                words = torch.zeros_like(words)
-            rows.append((clip, action, words, kind < 0.06, anchor))
-        clips, actions, words_all, blank, anchors = zip(*rows, strict=True)
-        started_blank = torch.tensor(blank, device=self.latents.device)
-        return Batch(
-            torch.stack(clips), torch.stack(actions), torch.stack(words_all), started_blank, torch.stack(anchors)
-        )
-
-    def draw_first(self, rng: np.random.Generator, count: int, drop_text: float) -> Batch:
-        """Single frames without any history: what a prompt alone has to draw. Of motion, only the pitch is told."""
-        _, episodes, length = self.latents.shape[:3]
-        mirror, e = rng.integers(2, size=count), rng.integers(episodes, size=count)
-        at = rng.integers(length, size=count)
-        device = self.latents.device
-        frames = self.latents[mirror, e, at].float()[:, None]
-        actions = self.actions[mirror, e, at][:, None].clone()
-        actions[..., :5] = 0
-        changed = torch.from_numpy(at).to(device) >= self.change_at[e]
-        words = self.words[torch.from_numpy(e).to(device), changed.long()].clone()
-        words[torch.from_numpy(rng.random(count) < drop_text).to(device)] = 0
-        nothing = torch.zeros_like(frames[:, 0])
-        return Batch(frames, actions, words, torch.ones(count, dtype=torch.bool, device=device), nothing)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Clips with their history."""
-
-    clips: Tensor  # [B, K + T, C, h, w]
-    actions: Tensor  # [B, T, A]
-    words: Tensor  # [B, S, I]
-    blank: Tensor  # [B] bool: the first target has no history
-    anchor: Tensor  # [B, C, h, w]: a frame before the clip, or nothing (0)
 
 
 def stacks(history: Tensor, depth: int) -> Tensor:
@@ -123,39 +58,20 @@ def stacks(history: Tensor, depth: int) -> Tensor:
     return torch.stack([history[:, i : history.shape[1] - depth + i] for i in range(depth)], 2)
 
 
-def worn(history: Tensor, generator: torch.Generator) -> Tensor:
-    """`[B, T, C, h, w]` as a long walk leaves it: off in colour and gain, poor in detail, smeared; a row at a time.
-
-    The target stays true and in its place. A model that has seen such histories pulls them back to what the prompt
-    says; a closed loop long enough to make them costs twenty times as much.
-    """
-    b, _, c, h, w = history.shape
-    device = generator.device
-
-    def uniform() -> Tensor:
-        return torch.rand(b, 1, 1, 1, 1, generator=generator, device=device)
-
-    amount = 0.5 * uniform()
-    colour = draw_noise((b, 1, c, 1, 1), generator)
-    smooth = F.interpolate(draw_noise((b, c, 2, 3), generator), (h, w), mode="bilinear").unsqueeze(1)
-    gain = 1 + 0.4 * amount * draw_noise((b, 1, 1, 1, 1), generator)
-    detail = history.new_ones(b, 1, c, 1, 1)
-    detail[:, :, 3:] = 0.4 + 0.8 * uniform()  # the first three channels are the coarse ones
-    smear = 1.4 * (uniform() - 0.5).clamp(min=0)  # towards the stripes that a world without objects melts into
-    changed = history + smear * (history.mean(-1, keepdim=True) - history)
-    scale = history.std((0, 1, 3, 4), keepdim=True)
-    return changed * gain * detail + amount * scale * (0.6 * colour + 0.6 * smooth)
-
-
 def teacher_inputs(
-    batch: Batch, config: NetworkConfig, context_noise: float, generator: torch.Generator, worn_share: float = 0.0
+    batch: Batch,
+    config: NetworkConfig,
+    context_noise: float,
+    generator: torch.Generator,
+    worn_share: float = 0.0,
+    faded_share: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """(noisy targets, clean targets, stacks, sigma, sigma_context) of one batch."""
     clips, depth = batch.clips, config.stack
     b, total = clips.shape[:2]
     bad = torch.rand(b, generator=generator, device=generator.device) < worn_share
     level = torch.where(bad, doubtful(b, context_noise, generator), context_levels(b, context_noise, generator))
-    history = torch.where(bad.view(b, 1, 1, 1, 1), worn(clips, generator), clips)
+    history = torch.where(bad.view(b, 1, 1, 1, 1), worn(clips, generator), faded(clips, faded_share, generator))
     history = history + level.view(b, 1, 1, 1, 1) * draw_noise(clips.shape, generator)
     stack = stacks(history, depth)[:, : total - depth]
     if config.anchor:
@@ -178,6 +94,17 @@ def first_frame_loss(network: WorldNetwork, batch: Batch, generator: torch.Gener
     stack = clean.new_zeros(len(clean), 1, network.config.given, *clean.shape[2:])
     label = torch.full(clean.shape[:2], MISSING, device=clean.device)
     return F.mse_loss(network(z, stack, sigma, label, batch.actions, batch.words), clean)
+
+
+def reprojection_loss(reprojection: Reprojection, stack: Tensor, batch: Batch, clean: Tensor) -> Tensor:
+    """How far the moved newest frame is from the true next one: what the depth is learned from.
+
+    Huber's, since newly seen places and noise have nothing to say about depth. Frames without history are left out.
+    """
+    t = clean.shape[1] // 2  # half of the frames are enough
+    known = ~batch.blank
+    moved = reprojection(stack[known, :t], batch.actions[known, :t])
+    return F.smooth_l1_loss(moved, clean[known, :t], beta=0.3)
 
 
 def context_levels(rows: int, most: float, generator: torch.Generator) -> Tensor:
@@ -252,7 +179,10 @@ def train_dynamics(rank: int, world: int, config: DynamicsConfig) -> None:
     network = WorldNetwork(config.world.network).to(config.loop.device)
     loop = Loop(config.loop, network, rank, world)
     if not loop.resume() and config.start_from is not None:
-        network.load_state_dict(with_anchor(starting_weights(config.start_from, "network"), config.world.network))
+        network.load_state_dict(with_reprojection(starting_weights(config.start_from, "network"), network))
+    if not loop.step and network.reprojection is not None and config.tokenizer is not None:
+        network.reprojection.fit(load_tokenizer(config.tokenizer, config.world.name))
+    if not loop.step:
         loop = Loop(config.loop, network, rank, world)
     clips = load_clips(config.data, config.world).to(config.loop.device)
     rng = np.random.default_rng(rank + 1000 * loop.step)
@@ -273,48 +203,13 @@ def train_dynamics(rank: int, world: int, config: DynamicsConfig) -> None:
             return loss, {"closed": float(loss.detach())}
         batch = clips.draw(rng, config.batch, config.frames, depth, 0.08)
         z, clean, stack, sigma, label = teacher_inputs(
-            batch, shapes, config.context_noise, generator, config.worn_share
+            batch, shapes, config.context_noise, generator, config.worn_share, config.faded_share
         )
         loss = F.mse_loss(network(z, stack, sigma, label, batch.actions, batch.words), clean)
-        return loss, {"teacher": float(loss.detach())}
+        metrics = {"teacher": float(loss.detach())}
+        if network.reprojection is not None:
+            moved = reprojection_loss(network.reprojection, stack, batch, clean)
+            loss, metrics["moved"] = loss + config.moved_weight * moved, float(moved.detach())
+        return loss, metrics
 
     loop.run(loss_of)
-
-
-def load_clips(data: Path, world: WorldConfig) -> Clips:
-    """The encoded walks that `encode_walks` wrote."""
-    latents = torch.from_numpy(np.load(data / "latents.npy", mmap_mode="c"))
-    episodes = latents.shape[1]
-    walks = Walks.open(data)
-    paths = torch.from_numpy(walks.paths[:episodes])
-    mirrored = paths * torch.tensor([-1.0, 1.0, -1.0, 1.0])
-    actions = torch.stack([path_vectors(paths), path_vectors(mirrored)])
-    meta = walks.meta[:episodes]
-    buckets = world.network.text_buckets
-    words = torch.stack([torch.stack([word_ids(str(c), buckets) for c in row["captions"]]) for row in meta])  # type: ignore[attr-defined]
-    change = torch.tensor([int(row["change_at"]) for row in meta])  # type: ignore[call-overload]
-    return Clips(latents, actions, words, change)
-
-
-@torch.no_grad()
-def encode_walks(data: Path, model: Autoencoder, most_shards: int = 1 << 30) -> NDArray[np.float16]:
-    """Encode every walk and its mirror image to `latents.npy`, float16 `[2, E, T, C, h, w]`."""
-    from .tokenizer import to_tensor
-
-    walks = Walks.open(data, most_shards)
-    out = []
-    for mirror in (False, True):
-        rows = []
-        for shard in walks.rgb:
-            e, t = shard.shape[:2]
-            for row in shard:
-                pictures = to_tensor(row[:, :, ::-1] if mirror else row)
-                rows.append(model.encode(pictures).numpy().astype(np.float16))
-            print(f"\rencoded {len(rows)} of {e * len(walks.rgb)} walks of {t} frames", end="", flush=True)
-        out.append(np.stack(rows))
-    print()
-    latents = np.stack(out)
-    temporary = data / "latents.part.npy"
-    np.save(temporary, latents)
-    temporary.rename(data / "latents.npy")
-    return latents

@@ -1,7 +1,6 @@
 """Measures of a trained world, on seeds that no training saw.
 
-Every figure has its ceiling beside it: the same measure on true renders that went through the tokenizer. Rollouts run
-in batches over the plain network; `tests/worlds/test_rollout.py` holds the batched walk equal to `Rollout`.
+Every figure has its ceiling beside it: the same measure on true renders that went through the tokenizer.
 """
 
 from __future__ import annotations
@@ -18,18 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..autoencoder import Autoencoder
-from ..conditioning import MISSING, path_vectors, word_ids
-from ..config import WorldConfig
-from ..history import begun, doubt, from_frames, noised, pushed
+from ..conditioning import path_vectors
 from ..judge import GAP, Judge, judged_size
-from ..kv_cache import KVCache
 from ..network import WorldNetwork
 from ..procedural.attributes import THEMES
 from ..procedural.episodes import TEST_SEED, Episode, episode
 from ..procedural.paths import FORWARD, PITCH, RIGHT, YAW, limited
 from ..procedural.paths import Path as Walk
-from ..sampler import Denoise, draw_noise, guided, sample
 from .data import Walks
+from .playing import Model, captions, walk_batch
 from .sheets import write_sheet
 from .tokenizer import edge_ratio, to_tensor
 
@@ -37,75 +33,6 @@ COMMANDS: dict[str, tuple[int, float]] = {
     "forward": (FORWARD, 0.32), "back": (FORWARD, -0.32), "left": (RIGHT, -0.32), "right": (RIGHT, 0.32),
     "turn": (YAW, math.radians(3.5)), "pitch": (PITCH, math.radians(1.2)),
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A world under test."""
-
-    config: WorldConfig
-    network: WorldNetwork
-    autoencoder: Autoencoder
-    steps: tuple[float, ...]
-
-    @torch.no_grad()
-    def encode(self, rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
-        return self.autoencoder.encode(to_tensor(rgb))
-
-    @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        # channels last: half the time of the convolutions on a CPU
-        chunks = [x.contiguous(memory_format=torch.channels_last) for x in latents.split(16)]
-        return torch.cat([self.autoencoder.decode(x) for x in chunks]).contiguous()
-
-
-@torch.no_grad()
-def walk_batch(
-    model: Model, history: Tensor | None, actions: Tensor, words: Tensor, generator: torch.Generator
-) -> Tensor:
-    """Latents `[B, T, C, h, w]` of B walks at once.
-
-    history `[B, K, C, h, w]` are true latents to start from, None starts from the prompt alone (the first frame is
-    then drawn with `first_steps`, its action is not read). actions `[B, T, A]`, words `[B, S, I]`.
-    """
-    network, c = model.network, model.config
-    b, t = actions.shape[:2]
-    cache = KVCache(network, b)
-    pooled, text = network.text_embedding(words)
-    shape = (b, 1, c.network.channels, c.network.rows, c.network.columns)
-    given = None if history is None else from_frames(history, c.network)
-    drawn = []
-    for i in range(t):
-        action = actions[:, i : i + 1]
-        if given is not None:
-            label, steps = doubt(given, c)[:, None], model.steps
-            stack = noised(given, label, generator, c.network)
-        else:
-            stack, steps = torch.zeros(b, 1, c.network.given, *shape[2:]), c.first_steps
-            label = torch.full((b, 1), MISSING)
-            action = torch.zeros_like(action)
-        view = cache.view()
-
-        def with_text(pooled: Tensor, text: Tensor) -> Denoise:
-            def denoise(z: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
-                s = torch.full((b, 1), sigma)
-                return network.step(z, stack, s, label, action, pooled, text, *view)  # noqa: B023
-
-            return denoise  # noqa: B023
-
-        denoise = with_text(pooled, text)
-        if given is None and c.first_guidance != 1.0:
-            denoise = guided(denoise, with_text(*network.text_embedding(torch.zeros_like(words))), c.first_guidance)
-        latent, keys, values = sample(denoise, draw_noise(shape, generator), steps)
-        if given is not None:
-            cache.commit(keys, values)
-        given = begun(latent, c.network) if given is None else pushed(given, latent, c.network)
-        drawn.append(latent[:, 0])
-    return torch.stack(drawn, 1)
-
-
-def captions(model: Model, texts: list[str]) -> Tensor:
-    return torch.stack([word_ids(text, model.config.network.text_buckets) for text in texts])
 
 
 @torch.no_grad()

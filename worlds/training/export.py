@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..autoencoder import Autoencoder
-from ..config import PRESETS, STEPS_2, STEPS_4, NetworkConfig, WorldConfig
+from ..config import PRESETS, STEPS_2, STEPS_4, WorldConfig
+from ..network import WorldNetwork
 from ..procedural.attributes import THEMES
 from ..weights import SHIPPED, WorldCard, save_world
 
@@ -44,13 +45,15 @@ def starting_weights(path: Path, prefix: str) -> dict[str, Tensor]:
     }
 
 
-def with_anchor(weights: dict[str, Tensor], config: NetworkConfig) -> dict[str, Tensor]:
-    """Weights of a network that was not given an anchor, for one that is: it is not looked at to begin with."""
-    embedding, token = weights["patch_embedding.weight"], config.channels * config.patch**2
-    if not config.anchor or embedding.shape[1] != token * config.given:
+def with_reprojection(weights: dict[str, Tensor], network: WorldNetwork) -> dict[str, Tensor]:
+    """Weights of a network without reprojection, for one that has it: the moved frame takes the newest one's place."""
+    token = network.config.channels * network.config.patch**2
+    if network.reprojection is None or "gate.weight" in weights:
         return weights
-    unread = embedding.new_zeros(len(embedding), token)
-    return {**weights, "patch_embedding.weight": torch.cat([embedding[:, :token], unread, embedding[:, token:]], 1)}
+    embedding = weights["patch_embedding.weight"]
+    swapped = torch.cat([embedding[:, :-token], embedding.new_zeros(len(embedding), token), embedding[:, -token:]], 1)
+    own = {k: v for k, v in network.state_dict().items() if k.startswith(("reprojection.", "gate."))}
+    return {**own, **weights, "patch_embedding.weight": swapped}
 
 
 def export_world(runs: Path, preset: str, out: Path | None = None) -> WorldCard:

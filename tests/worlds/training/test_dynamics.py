@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,14 +11,13 @@ import torch.nn.functional as F
 from tests.worlds.tiny_world import NETWORK, network
 from worldstream.worlds.conditioning import MISSING
 from worldstream.worlds.network import WorldNetwork
+from worldstream.worlds.training.clips import Batch
 from worldstream.worlds.training.dynamics import (
-    Batch,
-    Clips,
     closed_loop_loss,
     draw_levels,
+    reprojection_loss,
     stacks,
     teacher_inputs,
-    worn,
 )
 
 DEPTH, FRAMES = NETWORK.stack, 5
@@ -86,14 +84,30 @@ def test_worn_histories_keep_their_targets() -> None:
     assert 16 < int(changed.sum()) < 48, "about half of the rows"
 
 
-def test_wear_takes_detail_but_not_places() -> None:
-    """A worn row still lines up with its truth: no shift, one change for all frames of a clip."""
-    generator = torch.Generator().manual_seed(1)
-    history = torch.randn(256, 1, 3, 4, 6, generator=generator).repeat(1, 3, 1, 1, 1)
-    out = worn(history, generator)
-    assert torch.equal(out[:, 0], out[:, 2])
-    alike = F.cosine_similarity(out.flatten(1), history.flatten(1), dim=-1)
-    assert 0.6 < float(alike.mean()) < 0.99
+def test_faded_histories_keep_their_targets_and_levels() -> None:
+    config, narrow = replace(NETWORK, channels=6), random_batch(64)
+    clips = torch.cat([narrow.clips, narrow.clips], 2)
+    batch = replace(narrow, clips=clips, anchor=clips[:, 0])
+    plain = teacher_inputs(batch, config, 0.3, torch.Generator().manual_seed(3))
+    made = teacher_inputs(batch, config, 0.3, torch.Generator().manual_seed(3), faded_share=1.0)
+    assert torch.equal(made[1], plain[1])
+    assert float(made[2][:, :, 1:, -1].std()) < 0.9 * float(plain[2][:, :, 1:, -1].std())
+    assert torch.equal(made[2][:, :, 0], plain[2][:, :, 0]), "the anchor is as it was"
+
+
+def test_the_reprojections_loss_leaves_blanks_out() -> None:
+    """Row 1 begins with nothing: changing its target changes nothing."""
+    module = network().reprojection
+    assert module is not None
+    batch = random_batch(3)
+    marked = replace(batch, blank=torch.tensor([False, True, False]))
+    _, clean, stack, _, _ = teacher_inputs(marked, NETWORK, 0.0, torch.Generator().manual_seed(0))
+    before = reprojection_loss(module, stack, marked, clean)
+    other = clean.clone()
+    other[1] += 3
+    assert torch.equal(reprojection_loss(module, stack, marked, other), before)
+    other[0] += 3
+    assert not torch.equal(reprojection_loss(module, stack, marked, other), before)
 
 
 def test_only_doubtful_levels_have_worn_histories() -> None:
@@ -164,31 +178,3 @@ def test_one_batch_can_be_learned(closed: bool) -> None:
         optimiser.step()
     with torch.no_grad():
         assert float(loss_of(1000)) < before / 2
-
-
-def numbered_clips(episodes: int = 3, frames: int = 30) -> Clips:
-    """Latents and actions hold the number of their frame; words 1 before frame 15, 2 from it on."""
-    numbers = torch.arange(float(frames)).view(1, 1, frames, 1, 1, 1)
-    latents = numbers.expand(2, episodes, frames, 1, 2, 2).half()
-    actions = numbers.view(1, 1, frames, 1).expand(2, episodes, frames, 7).clone()
-    words = torch.tensor([1, 2]).view(1, 2, 1, 1).expand(episodes, 2, 3, 4).clone()
-    return Clips(latents, actions, words, torch.full((episodes,), 15))
-
-
-def test_drawn_clips_match_their_actions() -> None:
-    batch = numbered_clips().draw(np.random.default_rng(0), 400, 4, 3, 0.1)
-    frame = batch.clips[:, :, 0, 0, 0]
-    torch.testing.assert_close(frame[:, 3:], frame[:, 3:4] + torch.arange(4.0), rtol=0, atol=0)
-    torch.testing.assert_close(batch.actions[:, 1:, 0], frame[:, 4:], rtol=0, atol=0)
-    blank = batch.blank
-    assert 0.02 < float(blank.float().mean()) < 0.12
-    assert (batch.actions[blank, 0, :5] == 0).all(), "no motion leads into the first frame"
-    assert (frame[blank, :3] == frame[blank, 3:4]).all()
-    usual = ~blank & (frame[:, 1] != frame[:, 2])
-    torch.testing.assert_close(frame[usual], frame[usual, :1] + torch.arange(7.0), rtol=0, atol=0)
-    assert 0.75 < float(usual.float().mean()) < 0.95
-    later = frame[:, -1] >= 15
-    told = batch.words[:, 0, 0]
-    assert set(told[later].tolist()) == {0, 2}
-    assert set(told[~later].tolist()) == {0, 1}
-    assert 0.04 < float((told == 0).float().mean()) < 0.18

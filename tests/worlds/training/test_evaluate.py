@@ -13,7 +13,8 @@ from worldstream.worlds.autoencoder import Autoencoder
 from worldstream.worlds.config import NetworkConfig, WorldConfig
 from worldstream.worlds.judge import Judge, load_judge
 from worldstream.worlds.training import evaluate
-from worldstream.worlds.training.evaluate import Model, Scope, Scripted, commands, long_path, long_walk
+from worldstream.worlds.training.evaluate import Scope, Scripted, commands, long_path, long_walk
+from worldstream.worlds.training.playing import Model
 from worldstream.worlds.weights import SHIPPED, find, load_modules
 
 SCOPE = Scope(command_frames=8, walk_frames=20, themes=(0, 9))

@@ -71,6 +71,7 @@ def test_a_missing_input_is_one_line(
 def test_a_start_that_is_not_there_is_one_line(stage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "data/walks/0000").mkdir(parents=True)
     (tmp_path / "data/latents.npy").touch()
+    (tmp_path / "tokenizer.pt").touch()
     missing = tmp_path / "nothing.pt"
     assert cli.main([stage, "--runs", str(tmp_path), "--start-from", str(missing)]) == 2
     assert capsys.readouterr().err == f"worldstream train {stage}: --start-from {missing} is not a file\n"

@@ -1,0 +1,90 @@
+"""A world under test, and many walks through it at once over the plain network.
+
+`tests/worlds/test_rollout.py` holds the batched walk equal to `Rollout`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..autoencoder import Autoencoder
+from ..conditioning import MISSING, word_ids
+from ..config import WorldConfig
+from ..history import begun, detailed, doubt, from_frames, noised, pushed
+from ..kv_cache import KVCache
+from ..network import WorldNetwork
+from ..sampler import Denoise, draw_noise, guided, sample
+from .tokenizer import to_tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A world under test."""
+
+    config: WorldConfig
+    network: WorldNetwork
+    autoencoder: Autoencoder
+    steps: tuple[float, ...]
+
+    @torch.no_grad()
+    def encode(self, rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
+        return self.autoencoder.encode(to_tensor(rgb))
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        # channels last: half the time of the convolutions on a CPU
+        chunks = [x.contiguous(memory_format=torch.channels_last) for x in latents.split(16)]
+        return torch.cat([self.autoencoder.decode(x) for x in chunks]).contiguous()
+
+
+@torch.no_grad()
+def walk_batch(
+    model: Model, history: Tensor | None, actions: Tensor, words: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Latents `[B, T, C, h, w]` of B walks at once.
+
+    history `[B, K, C, h, w]` are true latents to start from, None starts from the prompt alone (the first frame is
+    then drawn with `first_steps`, its action is not read). actions `[B, T, A]`, words `[B, S, I]`.
+    """
+    network, c = model.network, model.config
+    b, t = actions.shape[:2]
+    cache = KVCache(network, b)
+    pooled, text = network.text_embedding(words)
+    shape = (b, 1, c.network.channels, c.network.rows, c.network.columns)
+    given = None if history is None else from_frames(history, c.network)
+    drawn = []
+    for i in range(t):
+        action = actions[:, i : i + 1]
+        if given is not None:
+            label, steps = doubt(given, c)[:, None], model.steps
+            stack = noised(detailed(given, c), label, generator, c.network)
+        else:
+            stack, steps = torch.zeros(b, 1, c.network.given, *shape[2:]), c.first_steps
+            label = torch.full((b, 1), MISSING)
+            action = torch.zeros_like(action)
+        view = cache.view()
+
+        def with_text(pooled: Tensor, text: Tensor) -> Denoise:
+            def denoise(z: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
+                s = torch.full((b, 1), sigma)
+                return network.step(z, stack, s, label, action, pooled, text, *view)  # noqa: B023
+
+            return denoise  # noqa: B023
+
+        denoise = with_text(pooled, text)
+        if given is None and c.first_guidance != 1.0:
+            denoise = guided(denoise, with_text(*network.text_embedding(torch.zeros_like(words))), c.first_guidance)
+        latent, keys, values = sample(denoise, draw_noise(shape, generator), steps)
+        if given is not None:
+            cache.commit(keys, values)
+        given = begun(latent, c.network) if given is None else pushed(given, latent, c.network)
+        drawn.append(latent[:, 0])
+    return torch.stack(drawn, 1)
+
+
+def captions(model: Model, texts: list[str]) -> Tensor:
+    return torch.stack([word_ids(text, model.config.network.text_buckets) for text in texts])
