@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..autoencoder import Autoencoder
-from ..config import PRESETS, STEPS_2, STEPS_4, WorldConfig
+from ..config import PRESETS, STEPS_2, STEPS_3, STEPS_4, WorldConfig
 from ..network import WorldNetwork
 from ..procedural.attributes import THEMES
 from ..weights import SHIPPED, WorldCard, save_world
@@ -75,7 +75,7 @@ def candidate(runs: Path, preset: str) -> tuple[WorldConfig, dict[str, Tensor], 
     """(configuration with the step lists it was trained for, network weights, which stage they are from)."""
     from dataclasses import replace
 
-    config = replace(PRESETS[preset], step_lists=(STEPS_4, STEPS_2))
+    config = replace(PRESETS[preset], step_lists=(STEPS_4, STEPS_3, STEPS_2))
     for stage in ("distil", "refine"):
         if (runs / f"{stage}.pt").exists():
             return config, averaged(runs / f"{stage}.pt"), stage
