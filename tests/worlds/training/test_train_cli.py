@@ -107,8 +107,8 @@ def test_rehearsal_from_nothing_to_a_world_that_plays(tmp_path: Path, monkeypatc
     run(tmp_path, "export", "--out", str(tmp_path / "second/worlds"))
     monkeypatch.setattr(weights, "SHIPPED", tmp_path / "none")
     first, second = (load_world("tiny", tmp_path / name, "eager", threads=1) for name in ("first", "second"))
-    assert first.step_choices == (4, 2)
-    assert (second.step_choices, second.step_list) == ((4, 2), STEPS_4)
+    assert first.step_choices == (4, 3, 2)
+    assert (second.step_choices, second.step_list) == ((4, 3, 2), STEPS_4)
     assert second.card.facts["network_from"] == "distil"
     walk = second.rollout()
     walk.reset(0, "forest at night")
