@@ -125,7 +125,7 @@ def test_depth_can_be_learned_from_motion_alone(tokenizer: Autoencoder) -> None:
     for _ in range(40):
         loss = (module(latents[None, :-1, None], action)[0] - latents[1:]).square().mean()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.85 * losses[0]
