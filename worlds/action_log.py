@@ -106,6 +106,8 @@ def _header(path: Path, line: str) -> LogHeader:
     for name, kind in types.items():
         if not isinstance(raw.get(name), kind) or isinstance(raw.get(name), bool):
             raise ActionLogError(f"{path}: the header's {name} is {raw.get(name)!r}; the log is damaged")
+    if not 0.0 < raw["fps"] <= 1000.0:
+        raise ActionLogError(f"{path}: the header's fps is {raw['fps']!r}; the log is damaged")
     return LogHeader(**{name: raw[name] for name in types})
 
 

@@ -69,7 +69,12 @@ def frames(world: LoadedWorld, log: ActionLog) -> Iterator[NDArray[np.uint8]]:
 
 
 def write_mp4(path: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf: int = 16) -> int:
-    """Write an H.264 film, whole or not at all; returns the number of frames. Raises ValueError where there is none."""
+    """Write an H.264 film, whole or not at all; returns the number of frames.
+
+    Raises ValueError where there are no frames, or no folder to write to.
+    """
+    if not path.parent.is_dir():
+        raise ValueError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
     temporary = path.with_name(path.name + ".part")
     count = 0
     try:

@@ -83,6 +83,14 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes, said: str) -> N
         action_log.read(path)
 
 
+@pytest.mark.parametrize("fps", ["0", "-25", "NaN", "Infinity", "1e308"])
+def test_a_rate_that_no_film_has_is_refused(tmp_path: Path, fps: str) -> None:
+    path = written(tmp_path)
+    path.write_text(path.read_text().replace('"fps": 25.0', f'"fps": {fps}'))
+    with pytest.raises(ActionLogError, match="header's fps is"):
+        action_log.read(path)
+
+
 def test_a_log_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(action_log, "MOST_ACTIONS", 2)
     with pytest.raises(ActionLogError, match="cut it into parts"):

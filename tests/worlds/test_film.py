@@ -98,3 +98,8 @@ def test_a_log_without_frames_makes_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no frames"):
         film.write_mp4(tmp_path / "none.mp4", iter(()), 25.0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"there is no folder .*nowhere; make it first"):
+        film.write_mp4(tmp_path / "nowhere" / "film.mp4", iter(()), 25.0)
