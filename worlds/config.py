@@ -31,6 +31,7 @@ class NetworkConfig:
     stack: int = 4  # newest clean latents given on the channel axis of every token
     anchor: bool = True  # and before them one that stays: see history.py
     reproject: bool = True  # and the newest of them as seen from where the action leads: see reprojection.py
+    recall: bool = True  # and remembered frames of the place, where there are any: see memory.py
     view_rad: float = math.radians(78.0)  # horizontal field of view of the frames
     window: int = 7  # frames whose keys and values are kept
     action_size: int = 7
@@ -38,10 +39,19 @@ class NetworkConfig:
     text_buckets: int = 4096
     cross_attention: bool = False  # attend to the prompt's words, as Wan does; else its pooled vector alone modulates
 
+    def __post_init__(self) -> None:
+        if self.recall and not self.reproject:
+            raise ValueError("a network that recalls places needs reprojection: set reproject, or recall=False")
+
     @property
     def given(self) -> int:
         """Clean latents on the channel axis: the newest and the anchor."""
         return self.stack + int(self.anchor)
+
+    @property
+    def seen(self) -> int:
+        """Frames on the channel axis: those given, the newest one moved, the recalled one and its cover."""
+        return self.given + int(self.reproject) + 2 * int(self.recall)
 
     @property
     def tokens(self) -> int:
@@ -68,6 +78,7 @@ class WorldConfig:
     doubt_from: float = 0.6  # `history.strayed` above which frames are doubted
     detail_kept: float = 1.25  # of the anchor's detail, asked of the newest frames (`history.detailed`)
     detail_gain: tuple[float, float] = (0.95, 1.22)  # and how far their own is turned down or up for it
+    places: int = 512  # frames of places that are remembered, about 35 kB each (memory.py); 0: none
     first_guidance: float = 2.0  # classifier-free guidance on the first frame; 1 is off
     fps: float = 25.0
     max_step_m: float = 0.45

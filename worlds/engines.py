@@ -24,16 +24,24 @@ from torch import Tensor, nn
 from .autoencoder import Decoder
 from .conditioning import MOST_WORDS
 from .kv_cache import KVCache
+from .memory import nothing
 from .network import WorldNetwork
+from .reprojection import Places
 
 StepInputs = tuple[Tensor, ...]
 """The ten arguments of `WorldNetwork.step`, in its order."""
+LookInputs = tuple[Tensor, ...]
+"""Given, action, and the three tensors of `Places`: the arguments of `WorldNetwork.look`."""
 
 
 class Engine(Protocol):
-    """Runs one world's two graphs on one thread of the caller's."""
+    """Runs one world's three graphs on one thread of the caller's."""
 
     name: str
+
+    def look(self, inputs: LookInputs) -> Tensor:
+        """`WorldNetwork.look`."""
+        ...
 
     def step(self, inputs: StepInputs) -> tuple[Tensor, Tensor, Tensor]:
         """`WorldNetwork.step`."""
@@ -53,6 +61,17 @@ class StepGraph(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.network.step(*inputs)
+
+
+class LookGraph(nn.Module):
+    """What a new frame sees, as a module of its own."""
+
+    def __init__(self, network: WorldNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, given: Tensor, action: Tensor, *places: Tensor) -> Tensor:
+        return self.network.look(given, action, Places(*places))
 
 
 class DecodeGraph(nn.Module):
@@ -79,10 +98,17 @@ def example_inputs(network: WorldNetwork) -> StepInputs:
     cache = KVCache(network)
     pooled, words = torch.zeros(1, c.width), torch.zeros(1, MOST_WORDS if c.cross_attention else 1, c.width)
     frame = torch.zeros(1, 1, c.channels, c.rows, c.columns)
-    stack = torch.zeros(1, 1, c.given, c.channels, c.rows, c.columns)
+    seen = torch.zeros(1, 1, c.seen, c.channels, c.rows, c.columns)
     label = torch.full((1, 1), 0.5)
     action = torch.zeros(1, 1, c.action_size)
-    return (frame, stack, label, label, action, pooled, words, *cache.view())
+    return (frame, seen, label, label, action, pooled, words, *cache.view())
+
+
+def example_look(network: WorldNetwork) -> LookInputs:
+    """The same for `WorldNetwork.look`."""
+    c = network.config
+    given = torch.zeros(1, 1, c.given, c.channels, c.rows, c.columns)
+    return (given, torch.zeros(1, 1, c.action_size), *nothing(c))
 
 
 class EagerEngine:
@@ -94,6 +120,11 @@ class EagerEngine:
         self._network, self._decode = network.eval(), DecodeGraph(decoder).eval()
         # A pass over 40 tokens is mostly call overhead: more threads make it slower (see docs/model.md).
         torch.set_num_threads(min(threads, 2))
+
+    @torch.inference_mode()
+    def look(self, inputs: LookInputs) -> Tensor:
+        given, action, *places = inputs
+        return self._network.look(given, action, Places(*places))
 
     @torch.inference_mode()
     def step(self, inputs: StepInputs) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,19 +153,28 @@ class OpenVINOEngine:
             "INFERENCE_PRECISION_HINT": precision,
         }
         self.name = f"openvino {precision}"
-        example = example_inputs(network)
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # OpenVINO's converter still uses torch.jit.trace
-            step = ov.convert_model(StepGraph(network).eval(), example_input=example)
-            latents = torch.zeros(1, *example[0].shape[2:])
-            decode = ov.convert_model(DecodeGraph(decoder).eval(), example_input=latents)
-        for port, tensor in zip(step.inputs, example, strict=True):
-            port.get_node().set_partial_shape(ov.PartialShape(list(tensor.shape)))
-        decode.inputs[0].get_node().set_partial_shape(ov.PartialShape(list(latents.shape)))
-        for model in (step, decode):
+
+        def compiled(graph: nn.Module, example: tuple[Tensor, ...]) -> Any:
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # OpenVINO's converter still uses torch.jit.trace
+                model = ov.convert_model(graph.eval(), example_input=example)
+            for port, tensor in zip(model.inputs, example, strict=True):
+                port.get_node().set_partial_shape(ov.PartialShape(list(tensor.shape)))
             model.validate_nodes_and_infer_types()
-        self._step = core.compile_model(step, "CPU", settings).create_infer_request()
-        self._decode = core.compile_model(decode, "CPU", settings).create_infer_request()
+            return core.compile_model(model, "CPU", settings).create_infer_request()
+
+        example = example_inputs(network)
+        self._network = network
+        self._look = compiled(LookGraph(network), example_look(network)) if network.config.recall else None
+        self._step = compiled(StepGraph(network), example)
+        self._decode = compiled(DecodeGraph(decoder), (example[0][:, 0],))
+
+    @torch.inference_mode()
+    def look(self, inputs: LookInputs) -> Tensor:
+        if self._look is None:
+            return self._network.look(inputs[0], inputs[1])
+        out = self._look.infer([np.ascontiguousarray(t.numpy()) for t in inputs], share_inputs=True)
+        return torch.from_numpy(out[0].copy())
 
     def step(self, inputs: StepInputs) -> tuple[Tensor, Tensor, Tensor]:
         out = self._step.infer([np.ascontiguousarray(t.numpy()) for t in inputs], share_inputs=True)
@@ -152,27 +192,33 @@ ENGINES: dict[str, Callable[[WorldNetwork, Decoder, int], Engine]] = {"eager": E
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Median milliseconds of one pass and of one decode."""
+    """Median milliseconds of one look, one pass and one decode."""
 
+    look_ms: float
     step_ms: float
     decode_ms: float
 
     def frame_ms(self, steps: int) -> float:
-        return self.step_ms * steps + self.decode_ms
+        return self.look_ms + self.step_ms * steps + self.decode_ms
 
 
 def time_engine(engine: Engine, network: WorldNetwork, repeats: int = 12) -> Timing:
     """Median of `repeats` runs after a warm-up."""
-    example = example_inputs(network)
+    example, seen = example_inputs(network), example_look(network)
     latents = example[0][:, 0]
-    spent: dict[str, list[float]] = {"step": [], "decode": []}
+    calls: dict[str, Callable[[], object]] = {
+        "look": lambda: engine.look(seen),
+        "step": lambda: engine.step(example),
+        "decode": lambda: engine.decode(latents),
+    }
+    spent: dict[str, list[float]] = {name: [] for name in calls}
     for i in range(repeats + 3):
-        for name, call in (("step", lambda: engine.step(example)), ("decode", lambda: engine.decode(latents))):
+        for name, call in calls.items():
             started = time.perf_counter()
             call()
             if i >= 3:
                 spent[name].append(time.perf_counter() - started)
-    return Timing(*(1e3 * sorted(s)[len(s) // 2] for s in (spent["step"], spent["decode"])))
+    return Timing(*(1e3 * sorted(s)[len(s) // 2] for s in spent.values()))
 
 
 def build(name: str, network: WorldNetwork, decoder: Decoder, threads: int | None = None) -> Engine:
@@ -204,7 +250,8 @@ def choose(
         built[name] = (engine, time_engine(engine, network))
         timing = built[name][1]
         _say(
-            f"engine {engine.name}: {timing.step_ms:.1f} ms a pass, {timing.decode_ms:.1f} ms to decode, "
+            f"engine {engine.name}: {timing.look_ms:.1f} ms to look, {timing.step_ms:.1f} ms a pass, "
+            f"{timing.decode_ms:.1f} ms to decode, "
             f"{timing.frame_ms(steps):.1f} ms a frame at {steps} steps"
         )
     best = min(built, key=lambda name: built[name][1].frame_ms(steps))

@@ -1,9 +1,10 @@
 """The causal video diffusion transformer: a miniature of Wan's, frame by frame.
 
-Every token of the frame being drawn sees, on its channel axis, the newest clean latents (`stack`), where the same place
-was a frame ago, and the newest of them moved as the action says (`reprojection`). Through attention it sees the keys
-and values of the `window` frames before. Noise level, motion and prompt modulate each block. The output is the clean
-latent itself (x-prediction): drawn, or let through from the moved frame by a gate.
+Every token of the frame being drawn sees, on its channel axis, the newest clean latents, where the same place was a
+frame ago, the newest of them moved as the action says, and remembered frames of this place brought here the same way
+(`look`: see reprojection.py and memory.py). Through attention it sees the keys and values of the `window` frames
+before. Noise level, motion and prompt modulate each block. The output is the clean latent itself (x-prediction):
+drawn, or let through from the moved or the recalled frame by gates.
 
 Training runs whole clips under a causal mask, each frame at its own noise level (diffusion forcing, 2407.01392), so
 keys left behind by a last denoising step are what the network was trained to read: committing a frame costs no extra
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from .attention import CrossAttention, SelfAttention, attend, attend_cached, causal_bias, rope_table, rotate
 from .conditioning import TextEncoder
 from .config import NetworkConfig
-from .reprojection import Reprojection
+from .reprojection import Places, Reprojection
 
 
 def fourier(x: Tensor, size: int) -> Tensor:
@@ -58,7 +59,7 @@ class Block(nn.Module):
 
 
 class WorldNetwork(nn.Module):
-    """See the module's docstring. B batch, T frames, C channels, N tokens a frame, W cached frames, K stacked."""
+    """See the module's docstring. B batch, T frames, C channels, N tokens a frame, W cached frames, S frames seen."""
 
     cos: Tensor
     sin: Tensor
@@ -69,7 +70,7 @@ class WorldNetwork(nn.Module):
         d, p = config.width, config.patch
         token = config.channels * p * p
         self.reprojection = Reprojection(config) if config.reproject else None
-        self.patch_embedding = nn.Linear(token * (1 + config.given + int(config.reproject)), d)
+        self.patch_embedding = nn.Linear(token * (1 + config.seen), d)
         self.time_embedding = nn.Sequential(nn.Linear(256, d), nn.SiLU(), nn.Linear(d, d))
         self.context_embedding = nn.Sequential(nn.Linear(64, d), nn.SiLU(), nn.Linear(d, d))
         self.action_embedding = nn.Sequential(nn.Linear(config.action_size, d), nn.SiLU(), nn.Linear(d, d))
@@ -83,6 +84,10 @@ class WorldNetwork(nn.Module):
             self.gate = nn.Linear(d, token)
             nn.init.zeros_(self.gate.weight)
             nn.init.constant_(self.gate.bias, -2.0)
+        if config.recall:
+            self.recall_gate = nn.Linear(d, token)
+            nn.init.zeros_(self.recall_gate.weight)
+            nn.init.constant_(self.recall_gate.bias, -2.0)
         cos, sin = rope_table(64, config.rows // p, config.columns // p, config.head_width)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
@@ -104,20 +109,33 @@ class WorldNetwork(nn.Module):
         x = x.view(b, t, rows, columns, c, p, p).permute(0, 1, 4, 2, 5, 3, 6)
         return x.reshape(b, t, c, rows * p, columns * p)
 
+    def look(self, given: Tensor, action: Tensor, places: Places | None = None) -> Tensor:
+        """All that the new frames see on their channel axis, `[B, T, S, C, h, w]`: what is given `[B, T, G, C, h, w]`
+        (history.py), its newest frame moved as the action says, and what is remembered of the place: the recalled frame
+        and its cover.
+
+        Once a frame, not once a step.
+        """
+        if self.reprojection is None:
+            return given
+        moved, recalled, cover = self.reprojection(given, action, places if self.config.recall else None)
+        parts = [given, moved[:, :, None]]
+        if self.config.recall:
+            parts += [recalled[:, :, None], cover.expand_as(recalled)[:, :, None]]
+        return torch.cat(parts, 2)
+
     def embed(
-        self, noisy: Tensor, stack: Tensor, sigma: Tensor, sigma_context: Tensor, action: Tensor, pooled: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """(tokens `[B, T, N, d]`, embedding `[B, T, d]`, shared modulation `[B, T, 6, d]`, the moved newest frame)."""
-        moved = None if self.reprojection is None else self.reprojection(stack, action)
-        seen = [self.patches(noisy), self.patches_of_stack(stack)] + ([] if moved is None else [self.patches(moved)])
-        x = self.patch_embedding(torch.cat(seen, -1))
+        self, noisy: Tensor, seen: Tensor, sigma: Tensor, sigma_context: Tensor, action: Tensor, pooled: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(tokens `[B, T, N, d]`, embedding `[B, T, d]`, shared modulation `[B, T, 6, d]`)."""
+        x = self.patch_embedding(torch.cat([self.patches(noisy), self.patches_of_stack(seen)], -1))
         e = (
             self.time_embedding(fourier(sigma, 256))
             + self.context_embedding(fourier(sigma_context, 64))
             + self.action_embedding(action)
             + pooled[:, None]
         )
-        return x, e, self.time_projection(e).unflatten(-1, (6, -1)), moved
+        return x, e, self.time_projection(e).unflatten(-1, (6, -1))
 
     def patches_of_stack(self, stack: Tensor) -> Tensor:
         """`[B, T, K, C, h, w]` to `[B, T, N, K * C * p * p]`."""
@@ -125,26 +143,30 @@ class WorldNetwork(nn.Module):
         tokens = self.patches(stack.flatten(1, 2)).unflatten(1, (t, k))
         return tokens.permute(0, 1, 3, 2, 4).reshape(b, t, self.config.tokens, -1)
 
-    def out(self, x: Tensor, e: Tensor, moved: Tensor | None) -> Tensor:
-        """The clean latent: drawn, or taken from the moved newest frame, number by number in the share of a gate."""
+    def out(self, x: Tensor, e: Tensor, seen: Tensor) -> Tensor:
+        """The clean latent: drawn, or taken from the moved newest frame or the recalled one, number by number in the
+        shares of two gates."""
         shift, scale = self.head_modulation(nn.functional.silu(e))[:, :, None].chunk(2, -1)
         x = self.head_norm(x) * (1 + scale) + shift
-        drawn = self.unpatches(self.head(x))
-        if moved is None:
-            return drawn
-        return drawn + self.unpatches(self.gate(x).sigmoid()) * (moved - drawn)
+        drawn: Tensor = self.unpatches(self.head(x))
+        if self.config.reproject:
+            drawn = drawn + self.unpatches(self.gate(x).sigmoid()) * (seen[:, :, self.config.given] - drawn)
+        if self.config.recall:
+            recalled, cover = seen[:, :, -2], seen[:, :, -1]
+            drawn = drawn + cover * self.unpatches(self.recall_gate(x).sigmoid()) * (recalled - drawn)
+        return drawn
 
     def forward(
-        self, noisy: Tensor, stack: Tensor, sigma: Tensor, sigma_context: Tensor, action: Tensor, word_ids: Tensor
+        self, noisy: Tensor, seen: Tensor, sigma: Tensor, sigma_context: Tensor, action: Tensor, word_ids: Tensor
     ) -> Tensor:
         """Clean latents `[B, T, C, h, w]` of a whole clip.
 
-        noisy `[B, T, C, h, w]`, stack `[B, T, K, C, h, w]` oldest first, sigma and sigma_context `[B, T]` in [0, 1],
-        action `[B, T, A]`, word_ids `[B, S, I]`.
+        noisy `[B, T, C, h, w]`, seen `[B, T, S, C, h, w]` as `look` makes it, sigma and sigma_context `[B, T]` in [0,
+        1], action `[B, T, A]`, word_ids `[B, S, I]`.
         """
         t = noisy.shape[1]
         pooled, words = self.text_embedding(word_ids)
-        x, e, shared, moved = self.embed(noisy, stack, sigma, sigma_context, action, pooled)
+        x, e, shared = self.embed(noisy, seen, sigma, sigma_context, action, pooled)
         n = self.config.tokens
         cos, sin = self.cos[:t].reshape(t * n, -1), self.sin[:t].reshape(t * n, -1)
         bias = causal_bias(t, n, self.config.window, x.device)
@@ -153,20 +175,20 @@ class WorldNetwork(nn.Module):
             m = block.modulated(shared)
             q, k, v = block.self_attn.project((block.norm1(x) * (1 + m[1]) + m[0]).flatten(1, 2))
             x = block.finish(x, attend(rotate(q, cos, sin), rotate(k, cos, sin), v, bias), m, words)
-        return self.out(x, e, moved)
+        return self.out(x, e, seen)
 
     def step(
-        self, noisy: Tensor, stack: Tensor, sigma: Tensor, sigma_context: Tensor, action: Tensor, pooled: Tensor,
+        self, noisy: Tensor, seen: Tensor, sigma: Tensor, sigma_context: Tensor, action: Tensor, pooled: Tensor,
         words: Tensor, keys: Tensor, values: Tensor, slot_bias: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """One pass over one frame against the cache: the graph that the engines export.
 
-        noisy `[B, 1, C, h, w]`, stack `[B, 1, K, C, h, w]`, sigma and sigma_context `[B, 1]`, action `[B, 1, A]`,
+        noisy `[B, 1, C, h, w]`, seen `[B, 1, S, C, h, w]`, sigma and sigma_context `[B, 1]`, action `[B, 1, A]`,
         pooled `[B, d]`, words `[B, S, d]`; keys (rotated to their ages) and values `[L, B, H, W * N, d/H]` and
         `slot_bias` `[W * N]`, -inf where a slot is empty, as `KVCache.view` gives them. Returns the clean latent `[B,
         1, C, h, w]` and this frame's keys (not rotated) and values `[L, B, H, N, d/H]`.
         """
-        x, e, shared, moved = self.embed(noisy, stack, sigma, sigma_context, action, pooled)
+        x, e, shared = self.embed(noisy, seen, sigma, sigma_context, action, pooled)
         window = self.config.window
         cos, sin = self.cos[window], self.sin[window]
         new_keys, new_values = [], []
@@ -178,4 +200,4 @@ class WorldNetwork(nn.Module):
             new_values.append(v)
             attended = attend_cached(rotate(q, cos, sin), rotate(k, cos, sin), v, keys[i], values[i], slot_bias)
             x = block.finish(x, attended, m, words)
-        return self.out(x, e, moved), torch.stack(new_keys), torch.stack(new_values)
+        return self.out(x, e, seen), torch.stack(new_keys), torch.stack(new_values)

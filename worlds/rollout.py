@@ -19,6 +19,7 @@ from .core import Action, Camera, Frame
 from .engines import Engine
 from .history import begun, detailed, doubt, held_to, noised, pushed
 from .kv_cache import CacheState, KVCache
+from .memory import Place, PlaceMemory, pose_of
 from .network import WorldNetwork
 from .sampler import Denoise, draw_noise, guided, sample
 
@@ -30,6 +31,7 @@ class RolloutState:
     """Everything that the next frame depends on."""
 
     cache: CacheState
+    places: tuple[tuple[Place, ...], tuple[int, ...]]
     stack: Tensor | None
     random: Tensor
     prompt: str
@@ -45,6 +47,7 @@ class Rollout:
         self.config, self.steps = config, steps
         self._network, self._engine = network, engine
         self._cache = KVCache(network)
+        self._memory = PlaceMemory(config.network, config.places)
         self._generator = torch.Generator()
         self._stack: Tensor | None = None  # [1, 1, G, C, h, w]: see history.py
         self._anchor_in = 0  # frames until the newest becomes the anchor; 0: it stays
@@ -64,6 +67,7 @@ class Rollout:
             raise ValueError(f"seed must be in [0, 2^63), got {seed}")
         self._generator.manual_seed(seed)
         self._cache.reset()
+        self._memory.clear()
         self._stack, self._anchor_in, self.index = None, 0, 0
         self._tracker.camera = Camera()
         self._set_prompt(prompt)
@@ -75,6 +79,7 @@ class Rollout:
         if action.prompt is not None and action.prompt != self._prompt:
             self._set_prompt(action.prompt)
             self._anchor_in = ANCHOR_AFTER if self.index else 0  # a first frame is its own anchor
+            self._memory.clear()  # what is asked for now, no place has shown yet
         vector = (
             self._tracker.move(self._tracker.clip(action)) if self.index else [0.0] * self.config.network.action_size
         )
@@ -93,20 +98,21 @@ class Rollout:
 
     def _draw(self, action: Tensor) -> Tensor:
         """One clean latent `[1, 1, C, h, w]`: sample with the cache, commit the last pass's keys, push the stack."""
-        c = self.config.network
+        c, here = self.config.network, pose_of(self.camera)
         shape = (1, 1, c.channels, c.rows, c.columns)
         if self._stack is None:
-            stack, level, steps = torch.zeros(1, 1, c.given, *shape[2:]), MISSING, self.config.first_steps
+            seen, level, steps = torch.zeros(1, 1, c.seen, *shape[2:]), MISSING, self.config.first_steps
         else:
             level, steps = float(doubt(self._stack, self.config)), self.steps
-            stack = noised(detailed(self._stack, self.config), level, self._generator, c)
+            given = noised(detailed(self._stack, self.config), level, self._generator, c)
+            seen = self._engine.look((given, action, *self._memory.recall(here, self.index)))
         label = torch.full((1, 1), level)
         keys, values, bias = self._cache.view()
 
         def with_text(pooled: Tensor, words: Tensor) -> Denoise:
             def denoise(z: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
                 s = torch.full((1, 1), sigma)
-                return self._engine.step((z, stack, s, label, action, pooled, words, keys, values, bias))
+                return self._engine.step((z, seen, s, label, action, pooled, words, keys, values, bias))
 
             return denoise
 
@@ -123,6 +129,8 @@ class Rollout:
             if self._anchor_in == 1:
                 self._stack = held_to(self._stack, latent, c)
             self._anchor_in = max(0, self._anchor_in - 1)
+        if not self._anchor_in and self._network.reprojection is not None:
+            self._memory.keep(self._network.reprojection, latent[:, 0], here, self.index)
         return latent
 
     def _set_prompt(self, prompt: str) -> None:
@@ -143,11 +151,21 @@ class Rollout:
         stack = None if self._stack is None else self._stack.clone()
         random = self._generator.get_state()
         camera = self._tracker.camera
-        return RolloutState(self._cache.snapshot(), stack, random, self._prompt, camera, self._anchor_in, self.index)
+        return RolloutState(
+            self._cache.snapshot(),
+            self._memory.snapshot(),
+            stack,
+            random,
+            self._prompt,
+            camera,
+            self._anchor_in,
+            self.index,
+        )
 
     def restore(self, state: RolloutState) -> None:
         """Continue from a snapshot."""
         self._cache.restore(state.cache)
+        self._memory.restore(state.places)
         self._stack = None if state.stack is None else state.stack.clone()
         self._generator.set_state(state.random)
         self._tracker.camera, self._anchor_in, self.index = state.camera, state.anchor_in, state.index

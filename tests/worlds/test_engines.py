@@ -76,7 +76,7 @@ def test_timing_is_of_real_runs() -> None:
     timing = time_engine(EagerEngine(model, autoencoder().decoder, 1), model, 3)
     assert timing.step_ms > 0
     assert timing.decode_ms > 0
-    assert timing.frame_ms(4) == pytest.approx(4 * timing.step_ms + timing.decode_ms)
+    assert timing.frame_ms(4) == pytest.approx(timing.look_ms + 4 * timing.step_ms + timing.decode_ms)
 
 
 class Slow(EagerEngine):
@@ -91,7 +91,10 @@ def absent(*_: object) -> Engine:
 
 @pytest.fixture
 def three(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "time_engine", lambda engine, _: Timing(9.0 if engine.name == "slow" else 3.0, 1.0))
+    def timed(engine: Engine, _: object) -> Timing:
+        return Timing(0.5, 9.0 if engine.name == "slow" else 3.0, 1.0)
+
+    monkeypatch.setattr(engines, "time_engine", timed)
     monkeypatch.setattr(engines, "ENGINES", {"slow": Slow, "eager": EagerEngine, "absent": absent})
 
 
@@ -106,7 +109,7 @@ def test_choice_is_printed_kept_and_read_back(tmp_path: Path, capsys: pytest.Cap
     said = capsys.readouterr().out
     assert "engine chosen: eager" in said
     assert "engine absent: not here (no module named absent)" in said
-    assert "7.0 ms a frame at 2 steps" in said
+    assert "7.5 ms a frame at 2 steps" in said
     kept = json.loads(cache.read_text())
     assert list(kept.values()) == ["eager"]
     cache.write_text(json.dumps(dict.fromkeys(kept, "slow")))

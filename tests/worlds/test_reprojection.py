@@ -23,6 +23,7 @@ from worldstream.worlds.training.data import still_batch
 from worldstream.worlds.training.tokenizer import to_tensor
 
 CONFIG = NetworkConfig(channels=8, rows=6, columns=10, stack=1, anchor=False)
+STILL = torch.zeros(1, 4)
 WIDTH, HEIGHT = 8 * CONFIG.columns, 8 * CONFIG.rows
 MOTIONS = {RIGHT: 0.3, FORWARD: 0.4, YAW: math.radians(4.0), PITCH: math.radians(2.0)}
 
@@ -45,7 +46,7 @@ def test_standing_still_changes_nothing(fitted: Reprojection) -> None:
     given = torch.randn(2, 3, 1, 8, CONFIG.rows, CONFIG.columns)
     still = torch.zeros(2, 3, 7)
     still[..., 5] = 0.8  # looking up, but not moving
-    torch.testing.assert_close(fitted(given, still), given[:, :, -1], rtol=0, atol=2e-3)
+    torch.testing.assert_close(fitted(given, still)[0], given[:, :, -1], rtol=0, atol=2e-3)
 
 
 def rotation(yaw: float, pitch: float) -> NDArray[np.float64]:
@@ -75,21 +76,22 @@ def test_source_is_the_pinhole_camera(fitted: Reprojection) -> None:
         eye = rotation(yaw, 0.0) @ np.array([right, 0.0, forward])  # turned first, then walked
         x, y, z = old.T @ (eye + direction / near)
         expected = np.array([x / z / tan, -y / z / tan * columns / rows])
-        found = fitted.source(given, action)[0, i, j].numpy()
+        pose = torch.tensor([[right, forward, yaw, before]]).float()
+        found = fitted.source(fitted.view(given, torch.tensor([pitch]).float()), pose)[0][0, i, j].numpy()
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def inverse_depth_at(module: Reprojection, given: Tensor, action: Tensor, i: int, j: int) -> float:
     """What the module itself takes for the inverse distance of one point: by how far a step to the right moves it."""
-    still = action.clone()
-    still[:, [0, 2, 3]], still[:, 4] = 0, 0
-    aside = still.clone()
-    aside[:, 0] = 1 / 0.3  # one metre: the shift is linear in it
+    pitch = math.radians(15) * action[:, 5]
+    view = module.view(given, pitch)
+    still, aside = STILL.clone(), torch.tensor([[1.0, 0.0, 0.0, 0.0]])  # one metre: the shift is linear in it
+    still[:, 3] = aside[:, 3] = pitch
     rows, columns = CONFIG.rows * POINTS, CONFIG.columns * POINTS
     tan = math.tan(FOV_X_RAD / 2)
     u, v = ((2 * j + 1) / columns - 1) * tan, (1 - (2 * i + 1) / rows) * tan * rows / columns
-    moved = module.source(given, aside) - module.source(given, still)
-    return float(moved[0, i, j, 0]) * tan / math.sqrt(u * u + v * v + 1)
+    shift = module.source(view, aside)[0] - module.source(view, still)[0]
+    return float(shift[0, i, j, 0]) * tan / math.sqrt(u * u + v * v + 1)
 
 
 @pytest.mark.parametrize("axis", MOTIONS)
@@ -103,7 +105,7 @@ def test_true_renders_move_as_told(fitted: Reprojection, tokenizer: Autoencoder,
         with torch.no_grad():
             latents = tokenizer.encode(to_tensor(walk.rgb))
         action = path_vectors(torch.from_numpy(walk.path))
-        guess = fitted(latents[None, :-1, None], action[None, 1:])[0]
+        guess = fitted(latents[None, :-1, None], action[None, 1:])[0][0]
         copy.append(float((latents[1:] - latents[:-1]).square().mean()))
         moved.append(float((latents[1:] - guess).square().mean()))
     assert np.mean(moved) < (0.4 if axis in (YAW, PITCH) else 0.9) * np.mean(copy)
@@ -123,7 +125,7 @@ def test_depth_can_be_learned_from_motion_alone(tokenizer: Autoencoder) -> None:
     optimiser = torch.optim.Adam(module.parameters(), 5e-3)
     losses = []
     for _ in range(40):
-        loss = (module(latents[None, :-1, None], action)[0] - latents[1:]).square().mean()
+        loss = (module(latents[None, :-1, None], action)[0][0] - latents[1:]).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -131,23 +133,43 @@ def test_depth_can_be_learned_from_motion_alone(tokenizer: Autoencoder) -> None:
     assert losses[-1] < 0.85 * losses[0]
 
 
-def test_a_gate_that_is_open_shows_the_moved_frame() -> None:
+@pytest.mark.parametrize("name", ["gate", "recall_gate"])
+def test_a_gate_that_is_open_shows_what_it_lets_through(name: str) -> None:
     model = network()
-    assert model.reprojection is not None
-    frames = clip(frames=3)
+    noisy, seen, *rest = clip(frames=3)
+    seen[:, :, -1] = 1.0  # the recalled frame covers all
+    shown = seen[:, :, NETWORK.given if name == "gate" else -2]
     with torch.no_grad():
-        model.gate.weight.zero_()
-        model.gate.bias.fill_(50.0)
-    moved = model.reprojection(frames[1], frames[4])
-    torch.testing.assert_close(model(*frames), moved)
+        for gate in (model.gate, model.recall_gate):
+            gate.weight.zero_()
+            gate.bias.fill_(50.0 if gate is getattr(model, name) else -50.0)
+    torch.testing.assert_close(model(noisy, seen, *rest), shown)
     with torch.no_grad():
-        model.gate.bias.fill_(-50.0)
-    assert not torch.allclose(model(*frames), moved)
+        getattr(model, name).bias.fill_(-50.0)
+    assert not torch.allclose(model(noisy, seen, *rest), shown)
+
+
+def test_what_is_not_covered_is_not_recalled() -> None:
+    model = network()
+    noisy, seen, *rest = clip(frames=3)
+    seen[:, :, -1] = 0.0
+    with torch.no_grad():
+        model.recall_gate.bias.fill_(50.0)
+        model.patch_embedding.weight[:, -2 * NETWORK.channels * NETWORK.patch**2 :] = 0
+    other = seen.clone()
+    other[:, :, -2] += 1
+    torch.testing.assert_close(model(noisy, other, *rest), model(noisy, seen, *rest))
 
 
 def test_a_network_without_it_has_none_of_it() -> None:
     from dataclasses import replace
 
-    model = network(replace(NETWORK, reproject=False))
+    without = replace(NETWORK, reproject=False, recall=False)
+    model = network(without)
     assert not any("gate" in name or "reprojection" in name for name in model.state_dict())
-    assert model(*clip(replace(NETWORK, reproject=False))).isfinite().all()
+    assert model(*clip(without)).isfinite().all()
+
+
+def test_places_need_reprojection() -> None:
+    with pytest.raises(ValueError, match="reproject"):
+        NetworkConfig(reproject=False)

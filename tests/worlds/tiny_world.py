@@ -68,7 +68,7 @@ def clip(config: NetworkConfig = NETWORK, batch: int = 2, frames: int = 8, seed:
     words[0] = 0
     return (
         torch.randn(batch, frames, *frame, generator=g),
-        torch.randn(batch, frames, config.given, *frame, generator=g),
+        torch.randn(batch, frames, config.seen, *frame, generator=g),
         torch.rand(batch, frames, generator=g),
         torch.rand(batch, frames, generator=g),
         torch.randn(batch, frames, config.action_size, generator=g),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,9 @@ from torch import Tensor
 
 from ..autoencoder import Autoencoder
 from ..conditioning import path_vectors, word_ids
-from ..config import WorldConfig
+from ..config import NetworkConfig, WorldConfig
+from ..memory import RECENT, SHOWN, Poses, chosen, is_new, overlaps, poses_along, relative
+from ..rollout import ANCHOR_AFTER
 from .data import Walks
 
 
@@ -24,18 +26,30 @@ class Clips:
     actions: Tensor  # [2, E, T, A]
     words: Tensor  # [E, 2, S, I] before and after a change
     change_at: Tensor  # [E]
+    poses: Poses  # [2, E, T, 4]
+    kept: NDArray[np.bool_]  # [E, T] frames that a walker's memory would have kept
+    view: NetworkConfig  # whose eye it is
+    revisits: NDArray[np.int64]  # [R, 2] walk and frame where something comes into view that was seen before
 
     def to(self, device: str) -> Clips:
         """The same clips in the memory of a device: all of them, they are small."""
-        return Clips(*(x.to(device) for x in (self.latents, self.actions, self.words, self.change_at)))
+        moved = {name: getattr(self, name).to(device) for name in ("latents", "actions", "words", "change_at")}
+        return replace(self, **moved)
 
-    def draw(self, rng: np.random.Generator, batch: int, frames: int, history: int, drop_text: float) -> Batch:
-        """A batch of clips. A tenth starts from rest, a twentieth from nothing but the prompt."""
-        _, episodes, length = self.latents.shape[:3]
+    def draw(
+        self,
+        rng: np.random.Generator,
+        batch: int,
+        frames: int,
+        history: int,
+        drop_text: float,
+        drop_places: float = 0.25,
+    ) -> Batch:
+        """A batch of clips, a third of them where a place comes into view again. A tenth starts from rest, a twentieth
+        from nothing but the prompt; those, and a share of `drop_places` of the others, remember no places."""
         rows = []
         for _ in range(batch):
-            mirror, e = int(rng.integers(2)), int(rng.integers(episodes))
-            at = int(rng.integers(history, length - frames + 1))
+            mirror, e, at = self._where(rng, frames, history)
             clip = self.latents[mirror, e, at - history : at + frames].float()
             action = self.actions[mirror, e, at : at + frames].clone()
             anchor = self.latents[mirror, e, int(rng.integers(at - history + 1))].float()
@@ -47,15 +61,44 @@ class Clips:
                 clip[: history - 1] = anchor = clip[history - 1]
             elif kind < 0.26:
                 anchor = torch.zeros_like(anchor)
+            remembers = kind >= 0.16 and rng.random() >= drop_places
+            places = self._places(mirror, e, at, frames) if remembers else self._no_places(frames)
             words = self.words[e, int(at + frames > self.change_at[e])]
             if rng.random() < drop_text:
                 words = torch.zeros_like(words)
-            rows.append((clip, action, words, kind < 0.06, anchor))
-        clips, actions, words_all, blank, anchors = zip(*rows, strict=True)
-        started_blank = torch.tensor(blank, device=self.latents.device)
-        return Batch(
-            torch.stack(clips), torch.stack(actions), torch.stack(words_all), started_blank, torch.stack(anchors)
-        )
+            rows.append((clip, action, words, torch.tensor(kind < 0.06), anchor, *places))
+        device = self.latents.device
+        return Batch(*(torch.stack(column).to(device) for column in zip(*rows, strict=True)))
+
+    def _where(self, rng: np.random.Generator, frames: int, history: int) -> tuple[int, int, int]:
+        """(mirror image, walk, first target) of a clip."""
+        _, episodes, length = self.latents.shape[:3]
+        mirror = int(rng.integers(2))
+        if len(self.revisits) and rng.random() < 0.33:
+            e, seen = self.revisits[rng.integers(len(self.revisits))]
+            at = int(seen) - int(rng.integers(frames))
+        else:
+            e, at = rng.integers(episodes), int(rng.integers(history, length - frames + 1))
+        return mirror, int(e), min(max(at, history), length - frames)
+
+    def _places(self, mirror: int, e: int, at: int, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What a walker remembers at each target: latents `[T, M, C, h, w]`, poses `[T, M, 4]`, known `[T, M]`."""
+        latents, poses, known = self._no_places(frames)
+        change = int(self.change_at[e])
+        for i in range(frames):
+            old = np.flatnonzero(self.kept[e, : max(0, at + i - RECENT + 1)])
+            if at + i >= change:  # a new prompt: nothing that was seen before counts
+                old = old[old >= change + ANCHOR_AFTER]
+            here, there = self.poses[mirror, e, at + i], self.poses[mirror, e, old]
+            for m, row in enumerate(chosen(here, there, self.view)):
+                latents[i, m] = self.latents[mirror, e, old[row]].float()
+                poses[i, m] = torch.from_numpy(relative(here, there[row : row + 1])[0])
+                known[i, m] = 1.0
+        return latents, poses, known
+
+    def _no_places(self, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+        shape = self.latents.shape[3:]
+        return torch.zeros(frames, SHOWN, *shape), torch.zeros(frames, SHOWN, 4), torch.zeros(frames, SHOWN)
 
     def draw_first(self, rng: np.random.Generator, count: int, drop_text: float) -> Batch:
         """Single frames without any history: what a prompt alone has to draw. Of motion, only the pitch is told."""
@@ -70,7 +113,8 @@ class Clips:
         words = self.words[torch.from_numpy(e).to(device), changed.long()].clone()
         words[torch.from_numpy(rng.random(count) < drop_text).to(device)] = 0
         nothing = torch.zeros_like(frames[:, 0])
-        return Batch(frames, actions, words, torch.ones(count, dtype=torch.bool, device=device), nothing)
+        places = tuple(x.expand(count, *x.shape).to(device) for x in self._no_places(1))
+        return Batch(frames, actions, words, torch.ones(count, dtype=torch.bool, device=device), nothing, *places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +126,9 @@ class Batch:
     words: Tensor  # [B, S, I]
     blank: Tensor  # [B] bool: the first target has no history
     anchor: Tensor  # [B, C, h, w]: a frame before the clip, or nothing (0)
+    places: Tensor  # [B, T, M, C, h, w] what is remembered at each target: see memory.py
+    place_poses: Tensor  # [B, T, M, 4]
+    place_known: Tensor  # [B, T, M]
 
 
 def load_clips(data: Path, world: WorldConfig) -> Clips:
@@ -96,7 +143,33 @@ def load_clips(data: Path, world: WorldConfig) -> Clips:
     buckets = world.network.text_buckets
     words = torch.stack([torch.stack([word_ids(str(c), buckets) for c in row["captions"]]) for row in meta])  # type: ignore[attr-defined]
     change = torch.tensor([int(row["change_at"]) for row in meta])  # type: ignore[call-overload]
-    return Clips(latents, actions, words, change)
+    poses = poses_along(actions)
+    kept = np.stack([kept_along(walk) for walk in poses[0]])
+    return Clips(latents, actions, words, change, poses, kept, world.network, revisited(poses[0], kept, world.network))
+
+
+def kept_along(poses: Poses) -> NDArray[np.bool_]:
+    """Which frames of a walk `[T, 4]` a memory keeps, `[T]`."""
+    kept = np.zeros(len(poses), bool)
+    for i, pose in enumerate(poses):
+        kept[i] = is_new(pose, poses[:i][kept[:i]])
+    return kept
+
+
+def revisited(poses: Poses, kept: NDArray[np.bool_], view: NetworkConfig, every: int = 5) -> NDArray[np.int64]:
+    """`[R, 2]` walk and frame of walks `[E, T, 4]` where a tenth of the view was seen before, but not just before."""
+    found = []
+    for e, walk in enumerate(poses):
+        for t in range(2 * RECENT, len(walk), every):
+            there = walk[: t - RECENT + 1][kept[e, : t - RECENT + 1]]
+            rows = chosen(walk[t], there, view)
+            if not rows:
+                continue
+            lately = np.concatenate([there[rows], walk[t - RECENT : t - RECENT + 1]])
+            shown = overlaps(walk[t], lately, view.view_rad, view.rows / view.columns)
+            if (shown[:-1].any(0) & ~shown[-1]).mean() > 0.1:
+                found.append((e, t))
+    return np.array(found, np.int64).reshape(-1, 2)
 
 
 @torch.no_grad()

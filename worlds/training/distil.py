@@ -19,9 +19,10 @@ from ..config import STEPS_4, STEPS_8, WorldConfig
 from ..history import detailed, doubt, from_frames, held_to, noised, pushed
 from ..kv_cache import KVCache
 from ..network import WorldNetwork
+from ..reprojection import Places
 from ..sampler import draw_noise, euler, noisy, sample
 from .clips import Batch, load_clips
-from .dynamics import first_frame_loss, teacher_inputs
+from .dynamics import first_frame_loss, places_of, teacher_inputs
 from .loop import Loop, LoopConfig, Metrics
 
 
@@ -101,11 +102,11 @@ def two_steps(step: Callable[[Tensor, Tensor], Tensor], z: Tensor, rows: Tensor)
 class TeacherStep:
     """The teacher over whole clips with everything but latent and level fixed."""
 
-    def __init__(self, teacher: WorldNetwork, stack: Tensor, label: Tensor, batch: Batch) -> None:
-        self._teacher, self._stack, self._label, self._batch = teacher, stack, label, batch
+    def __init__(self, teacher: WorldNetwork, seen: Tensor, label: Tensor, batch: Batch) -> None:
+        self._teacher, self._seen, self._label, self._batch = teacher, seen, label, batch
 
     def __call__(self, z: Tensor, sigma: Tensor) -> Tensor:
-        out: Tensor = self._teacher(z, self._stack, sigma, self._label, self._batch.actions, self._batch.words)
+        out: Tensor = self._teacher(z, self._seen, sigma, self._label, self._batch.actions, self._batch.words)
         return out
 
 
@@ -117,8 +118,9 @@ def taught_loss(
     rows = table[torch.randint(len(table), clean.shape[:2], generator=generator, device=generator.device)]
     z = noisy(clean, draw_noise(clean.shape, generator), rows[..., 0])
     with torch.no_grad():
-        target = two_steps(TeacherStep(teacher, stack, label, batch), z, rows)
-    return F.mse_loss(student(z, stack, rows[..., 0], label, batch.actions, batch.words), target)
+        seen = teacher.look(stack, batch.actions, places_of(teacher, batch, generator, 0.3, 0.35))
+        target = two_steps(TeacherStep(teacher, seen, label, batch), z, rows)
+    return F.mse_loss(student(z, seen, rows[..., 0], label, batch.actions, batch.words), target)
 
 
 def own_walk_loss(
@@ -135,19 +137,21 @@ def own_walk_loss(
     pooled, words = student.text_embedding(batch.words)
     with torch.no_grad():
         taught_pooled, taught_words = teacher.text_embedding(batch.words)
-    cache = KVCache(student, b)
+    cache, places = KVCache(student, b), places_of(teacher, batch, generator, 0.3, 0.0)
     given = held_to(from_frames(batch.clips[:, :depth], student.config), batch.anchor[:, None], student.config)
     total = torch.zeros((), device=device)
     for i in range(t):
         label = doubt(given, config.world)[:, None]
-        stack = noised(detailed(given, config.world), label, generator, student.config)
         action, view = batch.actions[:, i : i + 1], cache.frozen()
-        seen: list[Tensor] = []
+        with torch.no_grad():
+            now = None if places is None else Places(*(x[:, i : i + 1] for x in places))
+            seen = teacher.look(noised(detailed(given, config.world), label, generator, student.config), action, now)
+        passed: list[Tensor] = []
 
         def denoise(z: Tensor, level: float) -> tuple[Tensor, Tensor, Tensor]:
-            seen.append(z)  # noqa: B023
+            passed.append(z)  # noqa: B023
             s = torch.full((b, 1), level, device=device)
-            return student.step(z, stack, s, label, action, pooled, words, *view)  # noqa: B023
+            return student.step(z, seen, s, label, action, pooled, words, *view)  # noqa: B023
 
         with torch.no_grad():
             own, keys, values = sample(
@@ -158,13 +162,13 @@ def own_walk_loss(
 
         def step(z: Tensor, sigma: Tensor) -> Tensor:
             out, _, _ = teacher.step(
-                z, stack, sigma, label, action, taught_pooled, taught_words, *view  # noqa: B023
+                z, seen, sigma, label, action, taught_pooled, taught_words, *view  # noqa: B023
             )  # fmt: skip
             return out
 
         with torch.no_grad():
-            target = two_steps(step, seen[row], rows)
-        drawn, _, _ = student.step(seen[row], stack, rows[..., 0], label, action, pooled, words, *view)
+            target = two_steps(step, passed[row], rows)
+        drawn, _, _ = student.step(passed[row], seen, rows[..., 0], label, action, pooled, words, *view)
         total = total + F.mse_loss(drawn, target)
         cache.commit(keys, values)
         given = pushed(given, own, student.config)

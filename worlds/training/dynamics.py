@@ -18,15 +18,18 @@ from torch import Tensor
 
 from ..conditioning import MISSING
 from ..config import NetworkConfig, WorldConfig
-from ..history import from_frames, held_to, noised, pushed
+from ..history import detailed, from_frames, held_to, noised, pushed
 from ..kv_cache import KVCache
 from ..network import WorldNetwork
-from ..reprojection import Reprojection
+from ..reprojection import Places
 from ..sampler import draw_noise, noisy, sample
 from .clips import Batch, load_clips
-from .export import load_tokenizer, starting_weights, with_reprojection
+from .export import grown, load_tokenizer, starting_weights
 from .loop import Loop, LoopConfig, Metrics
 from .wear import faded, worn
+
+PLACE_OFF = (0.1, 0.1, 0.02, 0.005)  # deviation of a remembered pose: metres right and forward, radians of yaw, pitch
+FILLING = 0.4  # share of rows whose places show only what the newest frame cannot see
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class DynamicsConfig:
     moved_weight: float = 0.2  # of the reprojection's own loss
     worn_share: float = 0.3  # rows with a history worn as a long walk wears it
     faded_share: float = 0.35  # of the others: a history without its finest detail
+    place_worn_share: float = 0.3  # rows whose remembered places are worn, and whose poses are a little off
     closed_levels: tuple[float, ...] = (0.08, 0.08, 0.08, 0.24)  # of the history's noise in it, in turn
     closed_batch: int = 5
     closed_frames: int = 12
@@ -86,25 +90,42 @@ def teacher_inputs(
     return z, clean, stack, sigma, label
 
 
+def places_of(
+    network: WorldNetwork, batch: Batch, generator: torch.Generator, worn_share: float, faded_share: float
+) -> Places | None:
+    """What the frames of a batch remember. In play the places are the model's own and its steps not quite those told:
+    a share of the rows has places worn as histories are, seen from poses that are a little off."""
+    if network.reprojection is None or not network.config.recall:
+        return None
+    b, t, m = batch.places.shape[:3]
+    bad = torch.rand(b, generator=generator, device=generator.device) < worn_share
+    flat = batch.places.flatten(1, 2)
+    if bool(bad.any()):
+        flat = torch.where(bad.view(b, 1, 1, 1, 1), worn(flat, generator, 0.3), faded(flat, faded_share, generator))
+    off = torch.tensor(PLACE_OFF, device=generator.device) * draw_noise((b, 1, m, 4), generator)
+    poses = batch.place_poses + bad.view(b, 1, 1, 1) * off
+    pictures = network.reprojection.pictures(flat.flatten(0, 1))
+    fills = (torch.rand(b, generator=generator, device=generator.device) < FILLING).view(b, 1, 1).expand(b, t, m)
+    return Places(pictures.unflatten(0, (b, t, m)), poses, batch.place_known, fills.float())
+
+
 def first_frame_loss(network: WorldNetwork, batch: Batch, generator: torch.Generator) -> Tensor:
     """The loss of frames drawn from the prompt alone."""
     clean = batch.clips
     sigma = draw_levels(clean.shape[:2], generator)
     z = noisy(clean, draw_noise(clean.shape, generator), sigma)
-    stack = clean.new_zeros(len(clean), 1, network.config.given, *clean.shape[2:])
+    seen = clean.new_zeros(len(clean), 1, network.config.seen, *clean.shape[2:])
     label = torch.full(clean.shape[:2], MISSING, device=clean.device)
-    return F.mse_loss(network(z, stack, sigma, label, batch.actions, batch.words), clean)
+    return F.mse_loss(network(z, seen, sigma, label, batch.actions, batch.words), clean)
 
 
-def reprojection_loss(reprojection: Reprojection, stack: Tensor, batch: Batch, clean: Tensor) -> Tensor:
-    """How far the moved newest frame is from the true next one: what the depth is learned from.
+def reprojection_loss(moved: Tensor, batch: Batch, clean: Tensor) -> Tensor:
+    """How far the moved newest frames `[B, T, C, h, w]` are from the true next ones: what the depth is learned from.
 
     Huber's, since newly seen places and noise have nothing to say about depth. Frames without history are left out.
     """
-    t = clean.shape[1] // 2  # half of the frames are enough
     known = ~batch.blank
-    moved = reprojection(stack[known, :t], batch.actions[known, :t])
-    return F.smooth_l1_loss(moved, clean[known, :t], beta=0.3)
+    return F.smooth_l1_loss(moved[known], clean[known], beta=0.3)
 
 
 def context_levels(rows: int, most: float, generator: torch.Generator) -> Tensor:
@@ -131,7 +152,7 @@ def draw_levels(shape: torch.Size, generator: torch.Generator) -> Tensor:
 def closed_loop_loss(
     network: WorldNetwork,
     batch: Batch,
-    steps: tuple[float, ...],
+    world: WorldConfig,
     levels: tuple[float, ...],
     context_noise: float,
     generator: torch.Generator,
@@ -142,10 +163,12 @@ def closed_loop_loss(
     itself drew. Taught at every level, the closed loop makes the model doubt all histories and lose the controls.
     """
     depth, t, b = network.config.stack, batch.actions.shape[1], len(batch.clips)
+    steps = world.step_lists[0]
     pooled, words = network.text_embedding(batch.words)
     with torch.no_grad():
         cache = KVCache(network, b)
     given = held_to(from_frames(batch.clips[:, :depth], network.config), batch.anchor[:, None], network.config)
+    places = places_of(network, batch, generator, 0.5, 0.0)
     device = batch.clips.device
     total, taught = torch.zeros((), device=device), 0
     for i in range(t):
@@ -153,19 +176,21 @@ def closed_loop_loss(
         label = torch.full((b, 1), levels[i % len(levels)], device=device)
         if pulled:
             label = doubtful(b, context_noise, generator)[:, None]
-        stack = noised(given, label, generator, network.config)
         action, view = batch.actions[:, i : i + 1], cache.frozen()
+        with torch.no_grad():
+            now = None if places is None else Places(*(x[:, i : i + 1] for x in places))
+            seen = network.look(noised(detailed(given, world), label, generator, network.config), action, now)
         truth = batch.clips[:, depth + i, None]
         if pulled:
             sigma = draw_levels(torch.Size((b, 1)), generator)
             z = noisy(truth, draw_noise(truth.shape, generator), sigma)
-            drawn, _, _ = network.step(z, stack, sigma, label, action, pooled, words, *view)
+            drawn, _, _ = network.step(z, seen, sigma, label, action, pooled, words, *view)
             total, taught = total + F.mse_loss(drawn, truth), taught + 1
         with torch.no_grad():
 
             def denoise(z: Tensor, level: float) -> tuple[Tensor, Tensor, Tensor]:
                 s = torch.full((b, 1), level, device=device)
-                return network.step(z, stack, s, label, action, pooled, words, *view)  # noqa: B023
+                return network.step(z, seen, s, label, action, pooled, words, *view)  # noqa: B023
 
             own, keys, values = sample(denoise, draw_noise(truth.shape, generator), steps)
             cache.commit(keys, values)
@@ -179,7 +204,7 @@ def train_dynamics(rank: int, world: int, config: DynamicsConfig) -> None:
     network = WorldNetwork(config.world.network).to(config.loop.device)
     loop = Loop(config.loop, network, rank, world)
     if not loop.resume() and config.start_from is not None:
-        network.load_state_dict(with_reprojection(starting_weights(config.start_from, "network"), network))
+        network.load_state_dict(grown(starting_weights(config.start_from, "network"), network))
     if not loop.step and network.reprojection is not None and config.tokenizer is not None:
         network.reprojection.fit(load_tokenizer(config.tokenizer, config.world.name))
     if not loop.step:
@@ -197,18 +222,19 @@ def train_dynamics(rank: int, world: int, config: DynamicsConfig) -> None:
             return loss, {"first": float(loss.detach())}
         if turn in config.closed_turns and loop.progress >= config.closed_from:
             batch = clips.draw(rng, config.closed_batch, config.closed_frames, depth, 0.08)
-            steps = config.world.step_lists[0]
             levels = config.closed_levels
-            loss = closed_loop_loss(network, batch, steps, levels, config.context_noise, generator)
+            loss = closed_loop_loss(network, batch, config.world, levels, config.context_noise, generator)
             return loss, {"closed": float(loss.detach())}
         batch = clips.draw(rng, config.batch, config.frames, depth, 0.08)
         z, clean, stack, sigma, label = teacher_inputs(
             batch, shapes, config.context_noise, generator, config.worn_share, config.faded_share
         )
-        loss = F.mse_loss(network(z, stack, sigma, label, batch.actions, batch.words), clean)
+        places = places_of(network, batch, generator, config.place_worn_share, config.faded_share)
+        seen = network.look(stack, batch.actions, places)
+        loss = F.mse_loss(network(z, seen, sigma, label, batch.actions, batch.words), clean)
         metrics = {"teacher": float(loss.detach())}
         if network.reprojection is not None:
-            moved = reprojection_loss(network.reprojection, stack, batch, clean)
+            moved = reprojection_loss(seen[:, :, shapes.given], batch, clean)
             loss, metrics["moved"] = loss + config.moved_weight * moved, float(moved.detach())
         return loss, metrics
 

@@ -45,6 +45,19 @@ def starting_weights(path: Path, prefix: str) -> dict[str, Tensor]:
     }
 
 
+def grown(weights: dict[str, Tensor], network: WorldNetwork) -> dict[str, Tensor]:
+    """Weights of a network that sees less, for one that sees more: what is new begins without effect."""
+    weights = with_reprojection(weights, network)
+    own = network.state_dict()
+    columns = own["patch_embedding.weight"].shape[1] - weights["patch_embedding.weight"].shape[1]
+    if network.config.recall and "recall_gate.weight" not in weights:
+        embedding = weights["patch_embedding.weight"]
+        wider = torch.cat([embedding, embedding.new_zeros(len(embedding), columns)], 1)
+        gate = {k: v for k, v in own.items() if k.startswith("recall_gate.")}
+        weights = {**weights, **gate, "patch_embedding.weight": wider}
+    return weights
+
+
 def with_reprojection(weights: dict[str, Tensor], network: WorldNetwork) -> dict[str, Tensor]:
     """Weights of a network without reprojection, for one that has it: the moved frame takes the newest one's place."""
     token = network.config.channels * network.config.patch**2

@@ -16,7 +16,9 @@ from ..conditioning import MISSING, word_ids
 from ..config import WorldConfig
 from ..history import begun, detailed, doubt, from_frames, noised, pushed
 from ..kv_cache import KVCache
+from ..memory import PlaceMemory, Poses, poses_along
 from ..network import WorldNetwork
+from ..reprojection import Places
 from ..sampler import Denoise, draw_noise, guided, sample
 from .tokenizer import to_tensor
 
@@ -53,25 +55,32 @@ def walk_batch(
     network, c = model.network, model.config
     b, t = actions.shape[:2]
     cache = KVCache(network, b)
+    memories = [PlaceMemory(c.network, c.places) for _ in range(b)]
     pooled, text = network.text_embedding(words)
     shape = (b, 1, c.network.channels, c.network.rows, c.network.columns)
     given = None if history is None else from_frames(history, c.network)
     drawn = []
+    if history is None:
+        actions = torch.cat([torch.zeros_like(actions[:, :1]), actions[:, 1:]], 1)
+    else:
+        remember(network, memories, history[:, -1], np.zeros((b, 4)), -1)
+    poses = poses_along(actions)
     for i in range(t):
         action = actions[:, i : i + 1]
         if given is not None:
             label, steps = doubt(given, c)[:, None], model.steps
-            stack = noised(detailed(given, c), label, generator, c.network)
+            known = [memory.recall(pose, i) for memory, pose in zip(memories, poses[:, i], strict=True)]
+            places = Places(*(torch.cat(parts) for parts in zip(*known, strict=True)))
+            seen = network.look(noised(detailed(given, c), label, generator, c.network), action, places)
         else:
-            stack, steps = torch.zeros(b, 1, c.network.given, *shape[2:]), c.first_steps
+            seen, steps = torch.zeros(b, 1, c.network.seen, *shape[2:]), c.first_steps
             label = torch.full((b, 1), MISSING)
-            action = torch.zeros_like(action)
         view = cache.view()
 
         def with_text(pooled: Tensor, text: Tensor) -> Denoise:
             def denoise(z: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
                 s = torch.full((b, 1), sigma)
-                return network.step(z, stack, s, label, action, pooled, text, *view)  # noqa: B023
+                return network.step(z, seen, s, label, action, pooled, text, *view)  # noqa: B023
 
             return denoise  # noqa: B023
 
@@ -82,8 +91,16 @@ def walk_batch(
         if given is not None:
             cache.commit(keys, values)
         given = begun(latent, c.network) if given is None else pushed(given, latent, c.network)
+        remember(network, memories, latent[:, 0], poses[:, i], i)
         drawn.append(latent[:, 0])
     return torch.stack(drawn, 1)
+
+
+def remember(network: WorldNetwork, memories: list[PlaceMemory], frames: Tensor, poses: Poses, index: int) -> None:
+    """Every row's frame `[B, C, h, w]` at its pose `[B, 4]` into the row's memory."""
+    if network.reprojection is not None:
+        for memory, frame, pose in zip(memories, frames, poses, strict=True):
+            memory.keep(network.reprojection, frame[None], pose, index)
 
 
 def captions(model: Model, texts: list[str]) -> Tensor:

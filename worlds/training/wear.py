@@ -10,7 +10,7 @@ from ..history import COARSE
 from ..sampler import draw_noise
 
 
-def worn(history: Tensor, generator: torch.Generator) -> Tensor:
+def worn(history: Tensor, generator: torch.Generator, most: float = 0.5) -> Tensor:
     """`[B, T, C, h, w]` as a long walk leaves it: off in colour and gain, poor in detail, smeared; a row at a time.
 
     The target stays true and in its place. A model that has seen such histories pulls them back to what the prompt
@@ -22,7 +22,7 @@ def worn(history: Tensor, generator: torch.Generator) -> Tensor:
     def uniform() -> Tensor:
         return torch.rand(b, 1, 1, 1, 1, generator=generator, device=device)
 
-    amount = 0.5 * uniform()
+    amount = most * uniform()
     colour = draw_noise((b, 1, c, 1, 1), generator)
     smooth = F.interpolate(draw_noise((b, c, 2, 3), generator), (h, w), mode="bilinear").unsqueeze(1)
     gain = 1 + 0.4 * amount * draw_noise((b, 1, 1, 1, 1), generator)

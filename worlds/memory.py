@@ -1,0 +1,172 @@
+"""Places that were drawn, remembered by where the camera stood: turn back, and they are there again.
+
+Every frame from a new place or in a new direction is kept, with its pose, until the budget is spent. When a frame is
+to be drawn, those that show most of what comes into view are brought here through the camera's motion (reprojection.py)
+and laid over each other, and the network finds them on its channel axis with a mask of what they cover. Retrieval is by
+overlap of the two views (Context as Memory 2506.03141; WorldMem 2504.12369); the frames are moved by geometry, not
+found by attention, because a network this small copies what lies in its place and does not learn to search for it.
+
+All that is computed of a place, its small picture, is computed once, when it is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .conditioning import PITCH_SCALE_RAD, STEP_SCALE_M, TURN_SCALE_RAD
+from .config import NetworkConfig
+from .core import Camera
+from .reprojection import POINTS, Places, Reprojection
+
+SHOWN = 2  # places that are laid over each other
+APART_M, APART_RAD = 0.75, math.radians(15.0)  # a frame nearer than both to a kept one is not kept
+RECENT = 8  # frames too new to be recalled: the network sees them anyway
+METRE_COST = 0.05  # of overlap: moved over a distance, a picture shows false parallax
+LEAST = 0.08  # overlap, all costs paid, that is worth recalling
+_DISTANCES_M = (2.5, 8.0, 25.0)  # where on a ray overlap is asked for
+_COLUMNS, _ROWS = 8, 3
+
+Poses = NDArray[np.float64]  # [..., 4]: x, z in metres (east, north), yaw and pitch in radians
+
+
+def pose_of(camera: Camera) -> Poses:
+    """`float64[4]`; heights are the ground's, and left out."""
+    return np.array([camera.x_m, camera.z_m, camera.yaw_rad, camera.pitch_rad])
+
+
+def poses_along(actions: Tensor) -> Poses:
+    """Action vectors `[..., T, A]` (conditioning.py) to poses from the origin on, `float64[..., T, 4]`."""
+    a = actions.detach().cpu().double().numpy()
+    yaw = np.cumsum(a[..., 3] * TURN_SCALE_RAD, -1)
+    right, forward = a[..., 0] * STEP_SCALE_M, a[..., 2] * STEP_SCALE_M
+    x = np.cumsum(right * np.cos(yaw) + forward * np.sin(yaw), -1)
+    z = np.cumsum(forward * np.cos(yaw) - right * np.sin(yaw), -1)
+    return np.stack([x, z, yaw, a[..., 5] * PITCH_SCALE_RAD], -1)
+
+
+def is_new(pose: Poses, kept: Poses) -> bool:
+    """Whether a frame seen from `pose` `[4]` shows a new place or direction beside those `kept` `[K, 4]`."""
+    turned = np.abs((kept[:, 2] - pose[2] + math.pi) % (2 * math.pi) - math.pi)
+    near = np.hypot(kept[:, 0] - pose[0], kept[:, 1] - pose[1]) < APART_M
+    return not (near & (turned < APART_RAD) & (np.abs(kept[:, 3] - pose[3]) < APART_RAD)).any()
+
+
+def relative(here: Poses, there: Poses) -> Poses:
+    """How the camera moved from `there` `[K, 4]` to `here` `[4]`: `[K, 4]` as `Reprojection.source` wants it."""
+    east, north, turned = here[0] - there[:, 0], here[1] - there[:, 1], here[2] - there[:, 2]
+    sin, cos = math.sin(here[2]), math.cos(here[2])
+    return np.stack([east * cos - north * sin, east * sin + north * cos, turned, there[:, 3]], -1)
+
+
+def overlaps(here: Poses, there: Poses, view_rad: float, aspect: float) -> NDArray[np.bool_]:
+    """`bool[K, P]`: which of P points in the view from `here` `[4]` the views from `there` `[K, 4]` show too.
+
+    The points lie on rays through a grid over the picture, at a few distances. `aspect` is height over width.
+    """
+    reach = math.tan(view_rad / 2)
+    u = ((np.arange(_COLUMNS) + 0.5) / _COLUMNS * 2 - 1) * reach
+    v = ((np.arange(_ROWS) + 0.5) / _ROWS * 2 - 1) * reach * aspect
+    across, up = (x.ravel() for x in np.meshgrid(u, v))
+    sp, cp = math.sin(here[3]), math.cos(here[3])
+    length = np.sqrt(1 + across**2 + up**2)
+    rays = np.stack([across, sp + up * cp, cp - up * sp]) / length  # level: right, up, ahead
+    points = np.concatenate([rays * d for d in _DISTANCES_M], 1)  # [3, P]
+    moved = relative(here, there)
+    right, forward, yaw, pitch = (x[:, None] for x in moved.T)
+    x, y, z = points[0] + right, points[1], points[2] + forward
+    x, z = x * np.cos(yaw) + z * np.sin(yaw), z * np.cos(yaw) - x * np.sin(yaw)
+    y, z = y * np.cos(pitch) - z * np.sin(pitch), z * np.cos(pitch) + y * np.sin(pitch)
+    shown: NDArray[np.bool_] = (z > 0.1) & (np.abs(x) < reach * z) & (np.abs(y) < reach * aspect * z)
+    return shown
+
+
+def chosen(here: Poses, there: Poses, config: NetworkConfig, count: int = SHOWN) -> list[int]:
+    """Rows of `there` `[K, 4]` to recall, best first, at most `count`: the largest overlap, then the largest rest."""
+    if not len(there):
+        return []
+    shown = overlaps(here, there, config.view_rad, config.rows / config.columns)
+    cost = METRE_COST * np.hypot(there[:, 0] - here[0], there[:, 1] - here[1])
+    rows: list[int] = []
+    for _ in range(count):
+        gain = shown.mean(1) - cost
+        best = int(gain.argmax())
+        if gain[best] < LEAST:
+            break
+        rows.append(best)
+        shown = shown & ~shown[best]
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One remembered frame. Never changed, so that snapshots share it."""
+
+    picture: Tensor  # [3, h * POINTS, w * POINTS]
+    pose: Poses  # [4]
+    index: int  # of the frame in the session
+
+
+class PlaceMemory:
+    """The places of one rollout. At most `budget` of them: then the one that was of no use for longest goes."""
+
+    def __init__(self, config: NetworkConfig, budget: int) -> None:
+        self.config, self.budget = config, budget if config.recall else 0
+        self._places: list[Place] = []
+        self._used: list[int] = []  # the frame in which each was kept or last recalled
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def clear(self) -> None:
+        self._places, self._used = [], []
+
+    def keep(self, reprojection: Reprojection, latent: Tensor, pose: Poses, index: int) -> bool:
+        """Remember the frame `[1, C, h, w]` where it is of a new place; returns whether it was."""
+        if not self.budget:
+            return False
+        if self._places and not is_new(pose, np.stack([p.pose for p in self._places])):
+            return False
+        if len(self._places) >= self.budget:
+            oldest = int(np.argmin(self._used))
+            del self._places[oldest], self._used[oldest]
+        with torch.no_grad():
+            picture = reprojection.pictures(latent)[0].clone()
+        self._places.append(Place(picture, pose, index))
+        self._used.append(index)
+        return True
+
+    def recall(self, here: Poses, index: int) -> Places:
+        """What is remembered of the view from `here`, for the frame `index`; B and T are 1, M is SHOWN."""
+        old = [i for i, place in enumerate(self._places) if place.index <= index - RECENT]
+        there = np.stack([self._places[i].pose for i in old]) if old else np.empty((0, 4))
+        rows = chosen(here, there, self.config)
+        places = nothing(self.config)
+        for m, row in enumerate(rows):
+            self._used[old[row]] = index
+            places.pictures[0, 0, m] = self._places[old[row]].picture
+            places.poses[0, 0, m] = torch.from_numpy(relative(here, there[row : row + 1])[0])
+            places.known[0, 0, m] = 1.0
+        return places
+
+    def snapshot(self) -> tuple[tuple[Place, ...], tuple[int, ...]]:
+        return tuple(self._places), tuple(self._used)
+
+    def restore(self, state: tuple[tuple[Place, ...], tuple[int, ...]]) -> None:
+        self._places, self._used = list(state[0]), list(state[1])
+
+
+def nothing(config: NetworkConfig, batch: int = 1, frames: int = 1) -> Places:
+    """No place is remembered."""
+    shape = (3, config.rows * POINTS, config.columns * POINTS)
+    return Places(
+        torch.zeros(batch, frames, SHOWN, *shape),
+        torch.zeros(batch, frames, SHOWN, 4),
+        torch.zeros(batch, frames, SHOWN),
+        torch.zeros(batch, frames, SHOWN),
+    )
