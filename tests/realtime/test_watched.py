@@ -145,6 +145,7 @@ class AnyOrder(RuleBasedStateMachine):
         super().__init__()
         self.theatre = Theatre()
         self.here: list[Session] = []
+        self.away: set[Session] = set()  # who said that they look elsewhere, whatever the lobby made of it
 
     @rule(watch=st.booleans(), background=st.booleans())
     def come(self, watch: bool, background: bool) -> None:
@@ -154,6 +155,7 @@ class AnyOrder(RuleBasedStateMachine):
         except TooManySessions:
             return
         if background:
+            self.away.add(session)
             self.theatre.say(session, Pause())
         lobby.enter(session)
         self.here.append(session)
@@ -165,13 +167,16 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(index=st.integers(0, 9), message=st.sampled_from([Pause(), Resume()]))
     def look(self, index: int, message: Message) -> None:
-        if self.here:
-            self.theatre.say(self.here[index % len(self.here)], message)
+        if not self.here:
+            return
+        session = self.here[index % len(self.here)]
+        (self.away.add if isinstance(message, Pause) else self.away.discard)(session)
+        self.theatre.say(session, message)
 
     @rule(seconds=st.sampled_from([0.5, 61.0]))
     def wait(self, seconds: float) -> None:
         self.theatre.lobby.tick()
-        seen = any(session is self.theatre.lobby.player and not session.hidden for session in self.here)
+        seen = any(session is self.theatre.lobby.player and session not in self.away for session in self.here)
         drawn = self.theatre.pass_time(min(seconds, 0.5))
         self.theatre.clock.advance(seconds - min(seconds, 0.5))
         assert (drawn >= 11) if seen else (drawn == 0)
