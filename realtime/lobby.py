@@ -205,6 +205,7 @@ class Lobby:
                     frame=last.frame if last is not None else 0,
                     seed=self._world_message.seed if self._world_message is not None else 0,
                     dropped=session.link.dropped,
+                    drift=last.drift if last is not None else "fine",
                 )
             )
 

@@ -16,10 +16,12 @@ from torch import Tensor
 from .conditioning import MISSING, PoseTracker, word_ids
 from .config import WorldConfig
 from .core import Action, Camera, Frame
+from .drift import Gauge
 from .engines import Engine
 from .history import begun, detailed, doubt, held_to, noised, pushed
 from .kv_cache import CacheState, KVCache
 from .network import WorldNetwork
+from .reanchor import Keeper, Standing, from_prompt
 from .sampler import Denoise, draw_noise, guided, sample
 
 ANCHOR_AFTER = 48  # frames after a new prompt when the world is what it asked for: as long as transitions in training
@@ -36,21 +38,32 @@ class RolloutState:
     camera: Camera
     anchor_in: int
     index: int
+    standing: Standing | None = None
 
 
 class Rollout:
     """One walk. Not thread-safe; owned by the worker thread."""
 
-    def __init__(self, config: WorldConfig, network: WorldNetwork, engine: Engine, steps: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        config: WorldConfig,
+        network: WorldNetwork,
+        engine: Engine,
+        steps: tuple[float, ...],
+        gauge: Gauge | None = None,
+    ) -> None:
         self.config, self.steps = config, steps
         self._network, self._engine = network, engine
         self._cache = KVCache(network)
+        watched = gauge is not None and config.drift.on
+        self._keeper = Keeper(config, gauge, network.reprojection) if gauge is not None and watched else None
         self._generator = torch.Generator()
         self._stack: Tensor | None = None  # [1, 1, G, C, h, w]: see history.py
         self._anchor_in = 0  # frames until the newest becomes the anchor; 0: it stays
         self._tracker = PoseTracker(config.max_step_m, config.max_turn_rad, config.max_pitch_rad)
         self._prompt = ""
         self._pooled = self._words = torch.zeros(0)
+        self._nothing = self._embedded("")
         self.index = 0  # of the next frame
 
     @property
@@ -66,6 +79,8 @@ class Rollout:
         self._cache.reset()
         self._stack, self._anchor_in, self.index = None, 0, 0
         self._tracker.camera = Camera()
+        if self._keeper is not None:
+            self._keeper.standing = Standing()
         self._set_prompt(prompt)
 
     def step(self, action: Action) -> Iterator[Frame]:
@@ -87,7 +102,8 @@ class Rollout:
             "denoise": 1e3 * (drawn - conditioned),
             "decode": 1e3 * (time.perf_counter() - drawn),
         }
-        frame = Frame(rgb, self.index, self.index / self.config.fps, action.input_id, stages)
+        drift = ("fine", 0) if self._keeper is None else (self._keeper.verdict, self._keeper.standing.count)
+        frame = Frame(rgb, self.index, self.index / self.config.fps, action.input_id, stages, *drift)
         self.index += 1
         yield frame
 
@@ -98,7 +114,8 @@ class Rollout:
         if self._stack is None:
             stack, level, steps = torch.zeros(1, 1, c.given, *shape[2:]), MISSING, self.config.first_steps
         else:
-            level, steps = float(doubt(self._stack, self.config)), self.steps
+            level, steps = doubt(self._stack, self.config), self.steps
+            level = float(level if self._keeper is None else self._keeper.doubt(level))
             stack = noised(detailed(self._stack, self.config), level, self._generator, c)
         label = torch.full((1, 1), level)
         keys, values, bias = self._cache.view()
@@ -112,7 +129,7 @@ class Rollout:
 
         denoise = with_text(self._pooled, self._words)
         if self._stack is None and self.config.first_guidance != 1.0:
-            denoise = guided(denoise, with_text(*self._embedded("")), self.config.first_guidance)
+            denoise = guided(denoise, with_text(*self._nothing), self.config.first_guidance)
         latent, new_keys, new_values = sample(denoise, draw_noise(shape, self._generator), steps)
         if self._stack is None:
             # a world begins as if one had stood still: the history is the first frame, the cache stays empty
@@ -122,8 +139,20 @@ class Rollout:
             self._stack = pushed(self._stack, latent, c)
             if self._anchor_in == 1:
                 self._stack = held_to(self._stack, latent, c)
+            self._stack = self._kept(self._stack, action)
             self._anchor_in = max(0, self._anchor_in - 1)
         return latent
+
+    def _kept(self, stack: Tensor, action: Tensor) -> Tensor:
+        """The stack after the look for drift, which rests while the world is on its way to another prompt."""
+        if self._keeper is None:
+            return stack
+        if self._anchor_in:
+            self._keeper.begin()
+            return stack
+        asked = self._pooled, self._words
+        blank = from_prompt(self._engine.step, self.config, self._cache, asked, self._nothing)
+        return self._keeper.after(stack, action, blank, self._generator)
 
     def _set_prompt(self, prompt: str) -> None:
         self._prompt = prompt
@@ -143,7 +172,11 @@ class Rollout:
         stack = None if self._stack is None else self._stack.clone()
         random = self._generator.get_state()
         camera = self._tracker.camera
-        return RolloutState(self._cache.snapshot(), stack, random, self._prompt, camera, self._anchor_in, self.index)
+        standing = None if self._keeper is None else self._keeper.standing
+        anchor_in = self._anchor_in
+        return RolloutState(
+            self._cache.snapshot(), stack, random, self._prompt, camera, anchor_in, self.index, standing
+        )
 
     def restore(self, state: RolloutState) -> None:
         """Continue from a snapshot."""
@@ -151,4 +184,6 @@ class Rollout:
         self._stack = None if state.stack is None else state.stack.clone()
         self._generator.set_state(state.random)
         self._tracker.camera, self._anchor_in, self.index = state.camera, state.anchor_in, state.index
+        if self._keeper is not None:
+            self._keeper.standing = state.standing or Standing()
         self._set_prompt(state.prompt)

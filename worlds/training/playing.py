@@ -14,9 +14,11 @@ from torch import Tensor
 from ..autoencoder import Autoencoder
 from ..conditioning import MISSING, word_ids
 from ..config import WorldConfig
+from ..drift import Gauge
 from ..history import begun, detailed, doubt, from_frames, noised, pushed
 from ..kv_cache import KVCache
 from ..network import WorldNetwork
+from ..reanchor import Keeper, from_prompt
 from ..sampler import Denoise, draw_noise, guided, sample
 from .tokenizer import to_tensor
 
@@ -29,6 +31,7 @@ class Model:
     network: WorldNetwork
     autoencoder: Autoencoder
     steps: tuple[float, ...]
+    gauge: Gauge | None = None  # without it no walk is brought back
 
     @torch.no_grad()
     def encode(self, rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
@@ -54,13 +57,17 @@ def walk_batch(
     b, t = actions.shape[:2]
     cache = KVCache(network, b)
     pooled, text = network.text_embedding(words)
+    nothing = network.text_embedding(torch.zeros_like(words))
+    keeper = Keeper(c, model.gauge, network.reprojection) if model.gauge is not None and c.drift.on else None
+    blank = from_prompt(lambda inputs: network.step(*inputs), c, cache, (pooled, text), nothing)
     shape = (b, 1, c.network.channels, c.network.rows, c.network.columns)
     given = None if history is None else from_frames(history, c.network)
     drawn = []
     for i in range(t):
         action = actions[:, i : i + 1]
         if given is not None:
-            label, steps = doubt(given, c)[:, None], model.steps
+            label, steps = doubt(given, c), model.steps
+            label = (label if keeper is None else keeper.doubt(label))[:, None]
             stack = noised(detailed(given, c), label, generator, c.network)
         else:
             stack, steps = torch.zeros(b, 1, c.network.given, *shape[2:]), c.first_steps
@@ -77,11 +84,14 @@ def walk_batch(
 
         denoise = with_text(pooled, text)
         if given is None and c.first_guidance != 1.0:
-            denoise = guided(denoise, with_text(*network.text_embedding(torch.zeros_like(words))), c.first_guidance)
+            denoise = guided(denoise, with_text(*nothing), c.first_guidance)
         latent, keys, values = sample(denoise, draw_noise(shape, generator), steps)
-        if given is not None:
+        if given is None:
+            given = begun(latent, c.network)
+        else:
             cache.commit(keys, values)
-        given = begun(latent, c.network) if given is None else pushed(given, latent, c.network)
+            given = pushed(given, latent, c.network)
+            given = given if keeper is None else keeper.after(given, action, blank, generator)
         drawn.append(latent[:, 0])
     return torch.stack(drawn, 1)
 

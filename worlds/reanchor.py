@@ -1,0 +1,162 @@
+"""Brings a walk that has strayed back to the world that was asked for, without a cut.
+
+The newest frame is made noisy and drawn again by the prompt alone, as first frames are, with guidance: what lies where
+stays, what has melted becomes things again (SDEdit, 2108.01073). One noise level a video frame, two passes each, so
+that no frame is late; meanwhile the picture is moved along as the walker moves. Then the walk takes it over: over some
+frames the newest latents are mixed with it, a little more each time, while they are doubted.
+
+B walks advance together; each has its own clock. `Rollout` is a batch of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .conditioning import MISSING
+from .config import WorldConfig
+from .drift import FINE, LOST, STRAYING, VERDICTS, Gauge, Sight, looked
+from .kv_cache import KVCache
+from .reprojection import Reprojection
+from .sampler import draw_noise
+
+IDLE = -1
+MOST_SHARE = 0.25  # of the new picture in one frame's mix: more would be seen as a cut
+
+Words = tuple[Tensor, Tensor]
+Step = Callable[[tuple[Tensor, ...]], tuple[Tensor, Tensor, Tensor]]
+"""`Engine.step`."""
+
+Blank = Callable[[Tensor, Tensor], Tensor]
+"""(noisy latent `[B, 1, C, h, w]`, its levels `[B, 1]`) -> the clean one, as the prompt alone has it, guided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Everything that decides what is done next. Replaced, never changed."""
+
+    frames: int = 0  # since the world began or was given another anchor
+    sight: Sight | None = None
+    clock: Tensor | None = None  # int64 [B]: IDLE, or frames since a drawing that began at level 1 would have begun
+    clean: Tensor | None = None  # [B, 1, C, h, w] the picture that is being drawn, then taken over
+    noise: Tensor | None = None  # [B, 1, C, h, w] that it is drawn from
+    count: int = 0  # how often any walk was brought back
+
+
+class Keeper:
+    """Looks after B walks of one world."""
+
+    def __init__(self, config: WorldConfig, gauge: Gauge, reprojection: Reprojection | None) -> None:
+        self._world, self._config, self._gauge, self._reprojection = config, config.drift, gauge, reprojection
+        self._levels = torch.tensor(config.first_steps)
+        self._from = {
+            STRAYING: sum(level > config.drift.repaint_from for level in config.first_steps),
+            LOST: 0,
+        }
+        self.standing = Standing()
+
+    def begin(self) -> None:
+        """A new world, or a new anchor."""
+        self.standing = Standing(count=self.standing.count)
+
+    @property
+    def verdict(self) -> str:
+        """Of the first walk: fine, straying or lost."""
+        sight = self.standing.sight
+        return VERDICTS[FINE if sight is None else int(sight.verdict[0])]
+
+    def doubt(self, level: Tensor) -> Tensor:
+        """At least the noise level `[B]` that the newest frames deserve while another picture is taken over."""
+        clock = self.standing.clock
+        if clock is None:
+            return level
+        drawn = len(self._levels)
+        fading = (clock >= drawn) & (clock < drawn + self._config.fade)
+        return torch.where(fading, level.clamp(min=self._config.doubt), level)
+
+    def after(self, given: Tensor, action: Tensor, blank: Blank, generator: torch.Generator) -> Tensor:
+        """The latents that the next frame is given, after a frame that `action` `[B, 1, A]` led to was pushed."""
+        s = self.standing
+        if s.clock is not None and bool((s.clock != IDLE).any()):
+            if bool((s.clock < len(self._levels) + self._config.fade).any()):
+                s = self._advanced(s, given, action, blank)
+            given = self._mixed(given, s)
+            over = s.clock + 1 >= len(self._levels) + self._config.fade + self._config.rest
+            s = replace(s, clock=torch.where((s.clock == IDLE) | over, IDLE, s.clock + 1))
+        if s.frames % self._config.every == 0:  # the first time, to know the anchor
+            s = replace(s, sight=looked(s.sight, self._gauge, given[:, 0, 0], given[:, 0, -1], self._config))
+            s = self._started(s, given, generator)
+        self.standing = replace(s, frames=s.frames + 1)
+        return given
+
+    def _started(self, s: Standing, given: Tensor, generator: torch.Generator) -> Standing:
+        """Begin with the walks that have strayed and are not being looked after yet."""
+        assert s.sight is not None
+        clock = torch.full_like(s.sight.verdict, IDLE) if s.clock is None else s.clock
+        new = (s.sight.verdict != FINE) & (clock == IDLE)
+        if not bool(new.any()):
+            return s
+        newest = given[:, :, -1]
+        clean = newest if s.clean is None else _where(new, newest, s.clean)
+        noise = draw_noise(newest.shape, generator)
+        noise = noise if s.noise is None else _where(new, noise, s.noise)
+        begin = torch.where(s.sight.verdict == LOST, self._from[LOST], self._from[STRAYING])
+        return replace(
+            s, clock=torch.where(new, begin, clock), clean=clean, noise=noise, count=s.count + int(new.sum())
+        )
+
+    def _advanced(self, s: Standing, given: Tensor, action: Tensor, blank: Blank) -> Standing:
+        """One video frame further: the picture moves along, and is drawn at its next noise level."""
+        assert s.clock is not None
+        assert s.clean is not None
+        assert s.noise is not None
+        clean, noise, levels = s.clean, s.noise, self._levels
+        if self._reprojection is not None:
+            clean = self._reprojection(torch.cat([given[:, :, :-1], clean[:, :, None]], 2), action)
+        drawing = (s.clock != IDLE) & (s.clock < len(levels))
+        if bool(drawing.any()):
+            level = levels[s.clock.clamp(0, len(levels) - 1)].view(-1, 1, 1, 1, 1)
+            z = (1 - level) * clean + level * noise
+            drawn = blank(z, level.view(-1, 1))
+            noise = _where(drawing, (z - (1 - level) * drawn) / level, noise)
+            clean = _where(drawing, drawn, clean)
+        return replace(s, clean=clean, noise=noise)
+
+    def _mixed(self, given: Tensor, s: Standing) -> Tensor:
+        """The newest latents a little nearer to the picture that is taken over."""
+        assert s.clock is not None
+        assert s.clean is not None
+        first, left = int(self._world.network.anchor), len(self._levels) + self._config.fade - s.clock
+        share = (1 / left.clamp(min=1)).clamp(max=MOST_SHARE)
+        share = torch.where((left > 0) & (left <= self._config.fade), share, 0.0)
+        mixed = given + share.view(-1, 1, 1, 1, 1, 1) * (s.clean[:, :, None] - given)
+        mixed = _where(share > 0, mixed, given)  # an old picture of a walk that is left alone may be anything by now
+        return torch.cat([given[:, :, :first], mixed[:, :, first:]], 2)
+
+
+def from_prompt(step: Step, config: WorldConfig, cache: KVCache, asked: Words, nothing: Words) -> Blank:
+    """How `step` draws without any history. `asked` and `nothing` are (pooled, words) of the prompt and of none."""
+
+    def blank(z: Tensor, sigma: Tensor) -> Tensor:
+        stack = z.new_zeros(len(z), 1, config.network.given, *z.shape[2:])
+        action = z.new_zeros(len(z), 1, config.network.action_size)
+        label, hidden = torch.full_like(sigma, MISSING), z.new_full((cache.window * cache.tokens,), float("-inf"))
+
+        def clean(words: Words) -> Tensor:
+            return step((z, stack, sigma, label, action, *words, cache.keys, cache.values, hidden))[0]
+
+        drawn, scale = clean(asked), config.first_guidance
+        if scale == 1.0:
+            return drawn
+        plain = clean(nothing)
+        return plain + scale * (drawn - plain)
+
+    return blank
+
+
+def _where(rows: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Row by row."""
+    return torch.where(rows.view(-1, *(1,) * (a.ndim - 1)), a, b)
