@@ -60,7 +60,9 @@ class Metrics:
         self._reanchored = Counter(
             "worldstream_reanchorings", "Walks brought back to the world that was asked for", registry=self.registry
         )
-        self._strayed = Counter("worldstream_frames_strayed", "Frames of walks that had strayed", registry=self.registry)
+        self._strayed = Counter(
+            "worldstream_frames_strayed", "Frames of walks that had strayed", registry=self.registry
+        )
         self._brought_back = 0  # of the walk that is drawn now
         self._window: deque[tuple[float, dict[str, float]]] = deque()
 

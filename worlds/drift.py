@@ -2,9 +2,9 @@
 
 Every few frames the newest latent is turned into a small picture by the tokenizer's linear map alone, and read: the
 judge's features of it, its luminance and colour, how much varies across and down, how strong the fine detail is. The
-distance of the readings of the last two seconds from those of the anchor is measured in the spread that true walks have
-(Mahalanobis), and 1 is what one true walk of 300 frames in a hundred reaches. `worlds/training/drift.py` measures both on
-renders that no training saw.
+distance of the readings of the last two seconds from those of the anchor is measured in the spread that true walks
+have (Mahalanobis), and 1 is what one true walk of 300 frames in a hundred reaches. `worlds/training/drift.py` measures
+both on renders that no training saw.
 """
 
 from __future__ import annotations

@@ -35,14 +35,21 @@ Blank = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
+class Repaint:
+    """The pictures that B walks are brought back with. Replaced, never changed."""
+
+    clock: Tensor  # int64 [B]: IDLE, or frames since a drawing that began at level 1 would have begun
+    clean: Tensor  # [B, 1, C, h, w] the picture that is being drawn, then taken over
+    noise: Tensor  # [B, 1, C, h, w] that it is drawn from
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
-    """Everything that decides what is done next. Replaced, never changed."""
+    """Everything that decides what is done next. Replaced, never changed: a snapshot may keep it."""
 
     frames: int = 0  # since the world began or was given another anchor
     sight: Sight | None = None
-    clock: Tensor | None = None  # int64 [B]: IDLE, or frames since a drawing that began at level 1 would have begun
-    clean: Tensor | None = None  # [B, 1, C, h, w] the picture that is being drawn, then taken over
-    noise: Tensor | None = None  # [B, 1, C, h, w] that it is drawn from
+    repaint: Repaint | None = None
     count: int = 0  # how often any walk was brought back
 
 
@@ -70,70 +77,67 @@ class Keeper:
 
     def doubt(self, level: Tensor) -> Tensor:
         """At least the noise level `[B]` that the newest frames deserve while another picture is taken over."""
-        clock = self.standing.clock
-        if clock is None:
+        if self.standing.repaint is None:
             return level
-        drawn = len(self._levels)
-        fading = (clock >= drawn) & (clock < drawn + self._config.fade)
+        left = self._left(self.standing.repaint)
+        fading = (left > 0) & (left <= self._config.fade)
         return torch.where(fading, level.clamp(min=self._config.doubt), level)
 
     def after(self, given: Tensor, action: Tensor, blank: Blank, generator: torch.Generator) -> Tensor:
         """The latents that the next frame is given, after a frame that `action` `[B, 1, A]` led to was pushed."""
         s = self.standing
-        if s.clock is not None and bool((s.clock != IDLE).any()):
-            if bool((s.clock < len(self._levels) + self._config.fade).any()):
-                s = self._advanced(s, given, action, blank)
-            given = self._mixed(given, s)
-            over = s.clock + 1 >= len(self._levels) + self._config.fade + self._config.rest
-            s = replace(s, clock=torch.where((s.clock == IDLE) | over, IDLE, s.clock + 1))
+        if s.repaint is not None and bool((s.repaint.clock != IDLE).any()):
+            repaint = self._advanced(s.repaint, given, action, blank)
+            given = self._mixed(given, repaint)
+            over = self._left(repaint) + self._config.rest <= 1
+            clock = torch.where((repaint.clock == IDLE) | over, IDLE, repaint.clock + 1)
+            s = replace(s, repaint=replace(repaint, clock=clock))
         if s.frames % self._config.every == 0:  # the first time, to know the anchor
-            s = replace(s, sight=looked(s.sight, self._gauge, given[:, 0, 0], given[:, 0, -1], self._config))
-            s = self._started(s, given, generator)
+            sight = looked(s.sight, self._gauge, given[:, 0, 0], given[:, 0, -1], self._config)
+            s = self._started(replace(s, sight=sight), sight, given[:, :, -1], generator)
         self.standing = replace(s, frames=s.frames + 1)
         return given
 
-    def _started(self, s: Standing, given: Tensor, generator: torch.Generator) -> Standing:
+    def _left(self, repaint: Repaint) -> Tensor:
+        """Frames until the picture is taken over, `[B]`; at most `fade` once it is drawn."""
+        return len(self._levels) + self._config.fade - repaint.clock
+
+    def _started(self, s: Standing, sight: Sight, newest: Tensor, generator: torch.Generator) -> Standing:
         """Begin with the walks that have strayed and are not being looked after yet."""
-        assert s.sight is not None
-        clock = torch.full_like(s.sight.verdict, IDLE) if s.clock is None else s.clock
-        new = (s.sight.verdict != FINE) & (clock == IDLE)
+        idle = torch.full_like(sight.verdict, IDLE)
+        old = s.repaint or Repaint(idle, torch.zeros_like(newest), torch.zeros_like(newest))
+        new = (sight.verdict != FINE) & (old.clock == IDLE)
         if not bool(new.any()):
             return s
-        newest = given[:, :, -1]
-        clean = newest if s.clean is None else _where(new, newest, s.clean)
-        noise = draw_noise(newest.shape, generator)
-        noise = noise if s.noise is None else _where(new, noise, s.noise)
-        begin = torch.where(s.sight.verdict == LOST, self._from[LOST], self._from[STRAYING])
-        return replace(
-            s, clock=torch.where(new, begin, clock), clean=clean, noise=noise, count=s.count + int(new.sum())
+        begin = torch.where(sight.verdict == LOST, self._from[LOST], self._from[STRAYING])
+        repaint = Repaint(
+            torch.where(new, begin, old.clock),
+            _where(new, newest, old.clean),
+            _where(new, draw_noise(newest.shape, generator), old.noise),
         )
+        return replace(s, repaint=repaint, count=s.count + int(new.sum()))
 
-    def _advanced(self, s: Standing, given: Tensor, action: Tensor, blank: Blank) -> Standing:
+    def _advanced(self, r: Repaint, given: Tensor, action: Tensor, blank: Blank) -> Repaint:
         """One video frame further: the picture moves along, and is drawn at its next noise level."""
-        assert s.clock is not None
-        assert s.clean is not None
-        assert s.noise is not None
-        clean, noise, levels = s.clean, s.noise, self._levels
-        if self._reprojection is not None:
+        clean, noise, levels = r.clean, r.noise, self._levels
+        if self._reprojection is not None and bool(((r.clock != IDLE) & (self._left(r) > 0)).any()):
             clean = self._reprojection(torch.cat([given[:, :, :-1], clean[:, :, None]], 2), action)
-        drawing = (s.clock != IDLE) & (s.clock < len(levels))
+        drawing = (r.clock != IDLE) & (r.clock < len(levels))
         if bool(drawing.any()):
-            level = levels[s.clock.clamp(0, len(levels) - 1)].view(-1, 1, 1, 1, 1)
+            level = levels[r.clock.clamp(0, len(levels) - 1)].view(-1, 1, 1, 1, 1)
             z = (1 - level) * clean + level * noise
             drawn = blank(z, level.view(-1, 1))
             noise = _where(drawing, (z - (1 - level) * drawn) / level, noise)
             clean = _where(drawing, drawn, clean)
-        return replace(s, clean=clean, noise=noise)
+        return replace(r, clean=clean, noise=noise)
 
-    def _mixed(self, given: Tensor, s: Standing) -> Tensor:
+    def _mixed(self, given: Tensor, r: Repaint) -> Tensor:
         """The newest latents a little nearer to the picture that is taken over."""
-        assert s.clock is not None
-        assert s.clean is not None
-        first, left = int(self._world.network.anchor), len(self._levels) + self._config.fade - s.clock
+        first, left = int(self._world.network.anchor), self._left(r)
         share = (1 / left.clamp(min=1)).clamp(max=MOST_SHARE)
         share = torch.where((left > 0) & (left <= self._config.fade), share, 0.0)
-        mixed = given + share.view(-1, 1, 1, 1, 1, 1) * (s.clean[:, :, None] - given)
-        mixed = _where(share > 0, mixed, given)  # an old picture of a walk that is left alone may be anything by now
+        mixed = given + share.view(-1, 1, 1, 1, 1, 1) * (r.clean[:, :, None] - given)
+        mixed = _where(share > 0, mixed, given)  # the old picture of a walk that is left alone may be anything by now
         return torch.cat([given[:, :, :first], mixed[:, :, first:]], 2)
 
 

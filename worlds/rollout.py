@@ -114,8 +114,8 @@ class Rollout:
         if self._stack is None:
             stack, level, steps = torch.zeros(1, 1, c.given, *shape[2:]), MISSING, self.config.first_steps
         else:
-            level, steps = doubt(self._stack, self.config), self.steps
-            level = float(level if self._keeper is None else self._keeper.doubt(level))
+            doubted, steps = doubt(self._stack, self.config), self.steps
+            level = float(doubted if self._keeper is None else self._keeper.doubt(doubted))
             stack = noised(detailed(self._stack, self.config), level, self._generator, c)
         label = torch.full((1, 1), level)
         keys, values, bias = self._cache.view()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -301,6 +303,14 @@ def test_stats_come_once_a_second(hall: Hall) -> None:
     hall.clock.advance(5.0)
     hall.lobby.tick()
     assert len(viewer_link.said(Stats)) == count
+
+
+def test_stats_say_how_the_walk_is(hall: Hall) -> None:
+    _, link = hall.come()
+    hall.lobby.on_event(replace(hall.draw(), drift="straying"))
+    hall.clock.advance(1.5)
+    hall.lobby.tick()
+    assert link.said(Stats)[-1].drift == "straying"
 
 
 def test_the_speed_ladder_is_announced(hall: Hall) -> None:

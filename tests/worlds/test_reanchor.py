@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -95,7 +96,7 @@ def test_it_rests_and_then_tries_again() -> None:
         if keep.standing.count > before:
             begun.append(i)
     assert len(begun) >= 2
-    assert min(b - a for a, b in zip(begun, begun[1:], strict=False)) >= DRAWING + DRIFT.fade + DRIFT.rest
+    assert min(b - a for a, b in pairwise(begun)) >= DRAWING + DRIFT.fade + DRIFT.rest
 
 
 def test_a_lost_walk_is_drawn_from_nothing() -> None:

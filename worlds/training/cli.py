@@ -83,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     stages: dict[str, Callable[[Request], None]] = {
         "data": _data, "judge": _judge, "tokenizer": _tokenizer, "encode": _encode, "dynamics": _dynamics,
         "refine": _refine,
-        "distil": _distil, "decoder": _decoder, "export": _export, "drift": _drift, "evaluate": _evaluate, "recordings": _recordings,
+        "distil": _distil, "decoder": _decoder, "export": _export, "drift": _drift, "evaluate": _evaluate,
+        "recordings": _recordings,
     }  # fmt: skip
     try:
         require(request)

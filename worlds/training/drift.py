@@ -19,7 +19,7 @@ from ..drift import FILE, Gauge, save_whitening, whitening_of
 from ..judge import load_judge
 from ..procedural.attributes import THEMES
 from ..procedural.episodes import TEST_SEED, episode
-from ..procedural.renderer import Images, render
+from ..procedural.renderer import Depths, Images, render
 from ..procedural.scene import Vector
 from ..weights import SHIPPED, WorldCard, load_modules
 from .tokenizer import to_tensor
@@ -33,9 +33,8 @@ def true_walk(index: int, config: WorldConfig, frames: int = FRAMES) -> Tensor:
     """Every `config.drift.every`-th picture of a true walk, `[T, 3, h, w]` in [0, 1]; the themes take turns."""
     every = config.drift.every
 
-    def some(vectors: Vector, cameras: Vector, width_px: int, height_px: int) -> tuple[Images, Images]:
-        rgb, depth = render(vectors[::every], cameras[::every], width_px, height_px)
-        return rgb, depth
+    def some(vectors: Vector, cameras: Vector, width_px: int, height_px: int) -> tuple[Images, Depths]:
+        return render(vectors[::every], cameras[::every], width_px, height_px)
 
     size = config.width_px // 2, config.height_px // 2
     walk = episode(SEED + index, frames, *size, theme=index % len(THEMES), changes=False, draw=some)
