@@ -72,7 +72,7 @@ class Lobby:
             session.role = Role.VIEWER
         else:
             free = self.player is None and not any(not other.hidden for other in self.line)
-            session.role = Role.PLAYER if free else Role.QUEUED
+            session.role = Role.PLAYER if free and not session.hidden else Role.QUEUED
         session.link.send(Welcome(session=session.id, role=session.role.value, world=self.world))
         if session.role is Role.PLAYER:
             self._give_turn(session)
@@ -118,8 +118,8 @@ class Lobby:
     # -- visibility
 
     def hide(self, session: Session) -> None:
-        """The tab is hidden."""
-        if session.hidden or not session.present:
+        """The tab is hidden; also before the line stands: a tab opened in the background is given no turn."""
+        if session.hidden or session.role is Role.CLOSED:
             return
         session.hidden_since_s = self.clock()
         session.link.skip()
@@ -136,6 +136,8 @@ class Lobby:
         if session is self.player:
             self.submit(mailbox.Continue(session.newest))
             self._tell_all_states()
+        elif session.role is Role.VIEWER:
+            self._tell_state(session)  # it may have changed behind their back
         elif session.role is Role.QUEUED and self.player is None:
             self._next_turn()
         self._audience_changed(joined=session)
@@ -203,6 +205,7 @@ class Lobby:
                     frame=last.frame if last is not None else 0,
                     seed=self._world_message.seed if self._world_message is not None else 0,
                     dropped=session.link.dropped,
+                    drift=last.drift if last is not None else "fine",
                 )
             )
 

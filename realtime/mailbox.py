@@ -102,6 +102,8 @@ class Drawn:
     skipped: int = 0  # slots given up before this picture
     steps: int = 1
     bitrate_bps: int = 0
+    drift: str = "fine"
+    reanchored: int = 0  # times that this walk was brought back so far
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,13 @@ class Metrics:
         self._sessions = Gauge("worldstream_sessions", "Connected users by role", ["role"], registry=self.registry)
         self._bitrate = Gauge("worldstream_video_bitrate_bps", "Target of the H.264 encoder", registry=self.registry)
         self._steps = Gauge("worldstream_steps", "Denoising steps per frame", registry=self.registry)
+        self._reanchored = Counter(
+            "worldstream_reanchorings", "Walks brought back to the world that was asked for", registry=self.registry
+        )
+        self._strayed = Counter(
+            "worldstream_frames_strayed", "Frames of walks that had strayed", registry=self.registry
+        )
+        self._brought_back = 0  # of the walk that is drawn now
         self._window: deque[tuple[float, dict[str, float]]] = deque()
 
     def frame(self, drawn: Drawn, now_s: float) -> None:
@@ -67,6 +74,9 @@ class Metrics:
             self._server.observe(drawn.server_ms / 1e3)
         self._bitrate.set(drawn.bitrate_bps)
         self._steps.set(drawn.steps)
+        self._strayed.inc(drawn.drift != "fine")
+        self._reanchored.inc(max(0, drawn.reanchored - self._brought_back))
+        self._brought_back = drawn.reanchored
         for stage, value_ms in drawn.stages_ms.items():
             self._stage.labels(stage).observe(value_ms / 1e3)
         self._window.append((now_s, drawn.stages_ms))

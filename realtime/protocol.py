@@ -229,6 +229,7 @@ class Stats(Message):
     frame: int = wire(_U32)
     seed: int = wire(_SEED)
     dropped: int = wire(_U32)
+    drift: str = wire(one_of("fine", "straying", "lost"), default="fine")  # how far from the world asked for
 
 
 @message

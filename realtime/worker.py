@@ -235,6 +235,8 @@ class Worker:
                 skipped=slot.skipped,
                 steps=self._ladder.steps,
                 bitrate_bps=self._encoder.bitrate_bps,
+                drift=frame.drift,
+                reanchored=frame.reanchored,
             )
         )
 

@@ -63,12 +63,32 @@ class NetworkConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DriftConfig:
+    """When a walk counts as strayed (`drift.py`) and how it is brought back (`reanchor.py`).
+
+    Distances are in units of what one true walk of 300 frames in a hundred reaches: `worldstream train drift`.
+    """
+
+    on: bool = True
+    every: int = 8  # frames between two looks
+    looks: float = 6.0  # that the running mean remembers
+    straying: float = 1.0
+    lost: float = 1.4
+    calm: float = 0.8  # of a threshold, below which its verdict goes
+    repaint_from: float = 0.8  # noise level from which the newest frame is drawn again by the prompt alone
+    fade: int = 24  # frames in which the walk takes the new picture over
+    rest: int = 96  # frames before the next time
+    doubt: float = 0.2  # noise on the newest frames meanwhile
+
+
+@dataclass(frozen=True, slots=True)
 class WorldConfig:
     """One model: shapes, schedule, cache policy, motion range."""
 
     name: str = "nano"
     network: NetworkConfig = NetworkConfig()
     autoencoder: AutoencoderConfig = AutoencoderConfig()
+    drift: DriftConfig = DriftConfig()
     step_lists: tuple[tuple[float, ...], ...] = (STEPS_4,)  # best first; shorter ones are the ladder for slow machines
     first_steps: tuple[float, ...] = STEPS_16  # the first frame has nothing to go by but the prompt
     # Noise on the newest frames, its label the same number. Low: they are believed, and the controls are sharp. High:
@@ -101,6 +121,7 @@ class WorldConfig:
         """The inverse of `to_json`. Raises ValueError on a field that this version does not know."""
         values = _known(cls, raw)
         values["network"] = NetworkConfig(**_known(NetworkConfig, values.get("network", {})))
+        values["drift"] = DriftConfig(**_known(DriftConfig, values.get("drift", {})))
         values["autoencoder"] = AutoencoderConfig(**_known(AutoencoderConfig, values.get("autoencoder", {})))
         return cls(**values)
 

@@ -96,6 +96,8 @@ class Frame:
     media_time_s: float
     input_id: int  # the newest input that this frame answers
     stages_ms: dict[str, float] = field(default_factory=dict)  # time spent per stage: condition, denoise, decode
+    drift: str = "fine"  # or "straying", "lost": how far the walk is from the world that was asked for
+    reanchored: int = 0  # how often it was brought back since the reset
 
 
 class World(Protocol):

@@ -27,6 +27,7 @@ from .reprojection import POINTS, Places, Reprojection
 SHOWN = 2  # places that are laid over each other
 APART_M, APART_RAD = 0.75, math.radians(15.0)  # a frame nearer than both to a kept one is not kept
 RECENT = 8  # frames too new to be recalled: the network sees them anyway
+SUSPECT = 64  # frames before it is noticed that a walk has strayed, which are forgotten with it
 METRE_COST = 0.05  # of overlap: moved over a distance, a picture shows false parallax
 LEAST = 0.08  # overlap, all costs paid, that is worth recalling
 _DISTANCES_M = (2.5, 8.0, 25.0)  # where on a ray overlap is asked for
@@ -140,6 +141,11 @@ class PlaceMemory:
         self._places.append(Place(picture, pose, index))
         self._used.append(index)
         return True
+
+    def forget(self, since: int) -> None:
+        """Drop the places kept from the frame `since` on: the walk had strayed by then."""
+        good = [i for i, place in enumerate(self._places) if place.index < since]
+        self._places, self._used = [self._places[i] for i in good], [self._used[i] for i in good]
 
     def recall(self, here: Poses, index: int) -> Places:
         """What is remembered of the view from `here`, for the frame `index`; B and T are 1, M is SHOWN."""

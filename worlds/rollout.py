@@ -16,11 +16,13 @@ from torch import Tensor
 from .conditioning import MISSING, PoseTracker, word_ids
 from .config import WorldConfig
 from .core import Action, Camera, Frame
+from .drift import Gauge
 from .engines import Engine
 from .history import begun, detailed, doubt, held_to, noised, pushed
 from .kv_cache import CacheState, KVCache
-from .memory import Place, PlaceMemory, pose_of
+from .memory import SUSPECT, Place, PlaceMemory, Poses, pose_of
 from .network import WorldNetwork
+from .reanchor import Keeper, Standing, from_prompt
 from .sampler import Denoise, draw_noise, guided, sample
 
 ANCHOR_AFTER = 48  # frames after a new prompt when the world is what it asked for: as long as transitions in training
@@ -38,22 +40,33 @@ class RolloutState:
     camera: Camera
     anchor_in: int
     index: int
+    standing: Standing | None = None
 
 
 class Rollout:
     """One walk. Not thread-safe; owned by the worker thread."""
 
-    def __init__(self, config: WorldConfig, network: WorldNetwork, engine: Engine, steps: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        config: WorldConfig,
+        network: WorldNetwork,
+        engine: Engine,
+        steps: tuple[float, ...],
+        gauge: Gauge | None = None,
+    ) -> None:
         self.config, self.steps = config, steps
         self._network, self._engine = network, engine
         self._cache = KVCache(network)
         self._memory = PlaceMemory(config.network, config.places)
+        watched = gauge is not None and config.drift.on
+        self._keeper = Keeper(config, gauge, network.reprojection) if gauge is not None and watched else None
         self._generator = torch.Generator()
         self._stack: Tensor | None = None  # [1, 1, G, C, h, w]: see history.py
         self._anchor_in = 0  # frames until the newest becomes the anchor; 0: it stays
         self._tracker = PoseTracker(config.max_step_m, config.max_turn_rad, config.max_pitch_rad)
         self._prompt = ""
         self._pooled = self._words = torch.zeros(0)
+        self._nothing = self._embedded("")
         self.index = 0  # of the next frame
 
     @property
@@ -70,6 +83,8 @@ class Rollout:
         self._memory.clear()
         self._stack, self._anchor_in, self.index = None, 0, 0
         self._tracker.camera = Camera()
+        if self._keeper is not None:
+            self._keeper.standing = Standing()
         self._set_prompt(prompt)
 
     def step(self, action: Action) -> Iterator[Frame]:
@@ -92,7 +107,8 @@ class Rollout:
             "denoise": 1e3 * (drawn - conditioned),
             "decode": 1e3 * (time.perf_counter() - drawn),
         }
-        frame = Frame(rgb, self.index, self.index / self.config.fps, action.input_id, stages)
+        drift = ("fine", 0) if self._keeper is None else (self._keeper.verdict, self._keeper.standing.count)
+        frame = Frame(rgb, self.index, self.index / self.config.fps, action.input_id, stages, *drift)
         self.index += 1
         yield frame
 
@@ -103,7 +119,8 @@ class Rollout:
         if self._stack is None:
             seen, level, steps = torch.zeros(1, 1, c.seen, *shape[2:]), MISSING, self.config.first_steps
         else:
-            level, steps = float(doubt(self._stack, self.config)), self.steps
+            doubted, steps = doubt(self._stack, self.config), self.steps
+            level = float(doubted if self._keeper is None else self._keeper.doubt(doubted))
             given = noised(detailed(self._stack, self.config), level, self._generator, c)
             seen = self._engine.look((given, action, *self._memory.recall(here, self.index)))
         label = torch.full((1, 1), level)
@@ -118,7 +135,7 @@ class Rollout:
 
         denoise = with_text(self._pooled, self._words)
         if self._stack is None and self.config.first_guidance != 1.0:
-            denoise = guided(denoise, with_text(*self._embedded("")), self.config.first_guidance)
+            denoise = guided(denoise, with_text(*self._nothing), self.config.first_guidance)
         latent, new_keys, new_values = sample(denoise, draw_noise(shape, self._generator), steps)
         if self._stack is None:
             # a world begins as if one had stood still: the history is the first frame, the cache stays empty
@@ -128,10 +145,29 @@ class Rollout:
             self._stack = pushed(self._stack, latent, c)
             if self._anchor_in == 1:
                 self._stack = held_to(self._stack, latent, c)
+            self._stack = self._kept(self._stack, action)
             self._anchor_in = max(0, self._anchor_in - 1)
-        if not self._anchor_in and self._network.reprojection is not None:
-            self._memory.keep(self._network.reprojection, latent[:, 0], here, self.index)
+        self._remember(latent[:, 0], here)
         return latent
+
+    def _remember(self, latent: Tensor, here: Poses) -> None:
+        """Keep the frame in memory, unless the world is on its way to another prompt or has strayed."""
+        unsure = None if self._keeper is None else self._keeper.unsure
+        if unsure is not None and bool(unsure):
+            self._memory.forget(self.index - SUSPECT)
+        elif not self._anchor_in and self._network.reprojection is not None:
+            self._memory.keep(self._network.reprojection, latent, here, self.index)
+
+    def _kept(self, stack: Tensor, action: Tensor) -> Tensor:
+        """The stack after the look for drift, which rests while the world is on its way to another prompt."""
+        if self._keeper is None:
+            return stack
+        if self._anchor_in:
+            self._keeper.begin()
+            return stack
+        asked = self._pooled, self._words
+        blank = from_prompt(self._engine.step, self.config, self._cache, asked, self._nothing)
+        return self._keeper.after(stack, action, blank, self._generator)
 
     def _set_prompt(self, prompt: str) -> None:
         self._prompt = prompt
@@ -160,6 +196,7 @@ class Rollout:
             camera,
             self._anchor_in,
             self.index,
+            None if self._keeper is None else self._keeper.standing,
         )
 
     def restore(self, state: RolloutState) -> None:
@@ -169,4 +206,6 @@ class Rollout:
         self._stack = None if state.stack is None else state.stack.clone()
         self._generator.set_state(state.random)
         self._tracker.camera, self._anchor_in, self.index = state.camera, state.anchor_in, state.index
+        if self._keeper is not None:
+            self._keeper.standing = state.standing or Standing()
         self._set_prompt(state.prompt)

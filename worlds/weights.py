@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .autoencoder import Autoencoder
 from .config import WorldConfig
+from .drift import Gauge, load_gauge
 from .engines import Engine, build, choose
 from .network import WorldNetwork
 from .procedural.attributes import THEMES
@@ -152,6 +153,7 @@ class LoadedWorld:
     autoencoder: Autoencoder
     runner: Engine
     step_list: tuple[float, ...]
+    gauge: Gauge | None = None  # None: walks are not watched for drift
 
     @property
     def name(self) -> str:
@@ -205,7 +207,7 @@ class LoadedWorld:
     def rollout(self) -> Rollout:
         """A new, empty rollout; call `reset` before `step`."""
         assert isinstance(self.network, WorldNetwork)
-        return Rollout(self.config, self.network, self.runner, self.step_list)
+        return Rollout(self.config, self.network, self.runner, self.step_list, self.gauge)
 
     def with_steps(self, steps: int) -> LoadedWorld:
         """The same world at another number of steps. Raises ValueError when it was not trained for it."""
@@ -222,7 +224,8 @@ def load_world(
     steps: int | None = None,
     threads: int | None = None,
 ) -> LoadedWorld:
-    """Find, verify, load and warm a world. Raises WeightsError, or ValueError on an unknown engine or step count."""
+    """Find, verify, load and warm a world. Raises WeightsError, or ValueError on an unknown engine or step count
+    or where the drift monitor's files are missing."""
     card = find(name, data)
     network, autoencoder = load_modules(card)
     step_list = card.config.step_lists[0]
@@ -231,5 +234,6 @@ def load_world(
         runner = choose(network, autoencoder.decoder, len(step_list), cache, threads, key=card.sha256[:12])
     else:
         runner = build(engine, network, autoencoder.decoder, threads)
-    world = LoadedWorld(card, network, autoencoder, runner, step_list)
+    gauge = load_gauge(SHIPPED, autoencoder) if card.config.drift.on else None
+    world = LoadedWorld(card, network, autoencoder, runner, step_list, gauge)
     return world if steps is None else world.with_steps(steps)

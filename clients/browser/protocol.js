@@ -53,6 +53,7 @@
  * @property {number} frame
  * @property {number} seed
  * @property {number} dropped
+ * @property {"fine" | "straying" | "lost"} drift
  */
 /** @typedef {{type: "notice", code: string, message: string}} Notice */
 /** @typedef {{type: "error", code: string, message: string, remedy: string, fatal: boolean, id: string}} ErrorMessage */

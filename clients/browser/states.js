@@ -61,7 +61,9 @@ export function wordsFor(state, around) {
       return {
         tone: "wait",
         title: "Paused",
-        lines: ["This tab was hidden. The world goes on by itself when you look at it.", "After a minute the turn goes to whoever waits."],
+        lines: state.watching
+          ? ["Nobody is walking at the moment. The picture goes on by itself."]
+          : ["This tab was hidden. The world goes on by itself when you look at it.", "After a minute the turn goes to whoever waits."],
         actions: [],
       };
     case "reconnecting":

@@ -113,15 +113,12 @@ export class WorldStream extends EventTarget {
   /** Tell whether anybody looks. @param {boolean} hidden */
   setHidden(hidden) {
     this.hidden = hidden;
-    if (!hidden && this.state.name === "queued") this.link?.send({ type: "resume" }); // a turn lost while hidden: back in line
-    if (hidden && this.state.name === "live" && !this.state.watching) {
-      this.link?.send({ type: "pause" });
-      this.#set({ name: "paused" });
-    } else if (!hidden && this.state.name === "paused") {
-      this.link?.send({ type: "resume" });
-      this.lifeline.heard();
-      this.#set({ name: "live" });
-    }
+    const { name, watching } = this.state;
+    // Also while waiting or watching: nobody is given a turn, or drawn for, behind a hidden tab.
+    if (["live", "queued", "paused"].includes(name)) this.link?.send({ type: hidden ? "pause" : "resume" });
+    if (!hidden) this.lifeline.heard();
+    if (hidden && name === "live" && !watching) this.#set({ name: "paused" });
+    else if (!hidden && name === "paused" && !watching) this.#set({ name: "live" });
   }
 
   /** The id that the server's log knows this session by. */
@@ -208,6 +205,7 @@ export class WorldStream extends EventTarget {
     if (message.type === "welcome") {
       this.welcome = message;
       if (message.role === "queued") this.#set({ name: "queued" });
+      if (message.role === "queued" && this.hidden) this.setHidden(true);
     } else if (message.type === "state") {
       this.#follow(message);
     } else if (message.type === "world" || message.type === "stats" || message.type === "notice") {

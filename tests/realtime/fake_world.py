@@ -46,6 +46,7 @@ class FakePlayer:
         self.world = world
         self.camera = Camera()
         self.index = 0
+        self.drawn = 0  # frames in all, over resets
         self.seed = 0
         self.prompts: list[str] = []
         x = np.arange(world.width_px)[None, :]
@@ -65,6 +66,7 @@ class FakePlayer:
         self.camera = self.camera.moved(action)
         yield Frame(self._paint(), self.index, self.index / self.world.fps, action.input_id, {"denoise": 1.0})
         self.index += 1
+        self.drawn += 1
 
     def _paint(self) -> NDArray[np.uint8]:
         drift = 3 * self.index

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -119,6 +121,27 @@ def test_a_hidden_player_holds_the_world(hall: Hall) -> None:
     hall.lobby.unhide(player)
     assert mailbox.Continue(Input(seq=3)) in hall.commands
     assert states(link)[-1] == states(viewer_link)[-1] == ("live", None)
+
+
+def test_a_tab_opened_in_the_background_gets_no_turn_until_it_is_looked_at(hall: Hall) -> None:
+    session = hall.lobby.admit(Hello(seed=1, prompt=""), FakeLink())
+    hall.lobby.hide(session)  # while the line is still being built
+    hall.lobby.enter(session)
+    assert session.role is Role.QUEUED
+    assert hall.plays() == []
+    hall.lobby.unhide(session)
+    assert hall.who() is session
+
+
+def test_a_viewer_who_looks_again_is_told_how_things_stand(hall: Hall) -> None:
+    player, _ = hall.come()
+    viewer, link = hall.come(watch=True)
+    hall.lobby.hide(player)
+    hall.lobby.hide(viewer)
+    hall.lobby.unhide(player)
+    count = len(states(link))
+    hall.lobby.unhide(viewer)
+    assert states(link)[count:] == [("live", None)]
 
 
 def test_a_player_hidden_for_a_minute_loses_the_turn_to_whoever_waits(hall: Hall) -> None:
@@ -280,6 +303,14 @@ def test_stats_come_once_a_second(hall: Hall) -> None:
     hall.clock.advance(5.0)
     hall.lobby.tick()
     assert len(viewer_link.said(Stats)) == count
+
+
+def test_stats_say_how_the_walk_is(hall: Hall) -> None:
+    _, link = hall.come()
+    hall.lobby.on_event(replace(hall.draw(), drift="straying"))
+    hall.clock.advance(1.5)
+    hall.lobby.tick()
+    assert link.said(Stats)[-1].drift == "straying"
 
 
 def test_the_speed_ladder_is_announced(hall: Hall) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from worldstream.realtime.mailbox import Drawn
@@ -38,6 +40,15 @@ def test_the_text_has_everything() -> None:
         "worldstream_video_bitrate_bps 1.5e+06",
     ):
         assert line in text
+
+
+def test_walks_brought_back_are_counted_over_resets() -> None:
+    metrics = Metrics()
+    for drift, times in (("fine", 0), ("straying", 1), ("straying", 1), ("lost", 2), ("fine", 0), ("straying", 1)):
+        metrics.frame(replace(drawn(), drift=drift, reanchored=times), 1.0)
+    text = metrics.text().decode()
+    assert "worldstream_reanchorings_total 3.0" in text
+    assert "worldstream_frames_strayed_total 4.0" in text
 
 
 def test_two_servers_do_not_share_numbers() -> None:

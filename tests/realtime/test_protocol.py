@@ -89,10 +89,10 @@ GOLDEN_SERVER: list[tuple[Message, str]] = [
     (
         Stats(
             fps=24.0, model_ms=20.0, decode_ms=5.0, encode_ms=1.0, engine="eager", steps=2, bitrate_bps=1500000,
-            viewers=1, queue=0, frame=99, seed=7, dropped=0,
+            viewers=1, queue=0, frame=99, seed=7, dropped=0, drift="straying",
         ),
         '{"type":"stats","fps":24.0,"model_ms":20.0,"decode_ms":5.0,"encode_ms":1.0,"engine":"eager","steps":2,'
-        '"bitrate_bps":1500000,"viewers":1,"queue":0,"frame":99,"seed":7,"dropped":0}',
+        '"bitrate_bps":1500000,"viewers":1,"queue":0,"frame":99,"seed":7,"dropped":0,"drift":"straying"}',
     ),
     (Notice(code="steps_reduced", message="m"), '{"type":"notice","code":"steps_reduced","message":"m"}'),
     (

@@ -258,6 +258,18 @@ def test_the_bitrate_is_reported_with_the_picture(bench: Bench) -> None:
     assert bench.run(0.1)[0].bitrate_bps == 700_000
 
 
+def test_drift_is_reported_with_the_picture(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = FakePlayer.step
+
+    def strayed(self: FakePlayer, action: Action) -> Iterator[Frame]:
+        for frame in step(self, action):
+            yield replace(frame, drift="lost", reanchored=3)
+
+    monkeypatch.setattr(FakePlayer, "step", strayed)
+    bench.worker.submit(Play(1, 7, "", None))
+    assert {(item.drift, item.reanchored) for item in bench.run(0.2)} == {("lost", 3)}
+
+
 def test_on_its_thread_it_draws_in_real_time_and_stops() -> None:
     import time
 

@@ -13,9 +13,11 @@ from tests.worlds.tiny_world import NETWORK, WORLD, autoencoder, network, rollou
 from worldstream.worlds import history as history_module
 from worldstream.worlds import rollout as rollout_module
 from worldstream.worlds.conditioning import PoseTracker, word_ids
-from worldstream.worlds.config import WorldConfig
+from worldstream.worlds.config import DriftConfig, WorldConfig
 from worldstream.worlds.core import Action, Frame
+from worldstream.worlds.drift import Gauge
 from worldstream.worlds.engines import DecodeGraph
+from worldstream.worlds.judge import Judge
 from worldstream.worlds.rollout import ANCHOR_AFTER, Rollout, RolloutState
 from worldstream.worlds.training import playing as playing_module
 from worldstream.worlds.training.playing import Model, walk_batch
@@ -227,6 +229,70 @@ def test_a_batch_of_one_draws_the_rollouts_own_noise() -> None:
     shown = np.stack([f.rgb for f in play(begun(3), actions())])
     batched = DecodeGraph(model.autoencoder.decoder)(latents[0]).numpy()
     assert np.abs(shown.astype(int) - batched).max() <= 1
+
+
+RESTLESS = replace(WORLD, drift=DriftConfig(every=2, straying=1e-3, lost=1e6, fade=4, rest=2, repaint_from=0.8))
+
+
+def watched(config: WorldConfig = RESTLESS, seed: int = 3) -> Rollout:
+    """A walk whose monitor finds every one strayed, so that bringing back takes part in most frames."""
+    walk = replace(world(config), gauge=gauge()).rollout()
+    walk.reset(seed, "forest")
+    return walk
+
+
+def gauge() -> Gauge:
+    torch.manual_seed(0)
+    return Gauge(Judge().eval().requires_grad_(False), autoencoder())
+
+
+def test_a_walk_that_is_brought_back_is_repeatable_and_says_so() -> None:
+    moves = actions(20)
+    frames = play(watched(), moves)
+    assert frames[-1].reanchored > 1
+    assert {frame.drift for frame in frames} == {"fine", "straying"}
+    assert same(play(watched(), moves), frames)
+    plain = play(watched(replace(RESTLESS, drift=DriftConfig(on=False))), moves)
+    assert same(play(begun(3), moves), plain), "switched off, it leaves no trace"
+    assert not same(plain, frames)
+
+
+@pytest.mark.parametrize("at", range(1, 14))
+def test_branches_in_the_middle_of_being_brought_back(at: int) -> None:
+    moves = actions(18)
+    whole = play(watched(), moves)
+    walk = watched()
+    play(walk, moves[:at])
+    state = walk.snapshot()
+    play(walk, actions(7, seed=4))
+    other = watched(seed=9)
+    for branch in (walk, other):
+        branch.restore(state)
+        rest = play(branch, moves[at:])
+        assert same(rest, whole[at:])
+        assert [f.reanchored for f in rest] == [f.reanchored for f in whole[at:]]
+
+
+def test_the_batched_walk_brings_back_as_the_rollout_does() -> None:
+    model = Model(RESTLESS, network(), autoencoder(), RESTLESS.step_lists[0], gauge())
+    pose = PoseTracker(WORLD.max_step_m, WORLD.max_turn_rad, WORLD.max_pitch_rad)
+    rows = [[0.0] * 7] + [pose.move(pose.clip(a)) for a in actions(20)[1:]]
+    words = word_ids("forest", NETWORK.text_buckets)[None]
+    latents = walk_batch(model, None, torch.tensor([rows]), words, torch.Generator().manual_seed(3))
+    shown = np.stack([f.rgb for f in play(watched(), actions(20))])
+    batched = DecodeGraph(model.autoencoder.decoder)(latents[0]).numpy()
+    assert np.abs(shown.astype(int) - batched).max() <= 1
+
+
+def test_a_world_on_its_way_to_another_prompt_is_not_held_to_the_old_one() -> None:
+    walk = watched()
+    play(walk, actions(12))
+    before = walk.snapshot().standing
+    assert before is not None
+    asked = play(walk, [Action(prompt="desert at dusk"), *actions(ANCHOR_AFTER - 1)])
+    assert {frame.drift for frame in asked} == {"fine"}
+    assert asked[-1].reanchored == before.count
+    assert play(walk, actions(12))[-1].reanchored > before.count, "and then to the new one"
 
 
 def test_the_first_frame_is_the_anchor_until_the_prompt_changes() -> None:

@@ -1,6 +1,6 @@
 """`worldstream train STAGE`: the stages in order, each resumable by the same command.
 
-data → judge → tokenizer → encode → dynamics → refine → distil, decoder → export → evaluate → recordings
+data → judge → tokenizer → encode → dynamics → refine → distil, decoder → export → drift → evaluate → recordings
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STAGES = (
-    "data", "judge", "tokenizer", "encode", "dynamics", "refine", "distil", "decoder", "export", "evaluate",
+    "data", "judge", "tokenizer", "encode", "dynamics", "refine", "distil", "decoder", "export", "drift", "evaluate",
     "recordings",
 )  # fmt: skip
 MINUTES = {"judge": 12.0, "dynamics": 100.0, "refine": 30.0, "distil": 30.0, "decoder": 30.0}
@@ -83,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     stages: dict[str, Callable[[Request], None]] = {
         "data": _data, "judge": _judge, "tokenizer": _tokenizer, "encode": _encode, "dynamics": _dynamics,
         "refine": _refine,
-        "distil": _distil, "decoder": _decoder, "export": _export, "evaluate": _evaluate, "recordings": _recordings,
+        "distil": _distil, "decoder": _decoder, "export": _export, "drift": _drift, "evaluate": _evaluate,
+        "recordings": _recordings,
     }  # fmt: skip
     try:
         require(request)
@@ -224,6 +225,12 @@ def _export(r: Request) -> None:
 
     card = export_world(r.runs, r.preset, r.out)
     print(f"wrote {card.weights} ({card.weights.stat().st_size / 1e6:.1f} MB) and {card.path}")
+
+
+def _drift(r: Request) -> None:
+    from .drift import measure_drift
+
+    measure_drift(r.out)
 
 
 def _evaluate(r: Request) -> None:

@@ -14,10 +14,12 @@ from torch import Tensor
 from ..autoencoder import Autoencoder
 from ..conditioning import MISSING, word_ids
 from ..config import WorldConfig
+from ..drift import Gauge
 from ..history import begun, detailed, doubt, from_frames, noised, pushed
 from ..kv_cache import KVCache
-from ..memory import PlaceMemory, Poses, poses_along
+from ..memory import SUSPECT, PlaceMemory, Poses, poses_along
 from ..network import WorldNetwork
+from ..reanchor import Keeper, from_prompt
 from ..reprojection import Places
 from ..sampler import Denoise, draw_noise, guided, sample
 from .tokenizer import to_tensor
@@ -31,6 +33,7 @@ class Model:
     network: WorldNetwork
     autoencoder: Autoencoder
     steps: tuple[float, ...]
+    gauge: Gauge | None = None  # without it no walk is brought back
 
     @torch.no_grad()
     def encode(self, rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
@@ -57,6 +60,9 @@ def walk_batch(
     cache = KVCache(network, b)
     memories = [PlaceMemory(c.network, c.places) for _ in range(b)]
     pooled, text = network.text_embedding(words)
+    nothing = network.text_embedding(torch.zeros_like(words))
+    keeper = Keeper(c, model.gauge, network.reprojection) if model.gauge is not None and c.drift.on else None
+    blank = from_prompt(lambda inputs: network.step(*inputs), c, cache, (pooled, text), nothing)
     shape = (b, 1, c.network.channels, c.network.rows, c.network.columns)
     given = None if history is None else from_frames(history, c.network)
     drawn = []
@@ -68,7 +74,8 @@ def walk_batch(
     for i in range(t):
         action = actions[:, i : i + 1]
         if given is not None:
-            label, steps = doubt(given, c)[:, None], model.steps
+            label, steps = doubt(given, c), model.steps
+            label = (label if keeper is None else keeper.doubt(label))[:, None]
             known = [memory.recall(pose, i) for memory, pose in zip(memories, poses[:, i], strict=True)]
             places = Places(*(torch.cat(parts) for parts in zip(*known, strict=True)))
             seen = network.look(noised(detailed(given, c), label, generator, c.network), action, places)
@@ -86,21 +93,33 @@ def walk_batch(
 
         denoise = with_text(pooled, text)
         if given is None and c.first_guidance != 1.0:
-            denoise = guided(denoise, with_text(*network.text_embedding(torch.zeros_like(words))), c.first_guidance)
+            denoise = guided(denoise, with_text(*nothing), c.first_guidance)
         latent, keys, values = sample(denoise, draw_noise(shape, generator), steps)
-        if given is not None:
+        if given is None:
+            given = begun(latent, c.network)
+        else:
             cache.commit(keys, values)
-        given = begun(latent, c.network) if given is None else pushed(given, latent, c.network)
-        remember(network, memories, latent[:, 0], poses[:, i], i)
+            given = pushed(given, latent, c.network)
+            given = given if keeper is None else keeper.after(given, action, blank, generator)
+        remember(network, memories, latent[:, 0], poses[:, i], i, None if keeper is None else keeper.unsure)
         drawn.append(latent[:, 0])
     return torch.stack(drawn, 1)
 
 
-def remember(network: WorldNetwork, memories: list[PlaceMemory], frames: Tensor, poses: Poses, index: int) -> None:
-    """Every row's frame `[B, C, h, w]` at its pose `[B, 4]` into the row's memory."""
-    if network.reprojection is not None:
-        for memory, frame, pose in zip(memories, frames, poses, strict=True):
-            memory.keep(network.reprojection, frame[None], pose, index)
+def remember(
+    network: WorldNetwork,
+    memories: list[PlaceMemory],
+    frames: Tensor,
+    poses: Poses,
+    index: int,
+    unsure: Tensor | None = None,
+) -> None:
+    """Every row's frame `[B, C, h, w]` at its pose `[B, 4]` into the row's memory, unless the row has strayed."""
+    for row, memory in enumerate(memories):
+        if unsure is not None and bool(unsure[row]):
+            memory.forget(index - SUSPECT)
+        elif network.reprojection is not None:
+            memory.keep(network.reprojection, frames[row, None], poses[row], index)
 
 
 def captions(model: Model, texts: list[str]) -> Tensor:
