@@ -257,7 +257,7 @@ def test_a_walk_that_is_brought_back_is_repeatable_and_says_so() -> None:
     assert not same(plain, frames)
 
 
-@pytest.mark.parametrize("at", range(1, 14))
+@pytest.mark.parametrize("at", [1, 3, 5, 8, 12])  # before, while it is drawn, while it is taken over, at rest
 def test_branches_in_the_middle_of_being_brought_back(at: int) -> None:
     moves = actions(18)
     whole = play(watched(), moves)
