@@ -9,7 +9,14 @@ import torch
 import torch.nn.functional as F
 
 from worldstream.worlds.training.likeness import (
-    MOST_DB, each_psnr, each_ssim, frechet, like, mean_of, principal, sharpness,
+    MOST_DB,
+    each_psnr,
+    each_ssim,
+    frechet,
+    like,
+    mean_of,
+    principal,
+    sharpness,
 )  # fmt: skip
 
 
