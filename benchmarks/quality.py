@@ -117,7 +117,7 @@ def prompts(b: Bench) -> list[Figure]:
 
 def rolled(b: Bench) -> list[Figure]:
     e = b.extent
-    return f.reading_figures(rollouts(b.model, b.judge, b.data, e.scope.themes, e.rollouts_each, e.lengths))
+    return f.reading_figures(rollouts(b.model, b.judge, e.scope.themes, e.rollouts_each, e.lengths))
 
 
 def places(b: Bench) -> list[Figure]:

@@ -2,9 +2,10 @@
 
 Only crops that the first view did not show: the half of the picture on the side turned to, once the turn is past half
 the field of view. Nothing says what must be there, so it is compared in kind: edge energy, and the Fréchet distance of
-the judge's features to true crops of other worlds. Reconstructions of the truth of the same places, equally many, are
-measured against the same reference: both distances carry the same bias of small samples, and the true crops' own
-distance says how large it is.
+the judge's features to true crops of other worlds of the same theme, light and weather. Reconstructions of the truth of
+the same places, equally many, are measured against the same reference: both distances carry the same bias of small
+samples, and the true crops' own distance says how large it is. With a dozen crops that bias outweighs even a strong
+blur; read this figure only at the full count.
 
 And one figure of geometry: under a pure turn every picture is a known warp of the one before, whatever the depths, so
 where two drawn frames overlap they must agree. For steps this needs the depth of the drawn world, which nobody knows:
@@ -27,7 +28,7 @@ from ..procedural.paths import YAW
 from ..procedural.renderer import camera_rows
 from .likeness import Reading, Readings, frechet, principal, sharpness
 from .playing import Model, walk_batch
-from .truth import WalkBatch, decoded, rebuilt, true_walks, walked, worlds_of
+from .truth import WalkBatch, decoded, rebuilt, true_walks, twins, walked, worlds_of
 
 FRAMES, TURN_RAD = 30, math.radians(3.0)
 MOMENTS = (5, 13, 21, 29)  # after 18, 42, 66 and 90 degrees
@@ -97,7 +98,7 @@ def revealed(
     for path, sign in zip(paths, signs, strict=True):
         path[:, YAW] = sign * TURN_RAD
     walks = true_walks(model, worlds, paths, FRAMES, MOMENTS)
-    others = true_walks(model, worlds_of(themes, each, FIRST_OTHER), paths, FRAMES, [MOMENTS[i] for i in NEW])
+    others = true_walks(model, twins(worlds, walks, FIRST_OTHER), paths, FRAMES, [MOMENTS[i] for i in NEW])
     truth = walks.at(MOMENTS)
     latents = walked(model, walks, 5, walk)[:, list(MOMENTS)]
     drawn, real = decoded(model, latents, 1), rebuilt(model, truth, 1)

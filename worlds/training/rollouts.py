@@ -9,7 +9,6 @@ since. The model was shown only the history: what came into view later it had to
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,13 +19,11 @@ from ..judge import GAP, Judge, judged_size
 from ..procedural.attributes import THEMES
 from ..procedural.paths import Path as Walk
 from ..procedural.visibility import seen_before
-from .data import Walks
 from .likeness import Reading, Readings, each_psnr, each_ssim, frechet, mean_of, principal, sharpness
 from .playing import Model, walk_batch
-from .tokenizer import to_tensor
-from .truth import TrueWalks, WalkBatch, decoded, rebuilt, true_walks, walked, worlds_of
+from .truth import TrueWalks, WalkBatch, decoded, rebuilt, true_walks, twins, walked, worlds_of
 
-FIRST_WORLD = 400_000
+FIRST_WORLD, FIRST_OTHER = 400_000, 410_000
 AVERAGED = 4  # frames up to each moment: one alone is noise
 CLIP = 16  # frames of a clip
 COMPONENTS = 64  # of the clips' features that their Fréchet distance is taken in
@@ -99,20 +96,10 @@ def clip_features(judge: Judge, pictures: Tensor) -> Tensor:
     return torch.cat([told.mean(1), (told[:, 1:] - told[:, :-1]).abs().mean(1)], 1)
 
 
-def other_walks(test: Path, themes: Sequence[int], each: int, frames: int) -> Tensor:
-    """True walks of other unseen worlds `[B, T, 3, H, W]`, up to `each` a theme, whose light does not change."""
-    walks, taken = Walks.open(test), dict.fromkeys(themes, 0)
-    size, chosen = len(walks.rgb[0]), []
-    for i, row in enumerate(walks.meta):
-        theme = int(row["attributes"][0]["theme"])  # type: ignore[index]
-        if taken.get(theme, each) < each and int(str(row["change_at"])) >= walks.rgb[0].shape[1]:
-            taken[theme] += 1
-            chosen.append(to_tensor(walks.rgb[i // size][i % size][:frames]))
-    return torch.stack(chosen)
-
-
 def clip_distance(judge: Judge, drawn: Tensor, real: Tensor, truth: Tensor, others: Tensor) -> Readings:
-    """Fréchet distance of clips to true clips of other worlds, as a share of that of true clips (real against real)."""
+    """Fréchet distance of clips to true clips of other worlds, as a share of that of true clips (real against real).
+
+    `others` `[B, T, 3, H, W]` are as many true walks in worlds of the same theme, light and weather."""
     crowds = principal([clip_features(judge, x) for x in (drawn, real, truth, others)], COMPONENTS)
     far = [frechet(x, crowds[-1]) for x in crowds[:-1]]
     return {
@@ -127,15 +114,15 @@ def clip_distance(judge: Judge, drawn: Tensor, real: Tensor, truth: Tensor, othe
 def rollouts(
     model: Model,
     judge: Judge,
-    test: Path,
     themes: tuple[int, ...] = tuple(range(len(THEMES))),
     each: int = 3,
     lengths: tuple[int, ...] = (16, 64),
     walk: WalkBatch = walk_batch,
 ) -> Readings:
-    """`each` unseen worlds a theme, each walked as its own seed draws it. `test` holds walks of other worlds."""
+    """`each` unseen worlds a theme, each walked as its own seed draws it."""
     frames = max(lengths)
-    walks = true_walks(model, worlds_of(themes, each, FIRST_WORLD), None, frames, range(frames))
+    worlds = worlds_of(themes, each, FIRST_WORLD)
+    walks = true_walks(model, worlds, None, frames, range(frames))
     drawn = decoded(model, walked(model, walks, 6, walk))
     truth = walks.at(range(frames))
     real = rebuilt(model, truth)
@@ -151,5 +138,5 @@ def rollouts(
         parts = [x[:, moments].flatten(0, 1) for x in (drawn, truth, real)]
         found |= likeness_at(length, parts[0], parts[1], parts[2], given, seen)
     found |= correlations(judge, [e.path for e in walks.episodes], drawn, real)
-    others = other_walks(test, themes, each, frames)
-    return found | clip_distance(judge, drawn, real, truth, others)
+    others = true_walks(model, twins(worlds, walks, FIRST_OTHER), None, frames, range(frames))
+    return found | clip_distance(judge, drawn, real, truth, others.at(range(frames)))

@@ -54,6 +54,16 @@ def worlds_of(themes: Sequence[int], each: int, first: int) -> list[World]:
     return [World(first + i * len(themes) + k, theme) for k, theme in enumerate(themes) for i in range(each)]
 
 
+def twins(worlds: Sequence[World], walks: TrueWalks, first: int) -> list[World]:
+    """As many other worlds, numbered from `first`, each of one walk's theme, light, weather and mood.
+
+    What a Fréchet distance is measured to: were the light drawn anew, its chances would outweigh what is measured, and
+    a blur, which is like every light a little, would come out nearer than the truth.
+    """
+    pairs = zip(worlds, walks.episodes, strict=True)
+    return [World(first + i, w.theme, e.attributes[0]) for i, (w, e) in enumerate(pairs)]
+
+
 @dataclass(frozen=True, slots=True)
 class TrueWalks:
     """B walks of T frames after the history; pictures at the encoder's size, only at `moments`."""
