@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.report import ROOT
+from benchmarks.report import BESIDE, ROOT
 
 START, END = "<!-- figures: made by benchmarks/readme.py -->", "<!-- /figures -->"
 COMMANDS = {
@@ -46,6 +46,18 @@ def wanted(figure: dict[str, Any]) -> bool:
     return figure["target"] is not None or any(figure["name"].endswith(name) for name in ALWAYS)
 
 
+def rows_of(command: str, figures: list[dict[str, Any]]) -> list[str]:
+    """One benchmark's table. Where figures have others to be held against, these stand beside the measured value."""
+    beside = [key for key in BESIDE if any(f.get(key) is not None for f in figures)]
+    heads = "".join(f" {BESIDE[key]} |" for key in beside)
+    rows = [f"| `{command}` | measured |{heads} target | |", "|---|---|" + "---|" * len(beside) + "---|---|"]
+    for f in figures:
+        met = {True: "met", False: "**missed**", None: ""}[f["met"]]
+        others = "".join(f" {'' if f.get(key) is None else number(f[key])} |" for key in beside)
+        rows.append(f"| {f['name'].strip()} | {number(f['value'])} {f['unit']} |{others} {f['target'] or ''} | {met} |")
+    return rows
+
+
 def table(results: Path) -> str:
     """All results of record as one Markdown table per benchmark."""
     parts = []
@@ -55,12 +67,7 @@ def table(results: Path) -> str:
             continue
         report = json.loads(path.read_text())
         machine = report["machine"]
-        rows = [f"| `{command}` | measured | target | |", "|---|---|---|---|"]
-        for f in report["figures"]:
-            if wanted(f):
-                met = {True: "met", False: "**missed**", None: ""}[f["met"]]
-                rows.append(f"| {f['name'].strip()} | {number(f['value'])} {f['unit']} | {f['target'] or ''} | {met} |")
-        rows.append("")
+        rows = [*rows_of(command, [f for f in report["figures"] if wanted(f)]), ""]
         rows.append(f"<sub>{machine['cpu']}, {machine['cores']} cores, commit {report['commit']}</sub>")
         parts.append("\n".join(rows))
     return "\n\n".join(parts)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+BESIDE = {"ceiling": "ceiling", "copy_last": "copy last", "memory_off": "memory off"}  # fields of Figure, as headings
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("worldstream", "torch", "openvino", "numpy", "av", "aiortc", "playwright")
 
@@ -24,6 +25,9 @@ class Figure:
     unit: str
     target: str | None = None  # None: for information, nothing is promised
     met: bool | None = None
+    ceiling: float | None = None  # the same measure of the truth that went through the tokenizer
+    copy_last: float | None = None  # of a model that repeats the last frame that it was given
+    memory_off: float | None = None  # of the model without its memory of places
 
 
 def at_most(name: str, value: float, unit: str, limit: float) -> Figure:
@@ -34,6 +38,11 @@ def at_most(name: str, value: float, unit: str, limit: float) -> Figure:
 def at_least(name: str, value: float, unit: str, limit: float) -> Figure:
     """A figure that should be large."""
     return Figure(name, value, unit, f"≥ {limit:g} {unit}", value >= limit)
+
+
+def between(name: str, value: float, unit: str, low: float, high: float) -> Figure:
+    """A figure that should lie around one."""
+    return Figure(name, value, unit, f"{low:g}–{high:g} {unit}".strip(), low <= value <= high)
 
 
 def quantile(values: Sequence[float], q: float) -> float:
@@ -90,10 +99,14 @@ def write(path: Path, figures: Sequence[Figure], more_versions: dict[str, str] |
 def print_table(figures: Sequence[Figure]) -> None:
     """The figures, and below them the machine, so that nobody quotes one without the other."""
     width = max((len(figure.name) for figure in figures), default=4)
-    print(f"{'figure':<{width}}  {'value':>10} {'unit':<6} {'target':<12} met")
+    beside = [key for key in BESIDE if any(getattr(figure, key) is not None for figure in figures)]
+    heads = "".join(f"{BESIDE[key]:>11}" for key in beside)
+    print(f"{'figure':<{width}}  {'value':>10} {'unit':<6}{heads} {'target':<12} met")
     for figure in figures:
         met = "" if figure.met is None else "yes" if figure.met else "NO"
-        print(f"{figure.name:<{width}}  {_short(figure.value):>10} {figure.unit:<6} {figure.target or '':<12} {met}")
+        others = "".join(f"{'' if (x := getattr(figure, key)) is None else _short(x):>11}" for key in beside)
+        value = f"{_short(figure.value):>10} {figure.unit:<6}{others}"
+        print(f"{figure.name:<{width}}  {value} {figure.target or '':<12} {met}")
     facts = machine()
     print(f"{facts['cpu']}, {facts['cores']} cores, load {facts['load_average_1min']}, commit {commit()}")
 

@@ -25,6 +25,7 @@ from ..procedural.episodes import TEST_SEED, Episode, episode
 from ..procedural.paths import FORWARD, PITCH, RIGHT, YAW, limited
 from ..procedural.paths import Path as Walk
 from .data import Walks
+from .likeness import each_psnr, like, sharpness
 from .playing import Model, captions, walk_batch
 from .sheets import write_sheet
 from .tokenizer import edge_ratio, to_tensor
@@ -35,9 +36,19 @@ COMMANDS: dict[str, tuple[int, float]] = {
 }  # fmt: skip
 
 
-@torch.no_grad()
-def one_step(model: Model, test: Path, count: int = 240, seed: int = 0) -> dict[str, float]:
-    """PSNR (dB) of the next frame from true context: model, copy of the last, tokenizer ceiling; by kind of motion."""
+@dataclass(frozen=True, slots=True)
+class NextFrames:
+    """Single next frames of unseen walks, and the true context that they follow."""
+
+    latents: Tensor  # [N, K + 1, C, h, w]
+    actions: Tensor  # [N, 1, A]
+    words: Tensor
+    truth: Tensor  # [N, 3, H, W] at the encoder's size
+    copy: Tensor  # the frame before
+
+
+def next_frames(model: Model, test: Path, count: int, seed: int) -> NextFrames:
+    """Random moments of the test walks."""
     walks, rng = Walks.open(test), np.random.default_rng(seed)
     depth, size = model.config.network.stack, len(walks.rgb[0])
     clips, paths, texts = [], [], []
@@ -48,24 +59,37 @@ def one_step(model: Model, test: Path, count: int = 240, seed: int = 0) -> dict[
         paths.append(path_vectors(torch.from_numpy(walks.paths[e]))[at : at + 1])
         texts.append(str(walks.meta[e]["captions"][int(at >= int(walks.meta[e]["change_at"]))]))  # type: ignore[index, call-overload]
     frames = np.stack(clips)
-    actions = torch.stack(paths)
     latents = torch.stack([model.encode(clip) for clip in frames])
-    truth, words = to_tensor(frames[:, -1]), captions(model, texts)
-    generator = torch.Generator().manual_seed(seed)
-    drawn = walk_batch(model, latents[:, :depth], actions, words, generator)[:, 0]
+    truth, copy = to_tensor(frames[:, -1]), to_tensor(frames[:, -2])
+    return NextFrames(latents, torch.stack(paths), captions(model, texts), truth, copy)
+
+
+@torch.no_grad()
+def one_step(model: Model, test: Path, count: int = 240, seed: int = 0) -> dict[str, float]:
+    """PSNR (dB) of the next frame from true context: model, copy of the last, tokenizer ceiling; by kind of motion.
+
+    Beside it the sharpness as a share of the reconstructed truth's, and the sensitivity: how many times the error in
+    latents grows when every frame is given another one's action.
+    """
+    n = next_frames(model, test, count, seed)
+    before, actions = n.latents[:, :-1], n.actions
+    drawn = walk_batch(model, before, actions, n.words, torch.Generator().manual_seed(seed))[:, 0]
+    others = actions[torch.randperm(count, generator=torch.Generator().manual_seed(seed + 1))]
+    misled = walk_batch(model, before, others, n.words, torch.Generator().manual_seed(seed))[:, 0]
+    losses = [(x - n.latents[:, -1]).square().mean((1, 2, 3)) for x in (drawn, misled)]
+    picture, real = (like(model.decode(x), n.truth) for x in (drawn, n.latents[:, -1]))
     scores = {
-        "model": _each_psnr(judged_size(model.decode(drawn)), truth),
-        "copy": _each_psnr(to_tensor(frames[:, -2]), truth),
-        "ceiling": _each_psnr(judged_size(model.decode(latents[:, -1])), truth),
+        "model": each_psnr(picture, n.truth),
+        "copy": each_psnr(n.copy, n.truth),
+        "ceiling": each_psnr(real, n.truth),
     }
     yaw, forward = actions[:, 0, 3].abs(), actions[:, 0, [0, 2]].norm(dim=-1)
     groups = {"all": yaw > -1, "turn": yaw > 0.66, "walk": (yaw < 0.1) & (forward > 0.5)}
-    return {f"{name} {group}": float(v[keep].mean()) for name, v in scores.items() for group, keep in groups.items()}
-
-
-def _each_psnr(a: Tensor, b: Tensor) -> Tensor:
-    """PSNR of each picture, capped at 45 dB (an idle frame copies perfectly)."""
-    return -10 * torch.log10((a - b).square().mean((1, 2, 3)).clamp(min=10**-4.5))
+    out = {f"{name} {group}": float(v[keep].mean()) for name, v in scores.items() for group, keep in groups.items()}
+    for group, keep in groups.items():
+        out[f"sharpness {group}"] = sharpness(picture[keep], real[keep])
+        out[f"copy sharpness {group}"] = sharpness(n.copy[keep], real[keep])
+    return out | {"sensitivity": float(losses[1].mean() / losses[0].mean())}
 
 
 @dataclass(frozen=True, slots=True)
