@@ -1,9 +1,10 @@
 """How far a picture is from those that a world was trained on, and what it shows: asked before it starts a world.
 
 A picture is described by what the judge sees in it (128 features), by how strong and how rough each latent channel is,
-and by how much of it survives the tokenizer. The distance is Mahalanobis' to the nearest theme's mean over rendered
-pictures (Lee et al., 1807.03888), divided by the distance that 99 % of renders keep: above 1 is far. The statistics are
-made by `worldstream train familiarity`, which also prints how often they are wrong.
+and by how much of it survives the tokenizer (PSNR). Its distance is Mahalanobis' to the nearest theme's mean over
+rendered pictures (Lee et al., 1807.03888), divided by the distance that 99 % of renders keep: above 1 is far. So is
+what the tokenizer keeps worse than 99.5 % of renders: letters, noise. `worldstream train familiarity` makes the
+statistics and prints how often they are wrong.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .judge import Judge, caption_of, judged_size
 
 SHRINKAGE = 0.02  # of the covariance towards its diagonal
 KEPT = 0.99  # share of the renders that are near
+KEPT_WELL = 0.995  # share of the renders that the tokenizer keeps well enough
 PSNR_SCALE_DB = 5.0
 
 
@@ -49,11 +51,13 @@ class Familiarity:
     means: Tensor  # [K, D], one a theme, whitened
     whitening: Tensor  # [D, D]
     threshold: float
+    floor_db: float  # PSNR of the tokenizer below which a picture is far, whatever else it is
 
     def distances(self, descriptors: Tensor) -> Tensor:
         """`[N, D]` to `[N]`: 1 is as far as the farthest hundredth of the renders."""
         white = descriptors @ self.whitening
-        return torch.cdist(white, self.means).min(1).values / self.threshold
+        lost = self.floor_db / (descriptors[:, -1] * PSNR_SCALE_DB).clamp(min=1.0)
+        return torch.maximum(torch.cdist(white, self.means).min(1).values / self.threshold, lost)
 
 
 def fitted(descriptors: Tensor, themes: Tensor) -> Familiarity:
@@ -65,8 +69,9 @@ def fitted(descriptors: Tensor, themes: Tensor) -> Familiarity:
     # half precision is what the file holds: the threshold must be that of the numbers that are used
     whitening = torch.linalg.inv(torch.linalg.cholesky(covariance)).T.half().float()
     white = (means @ whitening).half().float()
-    nowhere = Familiarity(white, whitening, 1.0)
-    return Familiarity(white, whitening, float(nowhere.distances(descriptors).quantile(KEPT)))
+    floor_db = float(descriptors[:, -1].quantile(1 - KEPT_WELL)) * PSNR_SCALE_DB
+    distances = torch.cdist(descriptors @ whitening, white).min(1).values
+    return Familiarity(white, whitening, float(distances.quantile(KEPT)), floor_db)
 
 
 def weights_hash(*modules: nn.Module) -> str:
@@ -86,8 +91,8 @@ def save_familiarity(folder: Path, world: str, made: Familiarity, judge: Judge, 
     """Write it beside the world's weights."""
     path = path_of(folder, world)
     tensors = {"means": made.means.half().contiguous(), "whitening": made.whitening.half().contiguous()}
-    facts = {"weights": weights_hash(judge, autoencoder), "threshold": repr(made.threshold)}
-    save_file(tensors, path, facts)
+    facts = {"threshold": repr(made.threshold), "floor_db": repr(made.floor_db)}
+    save_file(tensors, path, {"weights": weights_hash(judge, autoencoder), **facts})
     path.chmod(0o644)
     return path
 
@@ -102,12 +107,12 @@ def load_familiarity(folder: Path, world: str, judge: Judge, autoencoder: Autoen
         with safe_open(path, "pt") as file:
             facts = file.metadata()
             means, whitening = (file.get_tensor(name).float() for name in ("means", "whitening"))
-        threshold, made_with = float(facts["threshold"]), facts["weights"]
+        threshold, floor_db, made_with = float(facts["threshold"]), float(facts["floor_db"]), facts["weights"]
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read ({error}); {remedy}") from error
     if made_with != weights_hash(judge, autoencoder):
         raise ValueError(f"{path} was made with another judge or tokenizer than those of {world}; {remedy}")
-    return Familiarity(means, whitening, threshold)
+    return Familiarity(means, whitening, threshold, floor_db)
 
 
 class PictureViewer:

@@ -83,10 +83,10 @@ export class FirstImage {
   /** Send a picture; what comes of it is shown. @param {Blob} file */
   async take(file) {
     const onStage = this.onStage();
-    this.abort.abort();
+    if (!onStage) this.remove();
+    this.abort.abort(); // of what came before, the newest counts
     this.abort = new AbortController();
     const { signal } = this.abort;
-    if (!onStage) this.remove();
     this.#say(onStage, "Sending the picture to the server.");
     try {
       const sent = await this.send(file, signal);

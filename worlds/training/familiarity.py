@@ -18,7 +18,7 @@ from torch import Tensor
 from ..autoencoder import Autoencoder
 from ..familiarity import Familiarity, described, fitted, save_familiarity
 from ..judge import Judge, load_judge
-from ..weights import SHIPPED, find, load_modules
+from ..weights import SHIPPED, WorldCard, load_modules
 from .data import Walks
 from .strangers import HEIGHT_PX, KINDS, WIDTH_PX, negative, upside_down
 from .tokenizer import to_tensor
@@ -63,14 +63,14 @@ def error_rates(made: Familiarity, judge: Judge, autoencoder: Autoencoder, test:
 
 
 def make_familiarity(
-    data: Path, test: Path, world: str, out: Path | None, count: int = 8000, strangers: int = 200
+    data: Path, test: Path, world: str, out: Path | None, count: int = 6000, strangers: int = 200
 ) -> tuple[Path, dict[str, float]]:
     """Fit on `count` frames of the training walks, write the file beside the world's weights; (file, error rates)."""
     folder = out or SHIPPED
-    card = find(world, None if out is None else out.parent)
+    card = WorldCard.read(folder / f"{world}.json")
     judge = load_judge(folder if (folder / "judge.safetensors").is_file() else SHIPPED)
     _, autoencoder = load_modules(card)
     pictures, themes = frames_of(Walks.open(data), count, np.random.default_rng(7))
     made = fitted(describe_all(judge, autoencoder, pictures), themes)
     rates = error_rates(made, judge, autoencoder, test, strangers)
-    return save_familiarity(card.path.parent, card.name, made, judge, autoencoder), rates
+    return save_familiarity(folder, card.name, made, judge, autoencoder), rates
