@@ -15,6 +15,7 @@ from PIL import Image
 from tests.realtime.doubles import Clock, FakeLink, RunningServer
 from tests.realtime.fake_world import FakeViewer, FakeWorld
 from tests.realtime.test_lobby import VIDEO
+from tests.realtime.test_worker import SMALL, Bench
 from worldstream.realtime import mailbox
 from worldstream.realtime.config import ImageConfig, SessionConfig
 from worldstream.realtime.conversation import receive
@@ -314,3 +315,31 @@ def test_everyone_hears_what_the_world_began_from(hall: Hall) -> None:
     assert link.said(WorldChanged) == viewer.said(WorldChanged) == [expected]
     hall.lobby.on_event(WorldReady(1, 1, "forest", ("forest",)))
     assert link.said(WorldChanged)[-1].familiar is None
+
+
+def test_the_worker_begins_from_the_picture_and_says_so_with_every_new_prompt(clock: Clock) -> None:
+    bench = Bench(clock)
+    rgb = np.full((SMALL.height_px, SMALL.width_px, 3), (9, 90, 200), np.uint8)
+    image = replace(kept("a"), rgb=rgb)
+    bench.worker.submit(mailbox.Play(1, 7, "forest", None, image))
+    assert len(bench.run(0.5)) == 12
+    assert bench.player.image is rgb
+    bench.worker.submit(mailbox.Say("desert"))
+    bench.run(0.1)
+    assert bench.of(WorldReady) == [
+        WorldReady(1, 7, "forest", ("forest",), image), WorldReady(1, 7, "desert", ("desert",), image)
+    ]  # fmt: skip
+    bench.worker.submit(mailbox.Renew(8, "desert"))
+    bench.run(0.1)
+    assert bench.player.image is None
+    assert bench.of(WorldReady)[-1] == WorldReady(1, 8, "desert", ("desert",))
+
+
+def test_a_slower_rung_keeps_the_picture(clock: Clock) -> None:
+    world = replace(SMALL, steps=4, draw_s=0.02, wait=clock.advance)
+    bench = Bench(clock, world)
+    image = replace(kept("a"), rgb=np.zeros((world.height_px, world.width_px, 3), np.uint8))
+    bench.worker.submit(mailbox.Play(1, 7, "forest", None, image))
+    bench.run(10.0)
+    assert bench.player.world.steps < 4
+    assert bench.player.image is image.rgb
