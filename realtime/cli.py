@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("worlds", help="list the worlds on this machine")
     film = commands.add_parser("film", help="draw a camera's way through a world to a file")
-    film.add_argument("prompt", help="what the world shows, as on the page")
+    film.add_argument("prompt", nargs="?", help="what the world shows, as on the page")
     film.add_argument("--camera", default="slow dolly in", metavar="TEXT", help="moves in words (default %(default)r)")
     film.add_argument("--seconds", type=float, default=5.0, help="length (default 5)")
     film.add_argument("--seed", type=int, default=0, help="which of the prompt's worlds (default 0)")
@@ -72,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--anyway", action="store_true", help="also with other weights than the log was made with")
     for command in (film, replay):
         command.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.mp4", help="the film to write")
+        command.add_argument(
+            "--image", type=Path, metavar="FILE", help="the PNG, JPEG or WebP that the world begins from"
+        )
         command.add_argument("--data", type=Path, metavar="DIR", help="folder of the server's worlds")
         command.add_argument("--world", metavar="NAME", help="which world; `worldstream worlds` lists them")
         command.add_argument("--engine", choices=ENGINES, help="what runs the network (default auto)")
@@ -112,15 +115,20 @@ def load_world(config: ServerConfig) -> World:
 
 
 def _film(options: argparse.Namespace) -> int:
+    if options.prompt is None and options.image is None:
+        return _complain("film needs a prompt, or a picture with --image, or both.")
     film: Any = _filming()
     world = load_world(_config_of(options))
-    log = film.scripted(world, options.prompt, options.camera, options.seconds, options.seed)
-    return _written(options.out, film.shoot(world, log, options.out, options.log), log.notes)
+    image = film.opened(world, options.image)
+    log = film.scripted(world, options.prompt or "", options.camera, options.seconds, options.seed, image)
+    return _written(options.out, film.shoot(world, log, options.out, options.log, image), log.notes)
 
 
 def _replay(options: argparse.Namespace) -> int:
     film: Any = _filming()
-    count, notes = film.replay(load_world(_config_of(options)), options.log, options.out, options.anyway)
+    world = load_world(_config_of(options))
+    image = film.opened(world, options.image)
+    count, notes = film.replay(world, options.log, options.out, options.anyway, image)
     return _written(options.out, count, notes)
 
 

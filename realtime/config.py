@@ -68,6 +68,18 @@ class SessionConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """The pictures that worlds may start from, in memory. Sizes of a file are in worlds/first_image.py."""
+
+    max_kept: int = 64  # the oldest goes first
+    max_kept_bytes: int = 32 * 2**20  # at 256x160 a picture takes 123 kB
+    keep_s: float = 3600.0  # long enough to wait in line and to reconnect
+    max_uploads: int = 4  # at once: bounds the memory that files take while they arrive
+    upload_timeout_s: float = 60.0  # 24 MiB at 3.4 Mb/s
+    decode_timeout_s: float = 20.0  # the largest take 3 s on a busy core
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """All of it."""
 
@@ -84,6 +96,7 @@ class ServerConfig:
     video: VideoConfig = VideoConfig()
     pacing: PacingConfig = PacingConfig()
     sessions: SessionConfig = SessionConfig()
+    images: ImageConfig = ImageConfig()
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

@@ -59,10 +59,10 @@ def _obey(lobby: Lobby, session: Session, message: Message) -> None:
             session.prompt = prompt
             if session is lobby.player:
                 lobby.submit(mailbox.Say(prompt))
-        case Reset(seed, prompt):
-            session.seed, session.prompt = seed, prompt
+        case Reset(seed, prompt, image):
+            lobby.ask(session, seed, prompt, image)
             if session is lobby.player:
-                lobby.submit(mailbox.Renew(seed, prompt))
+                lobby.submit(mailbox.Renew(seed, session.prompt, session.image))
         case Pause():
             lobby.hide(session)
         case Resume():

@@ -10,10 +10,13 @@
     │   │   └── MessageTooLarge      more bytes than any honest message has
     │   ├── BadOffer                 SDP that cannot be answered
     │   ├── ForbiddenOrigin          a page of another site
+    │   ├── BadImage                 a file that cannot start a world
+    │   │   └── ImageTooLarge        more bytes than a picture may have
     │   ├── HelloTooLate             a socket that did not say hello in time
     │   └── TurnLost                 hidden for too long while somebody waited
     └── ServerError                  this side's fault
         ├── TooManySessions          the house is full
+        ├── ImagesBusy               too many pictures arrive at once, or none can be looked at
         ├── ServerStopping           the process is going down
         └── SessionFailed            something broke inside one session; the id finds it in the log
 
@@ -32,7 +35,7 @@ class WorldstreamError(Exception):
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
     close_code: ClassVar[int] = 4500
-    remedy: ClassVar[str] = "Reload the page."
+    remedy: str = "Reload the page."
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -108,6 +111,23 @@ class ForbiddenOrigin(ClientError):
     remedy = "Open the page from this server, or name the other site in WORLDSTREAM_ORIGINS."
 
 
+class BadImage(ClientError):
+    """A file that cannot start a world; what is wrong decides the remedy."""
+
+    code = "bad_image"
+
+    def __init__(self, message: str, remedy: str = "Choose a PNG, JPEG or WebP picture.") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class ImageTooLarge(BadImage):
+    """More bytes than a picture may have."""
+
+    code = "image_too_large"
+    status = 413
+
+
 class HelloTooLate(ClientError):
     """A socket that did not say hello in time."""
 
@@ -139,6 +159,14 @@ class TooManySessions(ServerError):
     status = 429
     close_code = 4429
     remedy = "Try again in a minute."
+
+
+class ImagesBusy(ServerError):
+    """Too many pictures arrive at once, or none can be looked at."""
+
+    code = "images_busy"
+    status = 503
+    remedy = "Try again in a minute, or enter with words alone."
 
 
 class ServerStopping(ServerError):

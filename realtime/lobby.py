@@ -13,12 +13,17 @@ from collections.abc import Callable, Iterable
 from . import mailbox
 from .config import SessionConfig, VideoConfig
 from .errors import ServerStopping, SessionFailed, TooManySessions, TurnLost
+from .images import StartImage
 from .mailbox import Broke, Command, Drawn, Event, StepsChanged, WorldReady
 from .metrics import Metrics
 from .protocol import Hello, Notice, State, Stats, Welcome, WorldChanged, WorldInfo
 from .session import Link, Role, Session, unknown_words
 
 logger = logging.getLogger(__name__)
+
+IMAGE_GONE = (
+    "The picture is no longer on the server, so the world begins from its words and seed. Choose the picture again."
+)
 
 
 class Lobby:
@@ -32,12 +37,14 @@ class Lobby:
         video: VideoConfig,
         metrics: Metrics,
         clock: Callable[[], float],
+        find_image: Callable[[str], StartImage | None] = lambda _: None,
     ) -> None:
         self.submit = submit
         self.world = world
         self.config = sessions
         self.metrics = metrics
         self.clock = clock
+        self._find_image = find_image
         self.player: Session | None = None
         self.line: list[Session] = []
         self.sessions: dict[str, Session] = {}
@@ -74,6 +81,7 @@ class Lobby:
             free = self.player is None and not any(not other.hidden for other in self.line)
             session.role = Role.PLAYER if free and not session.hidden else Role.QUEUED
         session.link.send(Welcome(session=session.id, role=session.role.value, world=self.world))
+        self.ask(session, session.seed, session.prompt, session.image_id)
         if session.role is Role.PLAYER:
             self._give_turn(session)
             return
@@ -85,6 +93,16 @@ class Lobby:
         if self._world_message is not None:
             session.link.send(self._world_message)
         self._audience_changed(joined=session)
+
+    def ask(self, session: Session, seed: int, prompt: str, image_id: str | None) -> None:
+        """What the session's next world is to be. Without words, a picture's caption is its prompt; a picture that is
+        not here is said, and the world begins without it."""
+        image = None if image_id is None else self._find_image(image_id)
+        if image_id is not None and image is None:
+            session.link.send(Notice(code="image_gone", message=IMAGE_GONE))
+        session.seed, session.prompt, session.image = seed, prompt, image
+        if image is not None and not prompt.strip():
+            session.prompt = image.sight.caption
 
     def leave(self, session: Session) -> None:
         """The user is gone, from whatever state. Twice is harmless."""
@@ -150,7 +168,7 @@ class Lobby:
         session.place = None
         self._turn += 1
         self._audience_changed(joined=session)
-        self.submit(mailbox.Play(self._turn, session.seed, session.prompt, session.newest))
+        self.submit(mailbox.Play(self._turn, session.seed, session.prompt, session.newest, session.image))
         self._tell_all_states()
 
     def _next_turn(self) -> None:
@@ -236,8 +254,15 @@ class Lobby:
                 session.link.show(event, event.input_id if session is self.player else 0)
         elif isinstance(event, WorldReady):
             unknown = unknown_words(event.prompt, event.understood)
+            image = event.image
             self._world_message = WorldChanged(
-                seed=event.seed, prompt=event.prompt, understood=event.understood, unknown=unknown
+                seed=event.seed,
+                prompt=event.prompt,
+                understood=event.understood,
+                unknown=unknown,
+                image=None if image is None else image.id,
+                caption=None if image is None else image.sight.caption,
+                familiar=None if image is None else image.sight.familiar,
             )
             self._broadcast(self._world_message)
         elif isinstance(event, Broke):

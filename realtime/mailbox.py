@@ -10,6 +10,7 @@ from .protocol import Input
 
 if TYPE_CHECKING:
     from .encoder import Encoded
+    from .images import StartImage
 
 # -- commands ---------------------------------------------------------------------------------------------------------
 
@@ -22,6 +23,7 @@ class Play:
     seed: int
     prompt: str
     baseline: Input | None
+    image: StartImage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Renew:
 
     seed: int
     prompt: str
+    image: StartImage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +111,13 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class WorldReady:
-    """What the model made of a seed and a prompt."""
+    """What the model made of a seed, a prompt and perhaps a picture."""
 
     turn: int
     seed: int
     prompt: str
     understood: tuple[str, ...]
+    image: StartImage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ MAX_PROMPT_CHARS = 500
 MAX_SEED = 2**31 - 1
 MAX_U32 = 2**32 - 1
 MAX_TURN_RAD = 1e6  # cumulative; a spin of 160,000 turns is not a person
+MAX_IMAGE_BYTES = 24 * 2**20  # of a file for `POST /api/image`
 KEY_NAMES = ("forward", "back", "left", "right", "turn_left", "turn_right", "look_up", "look_down")
 MAX_TEXT_CHARS = 2000  # of anything that the server writes
 MAX_TIME = 1e15  # milliseconds; epoch milliseconds are 1.8e12
@@ -49,6 +50,7 @@ _U32 = integer(0, MAX_U32)
 _PROMPT = text(MAX_PROMPT_CHARS)
 _TIME = number(-MAX_TIME, MAX_TIME)
 _DURATION_MS = number(0.0, 1e9)
+_IMAGE = optional(text(64))
 _WORDS = list_of(text(MAX_TEXT_CHARS), limit=MAX_PROMPT_CHARS)
 
 
@@ -65,6 +67,7 @@ class Hello(Message):
     v: int = wire(integer(VERSION, VERSION), default=VERSION)
     watch: bool = wire(flag, default=False)
     codec: str = wire(one_of("jpeg", "h264"), default="jpeg")
+    image: str | None = wire(_IMAGE, default=None)  # id of a picture that was sent to /api/image
 
 
 @message
@@ -95,6 +98,7 @@ class Reset(Message):
     TYPE: ClassVar[str] = "reset"
     seed: int = wire(_SEED)
     prompt: str = wire(_PROMPT)
+    image: str | None = wire(_IMAGE, default=None)
 
 
 @message
@@ -198,6 +202,9 @@ class WorldChanged(Message):
     prompt: str = wire(_PROMPT)
     understood: tuple[str, ...] = wire(_WORDS)
     unknown: tuple[str, ...] = wire(_WORDS)
+    image: str | None = wire(_IMAGE, default=None)  # the picture that it began from
+    caption: str | None = wire(optional(text(MAX_PROMPT_CHARS)), default=None)  # what the model sees in that picture
+    familiar: bool | None = wire(optional(flag), default=None)  # whether it is like those that the model knows
 
 
 @message

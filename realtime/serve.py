@@ -22,6 +22,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..worlds.procedural.attributes import MOODS, TIMES, WEATHERS
@@ -29,14 +30,16 @@ from .config import ServerConfig, version
 from .errors import (
     ClientError,
     ForbiddenOrigin,
+    ImageTooLarge,
     MessageTooLarge,
     StartupError,
     WorldstreamError,
 )
+from .images import Images
 from .lobby import Lobby
 from .mailbox import Event
 from .metrics import Metrics
-from .protocol import WorldInfo, parse_hello
+from .protocol import MAX_IMAGE_BYTES, WorldInfo, parse_hello
 from .session import Role
 from .webrtc import Peers
 from .websocket import serve_socket
@@ -76,7 +79,10 @@ class House:
         self.info = world_info(world)
         self.metrics = Metrics()
         self.worker = Worker(world, config, clock)
-        self.lobby = Lobby(self.worker.submit, self.info, config.sessions, config.video, self.metrics, clock)
+        self.images = Images(world, config.images, clock)
+        self.lobby = Lobby(
+            self.worker.submit, self.info, config.sessions, config.video, self.metrics, clock, self.images.find
+        )
         self.peers = Peers(self.lobby, config)
         self._ticker: asyncio.Task[None] | None = None
 
@@ -99,6 +105,7 @@ class House:
             self._ticker.cancel()
             self._ticker = None
             await asyncio.get_running_loop().run_in_executor(None, self.worker.stop)
+            await asyncio.get_running_loop().run_in_executor(None, self.images.stop)
 
     async def _tick(self) -> None:
         while True:
@@ -165,6 +172,14 @@ def _add_api(app: FastAPI, house: House) -> None:
         hello = parse_hello(body.hello)
         sdp, session_id = await house.peers.answer(body.sdp, hello)
         return {"sdp": sdp, "type": "answer", "session": session_id}
+
+    @app.post("/api/image")
+    async def image(request: Request) -> Response:
+        _check_origin(request.headers.get("origin"), request.headers.get("host"), house.config.origins)
+        try:
+            return JSONResponse((await house.images.receive(request.stream())).as_dict())
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
 
     @app.websocket("/api/socket")
     async def socket(websocket: WebSocket) -> None:
@@ -242,8 +257,11 @@ class Guard:
             await send(message)
 
         size = Headers(scope=scope).get("content-length", "0" if scope["method"] in ("GET", "HEAD") else "")
-        if not size.isdecimal() or int(size) > MAX_BODY_BYTES:
-            error = MessageTooLarge(f"a body must state its length, at most {MAX_BODY_BYTES} bytes")
+        picture = scope["path"] == "/api/image"
+        limit = MAX_IMAGE_BYTES if picture else MAX_BODY_BYTES
+        if not size.isdecimal() or int(size) > limit:
+            text = f"a body must state its length, at most {limit} bytes"
+            error = ImageTooLarge(text, "Make the picture smaller.") if picture else MessageTooLarge(text)
             await _error_response(error)(scope, receive, send_secured)
             return
         await self._app(scope, receive, send_secured)

@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 from ..worlds.procedural.captions import words as grammar_words
 from .checks import Message
 from .errors import WorldstreamError
+from .images import StartImage
 from .mailbox import Drawn
 from .protocol import ErrorMessage, Hello, Input
 
@@ -78,6 +79,8 @@ class Session:
         self.watch = hello.watch
         self.seed = hello.seed  # the world they get when their turn comes
         self.prompt = hello.prompt
+        self.image_id = hello.image  # as they asked
+        self.image: StartImage | None = None  # as it was found
         self.newest: Input | None = None
         self.hidden_since_s: float | None = None
         self.place: int | None = None  # the last place in line that they were told

@@ -19,6 +19,7 @@ from . import pacing, stamp
 from .config import ServerConfig
 from .encoder import H264Encoder, encode_jpeg
 from .errors import SessionFailed
+from .images import StartImage
 from .inputs import InputState
 from .mailbox import (
     Broke,
@@ -65,6 +66,7 @@ class Worker:
         self._playing = False
         self._held = False
         self._seed = 0
+        self._image: StartImage | None = None  # that the world began from
         self._prompt: str | None = None  # set where the next action must carry it
         self._slot: pacing.Slot | None = None  # of the frame drawn last; None starts a new grid
         self._picture = 0
@@ -168,13 +170,13 @@ class Worker:
         match command:
             case Steer(message, arrived_s):
                 self._inputs.receive(message, arrived_s)
-            case Play(turn, seed, prompt, baseline):
+            case Play(turn, seed, prompt, baseline, image):
                 self._turn, self._playing, self._held = turn, True, False
                 self._inputs.begin(baseline)
                 self._encoder.request_keyframe(at_once=True)
-                self._reset(seed, prompt)
-            case Renew(seed, prompt):
-                self._reset(seed, prompt)
+                self._reset(seed, prompt, image)
+            case Renew(seed, prompt, image):
+                self._reset(seed, prompt, image)
             case Say(prompt):
                 self._prompt = prompt
                 self._announce(prompt)
@@ -195,14 +197,14 @@ class Worker:
                     self._encoder.request_keyframe(at_once=True)  # nobody has seen the last one
                 self._formats = command
 
-    def _reset(self, seed: int, prompt: str) -> None:
-        self._seed, self._prompt, self._slot = seed, None, None
-        self._player.reset(seed, prompt)
+    def _reset(self, seed: int, prompt: str, image: StartImage | None) -> None:
+        self._seed, self._image, self._prompt, self._slot = seed, image, None, None
+        self._player.reset(seed, prompt, None if image is None else image.rgb)
         self._encoder.request_keyframe()
         self._announce(prompt)
 
     def _announce(self, prompt: str) -> None:
-        self.emit(WorldReady(self._turn, self._seed, prompt, self._world.understood(prompt)))
+        self.emit(WorldReady(self._turn, self._seed, prompt, self._world.understood(prompt), self._image))
 
     def _draw(self, slot: pacing.Slot, start_s: float) -> None:
         action, fresh = self._inputs.compose()

@@ -34,6 +34,7 @@ class LogHeader:
     seed: int
     prompt: str
     version: int = VERSION
+    image_sha256: str | None = None  # of the pixels that the world began from, `FirstImage.sha256`; None: from words
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,10 @@ def _header(path: Path, line: str) -> LogHeader:
             raise ActionLogError(f"{path}: the header's {name} is {raw.get(name)!r}; the log is damaged")
     if not 0.0 < raw["fps"] <= 1000.0:
         raise ActionLogError(f"{path}: the header's fps is {raw['fps']!r}; the log is damaged")
-    return LogHeader(**{name: raw[name] for name in types})
+    image = raw.get("image_sha256")  # logs from before pictures do not have it
+    if image is not None and not isinstance(image, str):
+        raise ActionLogError(f"{path}: the header's image_sha256 is {image!r}; the log is damaged")
+    return LogHeader(**{name: raw[name] for name in types}, image_sha256=image)
 
 
 def _action(line: str) -> Action:

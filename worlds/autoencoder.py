@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 CELL_PX = 8  # encoder pixels per latent cell
@@ -118,6 +120,17 @@ class Autoencoder(nn.Module):
         """Normalised latents `[N, C, h/8, w/8]` to pictures `[N, 3, 2h, 2w]` in [0, 1]."""
         out: Tensor = self.decoder(latents)
         return out.clamp(0, 1)
+
+    @torch.inference_mode()
+    def encode_frame(self, rgb: NDArray[np.uint8]) -> Tensor:
+        """A picture at the decoder's size, `uint8[2h, 2w, 3]`, to normalised latents `[1, C, h/8, w/8]`.
+
+        Raises ValueError on another shape or type.
+        """
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+            raise ValueError(f"a frame is uint8[H, W, 3], got {rgb.dtype}{list(rgb.shape)}")
+        full = torch.from_numpy(rgb.astype(np.float32)).permute(2, 0, 1)[None] / 255
+        return self.encode(F.avg_pool2d(full, UPSCALE)).clone()
 
     @torch.no_grad()
     def fit_linear(self, full: Tensor) -> None:

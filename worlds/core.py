@@ -100,6 +100,19 @@ class Frame:
     reanchored: int = 0  # how often it was brought back since the reset
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a world makes of a picture that it could begin from."""
+
+    caption: str  # what it shows, in words of the prompts
+    confidence: float  # that the caption's first words, the theme, are right; in [0, 1]
+    distance: float  # from the pictures that the model was trained on; above 1 is far
+
+    @property
+    def familiar(self) -> bool:
+        return self.distance <= 1.0
+
+
 class World(Protocol):
     """A model that is loaded and ready; `worlds.weights.load_world` makes one. Shared by all rollouts."""
 
@@ -123,13 +136,25 @@ class World(Protocol):
     def max_turn_rad(self) -> float: ...
     def understood(self, prompt: str) -> tuple[str, ...]: ...
     def rollout(self) -> Player: ...
+    def viewer(self) -> Viewer: ...
     def with_steps(self, steps: int) -> World: ...
+
+
+class Viewer(Protocol):
+    """Looks at pictures for a world. Not thread-safe: one thread owns it."""
+
+    def look(self, rgb: NDArray[np.uint8]) -> Sight:
+        """`rgb` is `[H, W, 3]` at the world's size."""
+        ...
 
 
 class Player(Protocol):
     """What `realtime/` needs of a rollout. Not thread-safe: one thread owns it."""
 
-    def reset(self, seed: int, prompt: str) -> None: ...
+    def reset(self, seed: int, prompt: str, image: NDArray[np.uint8] | None = None) -> None:
+        """`image` is `[H, W, 3]` at the world's size: the first frame, where there is one."""
+        ...
+
     def step(self, action: Action) -> Iterator[Frame]: ...
     def snapshot(self) -> Any: ...
     def restore(self, state: Any) -> None: ...

@@ -14,9 +14,15 @@ from . import action_log
 from .action_log import ActionLog, ActionLogError, LogHeader
 from .camera_moves import Rig, compiled
 from .camera_text import parse
+from .first_image import FirstImage, read_file
 from .weights import LoadedWorld
 
 MOST_SECONDS = 3600.0
+
+
+def opened(world: LoadedWorld, path: Path | None) -> FirstImage | None:
+    """The picture in a file, at the world's size; None for None. Raises ImageError that names the file, or OSError."""
+    return None if path is None else read_file(path, world.width_px, world.height_px)
 
 
 def rig(world: LoadedWorld) -> Rig:
@@ -24,18 +30,61 @@ def rig(world: LoadedWorld) -> Rig:
     return Rig(world.max_step_m, world.max_turn_rad, world.config.max_pitch_rad)
 
 
-def scripted(world: LoadedWorld, prompt: str, camera: str, seconds: float, seed: int) -> ActionLog:
-    """The log of a film: a prompt and a camera text, `seconds` long. Raises ValueError on what cannot be compiled."""
+def scripted(
+    world: LoadedWorld, prompt: str, camera: str, seconds: float, seed: int, image: FirstImage | None = None
+) -> ActionLog:
+    """The log of a film: a prompt and a camera text, `seconds` long, from a picture where there is one.
+
+    Without words, the picture's caption is the prompt. Raises ValueError on what cannot be compiled.
+    """
     if not 0.0 < seconds <= MOST_SECONDS:
         raise ValueError(f"a film is between 0 and {MOST_SECONDS:g} s long, got {seconds:g}")
     script = parse(camera, seconds)
     track = compiled(script.moves, seconds, world.fps, rig(world), seed)
-    return ActionLog(header(world, prompt, seed), track.actions, script.notes + track.notes)
+    notes = script.notes + track.notes
+    if image is not None:
+        prompt, seen = looked_at(world, image, prompt)
+        notes = seen + notes
+    return ActionLog(header(world, prompt, seed, image), track.actions, notes)
 
 
-def header(world: LoadedWorld, prompt: str, seed: int) -> LogHeader:
+def looked_at(world: LoadedWorld, image: FirstImage, prompt: str) -> tuple[str, tuple[str, ...]]:
+    """(the prompt, or the picture's caption where it is empty; what a person should know about the picture)."""
+    try:
+        sight = world.viewer().look(image.rgb)
+    except ValueError as error:
+        if not prompt.strip():
+            raise ValueError(f"there are no words, and the picture cannot be captioned: {error}") from error
+        return prompt, (*image.notes, f"nobody looked at the picture: {error}")
+    notes = [*image.notes, f"the picture looks like: {sight.caption} (theme {sight.confidence:.0%} sure)"]
+    if not sight.familiar:
+        notes.append(
+            f"the picture is far from what {world.name} knows (distance {sight.distance:.2f}, above 1 is far): "
+            "expect the world to leave it behind within seconds"
+        )
+    return prompt if prompt.strip() else sight.caption, tuple(notes)
+
+
+def header(world: LoadedWorld, prompt: str, seed: int, image: FirstImage | None = None) -> LogHeader:
     """Of a session in this world, as it would be written now."""
-    return LogHeader(world.name, world.card.sha256, world.engine, world.steps, world.fps, seed, prompt)
+    begun = None if image is None else image.sha256
+    return LogHeader(
+        world.name, world.card.sha256, world.engine, world.steps, world.fps, seed, prompt, image_sha256=begun
+    )
+
+
+def fitting_image(log: ActionLog, image: FirstImage | None) -> FirstImage | None:
+    """The picture that a log is replayed from. Raises ActionLogError when it is missing, another one, or not wanted."""
+    wanted = log.header.image_sha256
+    if wanted is None:
+        if image is not None:
+            raise ActionLogError("the log's world began from words, not from a picture; leave --image out")
+        return None
+    if image is None:
+        raise ActionLogError(f"the log's world began from a picture ({wanted[:12]}); give its file with --image")
+    if image.sha256 != wanted:
+        raise ActionLogError(f"the log's world began from another picture ({wanted[:12]}, this is {image.sha256[:12]})")
+    return image
 
 
 def fitting(world: LoadedWorld, log: ActionLog, anyway: bool = False) -> tuple[LoadedWorld, tuple[str, ...]]:
@@ -59,10 +108,11 @@ def fitting(world: LoadedWorld, log: ActionLog, anyway: bool = False) -> tuple[L
     return world, tuple(notes)
 
 
-def frames(world: LoadedWorld, log: ActionLog) -> Iterator[NDArray[np.uint8]]:
-    """Every frame of the session, `uint8[H, W, 3]`."""
+def frames(world: LoadedWorld, log: ActionLog, image: FirstImage | None = None) -> Iterator[NDArray[np.uint8]]:
+    """Every frame of the session, `uint8[H, W, 3]`. Raises ActionLogError as `fitting_image`."""
+    begun = fitting_image(log, image)
     rollout = world.rollout()
-    rollout.reset(log.header.seed, log.header.prompt)
+    rollout.reset(log.header.seed, log.header.prompt, None if begun is None else begun.rgb)
     for action in log.actions:
         for frame in rollout.step(action):
             yield frame.rgb
@@ -97,15 +147,17 @@ def write_mp4(path: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf
     return count
 
 
-def replay(world: LoadedWorld, log_path: Path, out: Path, anyway: bool = False) -> tuple[int, tuple[str, ...]]:
+def replay(
+    world: LoadedWorld, log_path: Path, out: Path, anyway: bool = False, image: FirstImage | None = None
+) -> tuple[int, tuple[str, ...]]:
     """Draw a recorded session to a file; (frames, what differs from the session)."""
     log = action_log.read(log_path)
     world, notes = fitting(world, log, anyway)
-    return write_mp4(out, frames(world, log), log.header.fps), notes
+    return write_mp4(out, frames(world, log, image), log.header.fps), notes
 
 
-def shoot(world: LoadedWorld, log: ActionLog, out: Path, keep: Path | None) -> int:
+def shoot(world: LoadedWorld, log: ActionLog, out: Path, keep: Path | None, image: FirstImage | None = None) -> int:
     """Draw a scripted film, and keep its log where asked."""
     if keep is not None:
         action_log.write(keep, log.header, log.actions)
-    return write_mp4(out, frames(world, log), world.fps)
+    return write_mp4(out, frames(world, log, image), world.fps)

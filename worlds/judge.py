@@ -60,6 +60,23 @@ class Judge(nn.Module):
         return out
 
 
+SURE = 0.4  # the probability from which time, weather and mood are said; chance is 0.17
+
+
+@torch.inference_mode()
+def caption_of(judge: Judge, picture: Tensor) -> tuple[str, float]:
+    """(a prompt for what a picture `[1, 3, 80, 128]` shows, the probability of its theme).
+
+    The theme always stands first; what the judge is not sure of is left out.
+    """
+    said: list[tuple[str, float]] = []
+    for names, logits in zip((THEMES, TIMES, WEATHERS, MOODS), judge.read(picture), strict=True):
+        probability, index = logits[0].softmax(-1).max(-1)
+        said.append((names[int(index)], float(probability)))
+    theme, others = said[0], said[1:]
+    return ", ".join([theme[0], *(name for name, probability in others if probability >= SURE)]), theme[1]
+
+
 def flow_cells(before: Tensor, after: Tensor) -> Tensor:
     """Mean optical flow in pixels over 8 x 5 cells of pictures `[N, 3, 80, 128]`, as `[N, FLOW_SIZE]`.
 

@@ -10,9 +10,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from .autoencoder import Autoencoder
 from .conditioning import MISSING, PoseTracker, word_ids
 from .config import WorldConfig
 from .core import Action, Camera, Frame
@@ -35,6 +38,7 @@ class RolloutState:
     cache: CacheState
     places: tuple[tuple[Place, ...], tuple[int, ...]]
     stack: Tensor | None
+    given: Tensor | None
     random: Tensor
     prompt: str
     camera: Camera
@@ -53,8 +57,12 @@ class Rollout:
         engine: Engine,
         steps: tuple[float, ...],
         gauge: Gauge | None = None,
+        autoencoder: Autoencoder | None = None,
     ) -> None:
+        """`gauge` reads frames for signs of drift. `autoencoder` is for worlds that begin from a picture; its encoder
+        alone is used."""
         self.config, self.steps = config, steps
+        self._autoencoder = autoencoder
         self._network, self._engine = network, engine
         self._cache = KVCache(network)
         self._memory = PlaceMemory(config.network, config.places)
@@ -62,6 +70,7 @@ class Rollout:
         self._keeper = Keeper(config, gauge, network.reprojection) if gauge is not None and watched else None
         self._generator = torch.Generator()
         self._stack: Tensor | None = None  # [1, 1, G, C, h, w]: see history.py
+        self._given: Tensor | None = None  # [1, 1, C, h, w]: the first frame, where a picture was given for it
         self._anchor_in = 0  # frames until the newest becomes the anchor; 0: it stays
         self._tracker = PoseTracker(config.max_step_m, config.max_turn_rad, config.max_pitch_rad)
         self._prompt = ""
@@ -74,14 +83,16 @@ class Rollout:
         """Where the actions have led, relative to the start."""
         return self._tracker.camera
 
-    def reset(self, seed: int = 0, prompt: str = "") -> None:
-        """Forget everything; the next step draws the first frame from the prompt. `seed` is in [0, 2^63)."""
+    def reset(self, seed: int = 0, prompt: str = "", image: NDArray[np.uint8] | None = None) -> None:
+        """Forget everything; the next step draws the first frame from the prompt, or, where there is an `image`
+        `[H, W, 3]` at the world's size, shows what the tokenizer keeps of it. `seed` is in [0, 2^63)."""
         if not 0 <= seed < 1 << 63:
             raise ValueError(f"seed must be in [0, 2^63), got {seed}")
+        given = None if image is None else self._encoded(image)
         self._generator.manual_seed(seed)
         self._cache.reset()
         self._memory.clear()
-        self._stack, self._anchor_in, self.index = None, 0, 0
+        self._stack, self._given, self._anchor_in, self.index = None, given, 0, 0
         self._tracker.camera = Camera()
         if self._keeper is not None:
             self._keeper.standing = Standing()
@@ -115,6 +126,11 @@ class Rollout:
     def _draw(self, action: Tensor) -> Tensor:
         """One clean latent `[1, 1, C, h, w]`: sample with the cache, commit the last pass's keys, push the stack."""
         c, here = self.config.network, pose_of(self.camera)
+        if self._stack is None and self._given is not None:
+            latent, self._given = self._given, None
+            self._stack = begun(latent, c)
+            self._remember(latent[:, 0], here)
+            return latent
         shape = (1, 1, c.channels, c.rows, c.columns)
         if self._stack is None:
             seen, level, steps = torch.zeros(1, 1, c.seen, *shape[2:]), MISSING, self.config.first_steps
@@ -169,6 +185,15 @@ class Rollout:
         blank = from_prompt(self._engine.step, self.config, self._cache, asked, self._nothing)
         return self._keeper.after(stack, action, blank, self._generator)
 
+    def _encoded(self, image: NDArray[np.uint8]) -> Tensor:
+        """`[1, 1, C, h, w]` of a picture. Raises ValueError on another size, or where no encoder was given."""
+        if self._autoencoder is None:
+            raise ValueError("this rollout was made without an encoder: it cannot begin from a picture")
+        if image.shape[:2] != (self.config.height_px, self.config.width_px):
+            wanted = f"{self.config.width_px} x {self.config.height_px}"
+            raise ValueError(f"a first image has {wanted} pixels, got {image.shape[1]} x {image.shape[0]}")
+        return self._autoencoder.encode_frame(image)[None]
+
     def _set_prompt(self, prompt: str) -> None:
         self._prompt = prompt
         self._pooled, self._words = self._embedded(prompt)
@@ -185,12 +210,14 @@ class Rollout:
     def snapshot(self) -> RolloutState:
         """A copy to come back to; any number of rollouts of the same world may restore it."""
         stack = None if self._stack is None else self._stack.clone()
+        given = None if self._given is None else self._given.clone()
         random = self._generator.get_state()
         camera = self._tracker.camera
         return RolloutState(
             self._cache.snapshot(),
             self._memory.snapshot(),
             stack,
+            given,
             random,
             self._prompt,
             camera,
@@ -204,6 +231,7 @@ class Rollout:
         self._cache.restore(state.cache)
         self._memory.restore(state.places)
         self._stack = None if state.stack is None else state.stack.clone()
+        self._given = None if state.given is None else state.given.clone()
         self._generator.set_state(state.random)
         self._tracker.camera, self._anchor_in, self.index = state.camera, state.anchor_in, state.index
         if self._keeper is not None:

@@ -19,6 +19,8 @@ from .autoencoder import Autoencoder
 from .config import WorldConfig
 from .drift import Gauge, load_gauge
 from .engines import Engine, build, choose
+from .familiarity import PictureViewer, load_familiarity
+from .judge import load_judge
 from .network import WorldNetwork
 from .procedural.attributes import THEMES
 from .procedural.captions import understood
@@ -207,7 +209,13 @@ class LoadedWorld:
     def rollout(self) -> Rollout:
         """A new, empty rollout; call `reset` before `step`."""
         assert isinstance(self.network, WorldNetwork)
-        return Rollout(self.config, self.network, self.runner, self.step_list, self.gauge)
+        return Rollout(self.config, self.network, self.runner, self.step_list, self.gauge, self.autoencoder)
+
+    def viewer(self) -> PictureViewer:
+        """Looks at pictures that the world could begin from. Raises ValueError when what it needs is missing."""
+        folder = self.card.path.parent
+        judge = load_judge(folder if (folder / "judge.safetensors").is_file() else SHIPPED)
+        return PictureViewer(judge, self.autoencoder, load_familiarity(folder, self.name, judge, self.autoencoder))
 
     def with_steps(self, steps: int) -> LoadedWorld:
         """The same world at another number of steps. Raises ValueError when it was not trained for it."""

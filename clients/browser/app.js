@@ -2,6 +2,7 @@
 
 import { readAddress, rollSeed, writeAddress } from "./address.js";
 import { Controls } from "./controls.js";
+import { FAR, FirstImage } from "./firstImage.js";
 import { Landing } from "./landing.js";
 import { drawOverlay, rowsFor } from "./overlay.js";
 import { Recorder, save } from "./record.js";
@@ -25,7 +26,16 @@ let before = "idle";
 
 const stream = new WorldStream(byId("picture"));
 const recorder = new Recorder();
-const landing = new Landing((wish) => enter(wish));
+const landing = new Landing((wish) => enter({ ...wish, image: firstImage.id }), () => firstImage.id !== null);
+const firstImage = new FirstImage({
+  send: (file, signal) => stream.upload(file, signal),
+  onStage: () => stream.state.name !== "idle",
+  onStart: startFrom,
+  onTold: (text) => stage.toast(text),
+  onCaption: (caption, before) => {
+    if (["", before].includes(landing.prompt.value.trim())) landing.fill({ prompt: caption }); // words of one's own stay
+  },
+});
 const stage = new Stage({ onDeed: (deed) => deeds[deed](), onWords: changeWords });
 const card = new StateCard(byId("card"), byId("announcer"), (action) => actions[action]());
 const controls = new Controls({
@@ -39,9 +49,9 @@ const controls = new Controls({
 
 // -- coming and going ---------------------------------------------------------------------------------------------
 
-/** @param {{seed: number, prompt: string}} wish */
+/** @param {{seed: number, prompt: string, image?: string | null}} wish */
 function enter(wish) {
-  address = { ...address, ...wish };
+  address = { ...address, seed: wish.seed, prompt: wish.prompt };
   const url = location.pathname + writeAddress(address);
   if (history.state?.walking) history.replaceState({ walking: true }, "", url);
   else history.pushState({ walking: true }, "", url);
@@ -62,7 +72,7 @@ addEventListener("popstate", () => {
 });
 
 const actions = {
-  again: () => enter({ seed: stream.wish.seed, prompt: stream.wish.prompt }),
+  again: () => enter({ seed: stream.wish.seed, prompt: stream.wish.prompt, image: stream.wish.image }),
   leave: () => (["connecting", "queued"].includes(stream.state.name) ? goHome() : stream.leave()),
   home: goHome,
   save: () => recorder.recording && save(recorder.recording),
@@ -74,8 +84,12 @@ const deeds = {
     stage.openWords(stream.wish.prompt);
   },
   reset: () => {
-    stream.reset(stream.wish.seed, stream.wish.prompt);
+    stream.reset(stream.wish.seed, stream.wish.prompt, stream.wish.image);
     stage.toast("Back to the start of this world.");
+  },
+  picture: () => {
+    controls.release();
+    firstImage.choose();
   },
   record: () => void toggleRecording(),
   share: () => void share(),
@@ -92,6 +106,14 @@ function changeWords(prompt) {
   remember({ prompt });
 }
 
+/** A picture that came while a world is on the screen. @param {import("./upload.js").StartImage} sent */
+function startFrom(sent) {
+  if (stream.state.name !== "live" || stream.state.watching) return stage.toast("A picture can start a world when it is your turn to walk.");
+  stream.reset(stream.wish.seed, sent.caption, sent.image);
+  remember({ prompt: sent.caption });
+  stage.toast([`A new world, from your picture: ${sent.caption}.`, sent.familiar ? "" : FAR, ...sent.notes].filter(Boolean).join(" "));
+}
+
 /** Settings and words go into the address, so that this view can be shared. @param {Partial<import("./address.js").Address>} change */
 function remember(change) {
   address = { ...address, ...change };
@@ -106,7 +128,7 @@ async function share() {
   const link = new URL(location.pathname + writeAddress({ seed, prompt }), location.href).href;
   try {
     await navigator.clipboard.writeText(link);
-    stage.toast("The link to this world is copied.");
+    stage.toast(stream.wish.image ? "The link is copied. It has the words and the seed, not the picture." : "The link to this world is copied.");
   } catch {
     stage.toast(`The link to this world: ${link}`); // the clipboard is closed to pages without https
   }

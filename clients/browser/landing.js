@@ -11,8 +11,12 @@ import { element } from "./states.js";
 const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 export class Landing {
-  /** @param {(wish: {seed: number, prompt: string}) => void} onEnter */
-  constructor(onEnter) {
+  /**
+   * @param {(wish: {seed: number, prompt: string}) => void} onEnter
+   * @param {() => boolean} hasImage a picture was chosen, whose caption stands in for words
+   */
+  constructor(onEnter, hasImage) {
+    this.hasImage = hasImage;
     this.prompt = /** @type {HTMLInputElement} */ (byId("prompt"));
     this.seed = /** @type {HTMLInputElement} */ (byId("seed"));
     this.prompt.maxLength = MAX_PROMPT_CHARS;
@@ -30,7 +34,7 @@ export class Landing {
 
   /** What the person asks for. An empty box is answered with words, so that the link to this world can be shared. */
   wish() {
-    if (!this.prompt.value.trim() && this.groups.length > 0) this.fill({ prompt: this.groups.map(pick).filter(Boolean).join(", ") });
+    if (!this.prompt.value.trim() && !this.hasImage() && this.groups.length > 0) this.fill({ prompt: this.groups.map(pick).filter(Boolean).join(", ") });
     if (this.seed.value === "") this.fill({ seed: rollSeed() });
     return { seed: clampSeed(Number(this.seed.value)), prompt: this.prompt.value.trim() };
   }

@@ -19,16 +19,16 @@
  */
 
 /** @typedef {"jpeg" | "h264"} Codec */
-/** @typedef {{seed: number, prompt: string, watch?: boolean, codec?: Codec}} Wish what a visitor asks for */
+/** @typedef {{seed: number, prompt: string, watch?: boolean, codec?: Codec, image?: string | null}} Wish what a visitor asks for; `image` is an id that /api/image gave */
 /** @typedef {{keys: string[], yaw: number, pitch: number, move: [number, number] | null}} Held what is held down now */
 
-/** @typedef {{type: "hello", v: number, seed: number, prompt: string, watch: boolean, codec: Codec}} Hello */
+/** @typedef {{type: "hello", v: number, seed: number, prompt: string, watch: boolean, codec: Codec, image: string | null}} Hello */
 /** @typedef {{type: "input", seq: number, t: number} & Held} Input */
 /** @typedef {{type: "shown", frame: number, input: number, t: number, latency_ms: number}} Shown */
 /**
  * @typedef {Hello | Input | Shown
  *   | {type: "prompt", prompt: string}
- *   | {type: "reset", seed: number, prompt: string}
+ *   | {type: "reset", seed: number, prompt: string, image: string | null}
  *   | {type: "ping", t: number}
  *   | {type: "pause"} | {type: "resume"} | {type: "keyframe"} | {type: "bye"}} ClientMessage
  */
@@ -36,7 +36,7 @@
 /** @typedef {"player" | "viewer" | "queued"} Role */
 /** @typedef {{type: "welcome", v: number, session: string, role: Role, world: WorldInfo}} Welcome */
 /** @typedef {{type: "state", state: "queued"|"live"|"paused"|"ended", place: number|null, reason: string|null}} StateMessage */
-/** @typedef {{type: "world", seed: number, prompt: string, understood: string[], unknown: string[]}} WorldMessage */
+/** @typedef {{type: "world", seed: number, prompt: string, understood: string[], unknown: string[], image?: string | null, caption?: string | null, familiar?: boolean | null}} WorldMessage */
 /** @typedef {{type: "frame", frame: number, input: number, rtp: number|null, media_time: number, server_ms: number}} FrameMessage */
 /**
  * @typedef {object} Stats
@@ -64,6 +64,7 @@
 export const VERSION = 1;
 export const MAX_SEED = 2 ** 31 - 1;
 export const MAX_PROMPT_CHARS = 500;
+export const MAX_IMAGE_BYTES = 24 * 2 ** 20; // of a file for /api/image
 export const KIND_JPEG = 1;
 export const KIND_H264 = 2;
 const HEADER_BYTES = 24;
@@ -94,6 +95,7 @@ export function hello(wish) {
     prompt: wish.prompt.slice(0, MAX_PROMPT_CHARS),
     watch: wish.watch ?? false,
     codec: wish.codec ?? "jpeg",
+    image: wish.image ?? null,
   };
 }
 

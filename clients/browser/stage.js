@@ -3,9 +3,9 @@
 import { element } from "./states.js";
 import { isTyping } from "./controls.js";
 
-/** @typedef {"describe"|"reset"|"record"|"share"|"measure"|"expand"|"help"|"adjust"|"leave"} Deed */
+/** @typedef {"describe"|"picture"|"reset"|"record"|"share"|"measure"|"expand"|"help"|"adjust"|"leave"} Deed */
 
-const KEYS = /** @type {Record<string, Deed>} */ ({ KeyT: "describe", KeyR: "reset", KeyV: "record", KeyO: "measure", KeyF: "expand" });
+const KEYS = /** @type {Record<string, Deed>} */ ({ KeyT: "describe", KeyP: "picture", KeyR: "reset", KeyV: "record", KeyO: "measure", KeyF: "expand" });
 const FIRST_STEPS_MS = 1500; // after walking this long, nobody needs the legend
 const TOAST_MS = 4000;
 
@@ -94,6 +94,8 @@ export class Stage {
       missed.append(element("span", { className: "unknown", textContent: world.unknown.join(", ") }));
       parts.push(missed);
     }
+    if (world.image) parts.push(element("span", { textContent: "from a picture" }));
+    if (world.familiar === false) parts.push(element("span", { className: "unknown", textContent: "far from what this model knows" }));
     byId("said").replaceChildren(...parts, element("span", { className: "quiet", textContent: `seed ${world.seed}` }));
   }
 

@@ -15,6 +15,7 @@ import { Lifeline, serverIsBack } from "./lifeline.js";
 import { PhotonMeter } from "./photon.js";
 import { Picture } from "./picture.js";
 import { IDLE } from "./states.js";
+import { sendImage } from "./upload.js";
 
 /** @typedef {import("./link.js").Link} Link */
 /** @typedef {import("./link.js").Trouble} Trouble */
@@ -104,10 +105,25 @@ export class WorldStream extends EventTarget {
     this.link?.send({ type: "prompt", prompt });
   }
 
-  /** A new world on the same connection. @param {number} seed @param {string} prompt */
-  reset(seed, prompt) {
-    this.wish = { ...this.wish, seed, prompt };
-    this.link?.send({ type: "reset", seed, prompt });
+  /**
+   * A new world on the same connection.
+   * @param {number} seed
+   * @param {string} prompt empty, with an image: the image's caption
+   * @param {string | null} [image] the id that `upload` gave
+   */
+  reset(seed, prompt, image = null) {
+    this.wish = { ...this.wish, seed, prompt, image };
+    this.link?.send({ type: "reset", seed, prompt, image });
+  }
+
+  /**
+   * Send a picture that a world may start from: `enter({seed, prompt: "", image: (await world.upload(file)).image})`.
+   * Raises Refused, whose `trouble` says what is wrong and what to do, or Unreached.
+   * @param {Blob} file PNG, JPEG or WebP
+   * @param {AbortSignal} [signal]
+   */
+  upload(file, signal) {
+    return sendImage(this.base, file, signal);
   }
 
   /** Tell whether anybody looks. @param {boolean} hidden */

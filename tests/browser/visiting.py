@@ -36,6 +36,7 @@ class FakeServer:
     log: Path
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    program: tuple[str, ...] = (str(ROOT / "tests/realtime/serve_fake.py"),)
 
     @property
     def url(self) -> str:
@@ -43,7 +44,7 @@ class FakeServer:
 
     def start(self, *flags: str) -> None:
         """Returns when the server answers. Raises RuntimeError with its last words when it does not."""
-        command = [sys.executable, str(ROOT / "tests/realtime/serve_fake.py"), "--port", str(self.port), *flags]
+        command = [sys.executable, *self.program, "--port", str(self.port), *flags]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / ".links")}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
@@ -143,6 +144,13 @@ class Visit:
                 return
             await asyncio.sleep(0.05)
         raise AssertionError(f"stayed {first}")
+
+    async def holds(self, question: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:
+        """Wait until an awaitable question is answered with yes."""
+        deadline = time.monotonic() + patience_s
+        while not await question():
+            assert time.monotonic() < deadline, f"never held: {question}"
+            await asyncio.sleep(0.05)
 
     async def colour(self) -> list[int]:
         """Red, green and blue in the middle of the picture as the tab shows it."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from worldstream.worlds.core import Action, Camera, Frame, Player
+from worldstream.worlds.core import Action, Camera, Frame, Player, Sight, Viewer
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,23 @@ class FakeWorld:
     def rollout(self) -> Player:
         return FakePlayer(self)
 
+    def viewer(self) -> Viewer:
+        return FakeViewer()
+
     def with_steps(self, steps: int) -> FakeWorld:
         return replace(self, steps=steps)
 
 
+class FakeViewer:
+    """A forest where green is strongest, else a desert; what is blue is far from all it knows."""
+
+    def look(self, rgb: NDArray[np.uint8]) -> Sight:
+        red, green, blue = rgb.mean((0, 1))
+        return Sight("forest" if green >= red else "desert", 0.75, float(2.0 * blue / (red + green + blue + 1.0)) + 0.3)
+
+
 class FakePlayer:
-    """Green follows walking, red follows turning, blue the seed."""
+    """Green follows walking, red follows turning, blue the seed; or all of them do from a picture's colours on."""
 
     def __init__(self, world: FakeWorld) -> None:
         self.world = world
@@ -52,10 +63,12 @@ class FakePlayer:
         x = np.arange(world.width_px)[None, :]
         y = np.arange(world.height_px)[:, None]
         self._ramp: NDArray[np.int64] = (x + 2 * y).astype(np.int64)
+        self.image: NDArray[np.uint8] | None = None
 
-    def reset(self, seed: int, prompt: str) -> None:
+    def reset(self, seed: int, prompt: str, image: NDArray[np.uint8] | None = None) -> None:
         if prompt == self.world.fail_prompt:
             raise RuntimeError("the fake world was asked to fail")
+        self.image = image
         self.camera, self.index, self.seed, self.prompts = Camera(), 0, seed, [prompt]
 
     def step(self, action: Action) -> Iterator[Frame]:
@@ -69,14 +82,17 @@ class FakePlayer:
         self.drawn += 1
 
     def _paint(self) -> NDArray[np.uint8]:
+        if self.image is not None:
+            moved = np.array([self.camera.yaw_rad * 100.0, (self.camera.x_m + self.camera.z_m) * 20.0, 0.0], np.int64)
+            return ((self.image + moved) % 256).astype(np.uint8)
         drift = 3 * self.index
         red = self._ramp + drift + int(self.camera.yaw_rad * 100.0)
         green = self._ramp // 2 + int((self.camera.x_m + self.camera.z_m) * 20.0)
         blue = np.full_like(self._ramp, 40 + self.seed % 160)
         return (np.stack([red, green, blue], axis=-1) % 256).astype(np.uint8)
 
-    def snapshot(self) -> tuple[Camera, int, int]:
-        return self.camera, self.index, self.seed
+    def snapshot(self) -> tuple[Camera, int, int, NDArray[np.uint8] | None]:
+        return self.camera, self.index, self.seed, self.image
 
-    def restore(self, state: tuple[Camera, int, int]) -> None:
-        self.camera, self.index, self.seed = state
+    def restore(self, state: tuple[Camera, int, int, NDArray[np.uint8] | None]) -> None:
+        self.camera, self.index, self.seed, self.image = state

@@ -110,6 +110,20 @@ def test_a_film_and_its_replay_are_the_same_file(tmp_path: Path) -> None:
     )
 
 
+def test_a_film_needs_words_or_a_picture(tmp_path: Path) -> None:
+    out = str(tmp_path / "film.mp4")
+    assert "needs a prompt, or a picture" in complaint(run("film", "-o", out))
+    broken = tmp_path / "holiday.png"
+    broken.write_bytes(b"not a picture")
+    said = complaint(run("film", "--image", str(broken), "-o", out, "--engine", "eager", "--data", str(tmp_path)))
+    assert "holiday.png" in said
+    assert "Choose a PNG, JPEG or WebP" in said
+    missing = run(
+        "film", "--image", str(tmp_path / "none.png"), "-o", out, "--engine", "eager", "--data", str(tmp_path)
+    )
+    assert "none.png" in complaint(missing)
+
+
 def test_threads_leave_a_core_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"MKL_NUM_THREADS": "2"})
     monkeypatch.setattr(os, "cpu_count", lambda: 4)

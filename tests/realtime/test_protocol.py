@@ -55,14 +55,18 @@ from worldstream.realtime.protocol import (
 GOLDEN_CLIENT: list[tuple[Message, str]] = [
     (
         Hello(seed=7, prompt="forest"),
-        '{"type":"hello","seed":7,"prompt":"forest","v":1,"watch":false,"codec":"jpeg"}',
+        '{"type":"hello","seed":7,"prompt":"forest","v":1,"watch":false,"codec":"jpeg","image":null}',
+    ),
+    (
+        Hello(seed=7, prompt="", image="Zk3_a"),
+        '{"type":"hello","seed":7,"prompt":"","v":1,"watch":false,"codec":"jpeg","image":"Zk3_a"}',
     ),
     (
         Input(seq=3, keys=frozenset({"left", "forward"}), yaw=0.5, pitch=-0.25, move=(0.0, 1.0), t=12.5),
         '{"type":"input","seq":3,"keys":["forward","left"],"yaw":0.5,"pitch":-0.25,"move":[0.0,1.0],"t":12.5}',
     ),
     (Prompt(prompt="dünen"), '{"type":"prompt","prompt":"d\\u00fcnen"}'),
-    (Reset(seed=0, prompt=""), '{"type":"reset","seed":0,"prompt":""}'),
+    (Reset(seed=0, prompt=""), '{"type":"reset","seed":0,"prompt":"","image":null}'),
     (Pause(), '{"type":"pause"}'),
     (Resume(), '{"type":"resume"}'),
     (Shown(frame=9, input=3, t=1.0, latency_ms=80.5), '{"type":"shown","frame":9,"input":3,"t":1.0,"latency_ms":80.5}'),
@@ -80,7 +84,15 @@ GOLDEN_SERVER: list[tuple[Message, str]] = [
     (State(state="queued", place=2), '{"type":"state","state":"queued","place":2,"reason":null}'),
     (
         WorldChanged(seed=1, prompt="forest zebra", understood=("forest",), unknown=("zebra",)),
-        '{"type":"world","seed":1,"prompt":"forest zebra","understood":["forest"],"unknown":["zebra"]}',
+        '{"type":"world","seed":1,"prompt":"forest zebra","understood":["forest"],"unknown":["zebra"],'
+        '"image":null,"caption":null,"familiar":null}',
+    ),
+    (
+        WorldChanged(
+            seed=1, prompt="desert", understood=("desert",), unknown=(), image="i", caption="desert", familiar=False
+        ),
+        '{"type":"world","seed":1,"prompt":"desert","understood":["desert"],"unknown":[],'
+        '"image":"i","caption":"desert","familiar":false}',
     ),
     (
         FrameMeta(frame=1, input=0, rtp=None, media_time=0.5, server_ms=10.0),
@@ -113,6 +125,18 @@ def test_golden_client_messages(message: Message, text: str) -> None:
 def test_golden_server_messages(message: Message, text: str) -> None:
     assert encode(message) == text
     assert decode_server(text) == message
+
+
+def test_pages_from_before_pictures_are_understood() -> None:
+    assert decode_client('{"type":"reset","seed":3,"prompt":"x"}') == Reset(seed=3, prompt="x")
+    old = '{"type":"world","seed":1,"prompt":"","understood":[],"unknown":[]}'
+    assert decode_server(old) == WorldChanged(seed=1, prompt="", understood=(), unknown=())
+
+
+@pytest.mark.parametrize("image", [7, True, "x" * 65, ["a"], "\ud800"])
+def test_an_image_is_a_short_text(image: object) -> None:
+    with pytest.raises(MalformedMessage, match="image"):
+        decode_client(json.dumps({"type": "reset", "seed": 1, "prompt": "", "image": image}))
 
 
 def test_every_message_has_a_golden_example() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,17 @@ def test_the_first_line_is_json_that_names_itself(tmp_path: Path) -> None:
     first = json.loads(written(tmp_path).read_text().splitlines()[0])
     assert first["worldstream"] == "action log"
     assert first["version"] == 1
+
+
+def test_the_hash_of_a_first_image_is_optional(tmp_path: Path) -> None:
+    path = tmp_path / "walk.jsonl"
+    begun = replace(HEADER, image_sha256="cd" * 32)
+    action_log.write(path, begun, [])
+    assert action_log.read(path).header == begun
+    old = json.loads(path.read_text())
+    del old["image_sha256"]  # as logs were before there were pictures
+    path.write_text(json.dumps(old) + "\n")
+    assert action_log.read(path).header == HEADER
+    path.write_text(json.dumps({**old, "image_sha256": 5}) + "\n")
+    with pytest.raises(ActionLogError, match="image_sha256 is 5"):
+        action_log.read(path)

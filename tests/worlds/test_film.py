@@ -14,6 +14,8 @@ from tests.worlds.tiny_world import world
 from worldstream.worlds import action_log, film
 from worldstream.worlds.action_log import ActionLog, ActionLogError
 from worldstream.worlds.core import Action
+from worldstream.worlds.first_image import FirstImage, ImageError
+from worldstream.worlds.weights import load_world
 
 CAMERA = "[00:00] dolly in [00:00.2] pan left"
 
@@ -103,3 +105,48 @@ def test_a_log_without_frames_makes_no_file(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"there is no folder .*nowhere; make it first"):
         film.write_mp4(tmp_path / "nowhere" / "film.mp4", iter(()), 25.0)
+
+
+def picture(seed: int = 0) -> FirstImage:
+    loaded = world()
+    shape = (loaded.height_px, loaded.width_px, 3)
+    return FirstImage(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8), ("odd",))
+
+
+def test_a_film_may_begin_from_a_picture_and_is_replayed_from_it(tmp_path: Path) -> None:
+    kept, image = tmp_path / "film.jsonl", picture()
+    made = film.scripted(world(), "a forest", CAMERA, 0.5, 3, image)
+    assert made.header.image_sha256 == image.sha256
+    assert made.notes[0] == "odd"
+    film.shoot(world(), made, tmp_path / "film.mp4", kept, image)
+    film.replay(world(), kept, tmp_path / "again.mp4", image=image)
+    assert (tmp_path / "again.mp4").read_bytes() == (tmp_path / "film.mp4").read_bytes()
+    begun, plain = list(film.frames(world(), made, image)), list(film.frames(world(), log()))
+    assert not any(np.array_equal(a, b) for a, b in zip(begun, plain, strict=True))
+
+
+def test_a_picture_that_is_missing_wrong_or_not_wanted_is_named() -> None:
+    made = film.scripted(world(), "a forest", CAMERA, 0.5, 3, picture())
+    with pytest.raises(ActionLogError, match="give its file with --image"):
+        next(film.frames(world(), made))
+    with pytest.raises(ActionLogError, match=f"another picture.*{picture(1).sha256[:12]}"):
+        next(film.frames(world(), made, picture(1)))
+    with pytest.raises(ActionLogError, match="leave --image out"):
+        next(film.frames(world(), log(), picture()))
+
+
+def test_a_world_that_cannot_caption_needs_words() -> None:
+    with pytest.raises(ValueError, match=r"no words.*worldstream train familiarity"):
+        film.scripted(world(), " ", CAMERA, 0.5, 3, picture())
+
+
+def test_without_words_the_caption_is_the_prompt_and_strange_pictures_are_said(tmp_path: Path) -> None:
+    shipped = load_world(engine="eager", threads=1)
+    noise = np.random.default_rng(0).integers(0, 256, (shipped.height_px, shipped.width_px, 3), dtype=np.uint8)
+    made = film.scripted(shipped, "", "static", 0.1, 0, FirstImage(noise))
+    assert shipped.understood(made.header.prompt)
+    assert any("far from what nano knows" in note for note in made.notes)
+    path = tmp_path / "holiday.png"
+    path.write_bytes(b"no")
+    with pytest.raises(ImageError, match=r"holiday\.png"):
+        film.opened(shipped, path)

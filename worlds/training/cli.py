@@ -1,6 +1,7 @@
 """`worldstream train STAGE`: the stages in order, each resumable by the same command.
 
-data → judge → tokenizer → encode → dynamics → refine → distil, decoder → export → drift → evaluate → recordings
+data → judge → tokenizer → encode → dynamics → refine → distil, decoder → export → drift, familiarity → evaluate →
+recordings
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STAGES = (
-    "data", "judge", "tokenizer", "encode", "dynamics", "refine", "distil", "decoder", "export", "drift", "evaluate",
+    "data", "judge", "tokenizer", "encode", "dynamics", "refine", "distil", "decoder", "export", "drift", "familiarity",
+    "evaluate",
     "recordings",
 )  # fmt: skip
 MINUTES = {"judge": 12.0, "dynamics": 100.0, "refine": 30.0, "distil": 30.0, "decoder": 30.0}
@@ -83,8 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     stages: dict[str, Callable[[Request], None]] = {
         "data": _data, "judge": _judge, "tokenizer": _tokenizer, "encode": _encode, "dynamics": _dynamics,
         "refine": _refine,
-        "distil": _distil, "decoder": _decoder, "export": _export, "drift": _drift, "evaluate": _evaluate,
-        "recordings": _recordings,
+        "distil": _distil, "decoder": _decoder, "export": _export, "drift": _drift, "familiarity": _familiarity,
+        "evaluate": _evaluate, "recordings": _recordings,
     }  # fmt: skip
     try:
         require(request)
@@ -107,6 +109,7 @@ def require(r: Request) -> None:
         "refine": [walks, latents, (r.runs / "dynamics.pt", "dynamics")],
         "distil": [walks, latents, (r.runs / "dynamics.pt", "dynamics")],
         "decoder": [stills, (r.test / "stills", "data"), tokenizer],
+        "familiarity": [walks, (r.test / "walks", "data")],
     }
     for path, stage in inputs.get(r.stage, []):
         replaced = r.start_from is not None and path.name == "dynamics.pt"
@@ -231,6 +234,16 @@ def _drift(r: Request) -> None:
     from .drift import measure_drift
 
     measure_drift(r.out)
+
+
+def _familiarity(r: Request) -> None:
+    """Of the shipped world, or of the one in the folder `--out`."""
+    from .familiarity import make_familiarity
+
+    path, rates = make_familiarity(r.data, r.test, r.preset, r.out)
+    for name, rate in rates.items():
+        print(f"{name:28} called far: {100 * rate:5.1f} %")
+    print(f"wrote {path} ({path.stat().st_size / 1e3:.0f} kB)")
 
 
 def _evaluate(r: Request) -> None:
