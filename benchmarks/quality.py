@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import quality_figures as f
 from benchmarks.report import ROOT, Figure, at_most, print_table, write
+from worldstream.worlds.drift import load_gauge
 from worldstream.worlds.engines import model_threads
 from worldstream.worlds.judge import Judge, load_judge
 from worldstream.worlds.procedural.attributes import THEMES
@@ -167,7 +168,8 @@ def set_up(world: str | None, steps: int | None, quick: bool, data: Path, sheets
     if steps is not None and steps not in lists:
         raise ValueError(f"world {card.name} runs at {sorted(lists)} steps, not {steps}")
     chosen = card.config.step_lists[0] if steps is None else lists[steps]
-    model = Model(card.config, network, autoencoder, chosen)
+    gauge = load_gauge(SHIPPED, autoencoder) if card.config.drift.on else None
+    model = Model(card.config, network, autoencoder, chosen, gauge)
     extent = SHORT if quick else FULL
     return Bench(model, load_judge(SHIPPED), data, sheets, extent, not quick and steps is None), card
 

@@ -4,8 +4,7 @@ walk beside them."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from ..autoencoder import UPSCALE
 from ..conditioning import path_vectors
-from ..config import WorldConfig
 from ..procedural.attributes import Attributes
 from ..procedural.episodes import TEST_SEED, Episode, episode
 from ..procedural.paths import Path, limited
@@ -135,10 +133,9 @@ def rebuilt(model: Model, pictures: Tensor, shrink: int = UPSCALE) -> Tensor:
 
 def without_memory(model: Model) -> Model | None:
     """The model with its memory of places switched off; None where it has none."""
-    if not any(f.name == "places" for f in fields(WorldConfig)) or not getattr(model.config, "places", 0):
+    if not (model.config.network.recall and model.config.places):
         return None
-    off: dict[str, Any] = {"places": 0}
-    return replace(model, config=replace(model.config, **off))
+    return replace(model, config=replace(model.config, places=0))
 
 
 def walked(model: Model, walks: TrueWalks, seed: int, walk: WalkBatch = walk_batch) -> Tensor:
