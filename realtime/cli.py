@@ -120,7 +120,12 @@ def _film(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     film: Any = _filming()
-    count, notes = film.replay(load_world(_config_of(options)), options.log, options.out, options.anyway)
+    logs: Any = importlib.import_module("..worlds.action_log", __package__)
+    weights: Any = importlib.import_module("..worlds.weights", __package__)
+    config = _config_of(options)
+    log = logs.read(options.log)  # all of this before the seconds that loading a world takes
+    film.check(log, weights.find(config.world or None, config.data), options.anyway)
+    count, notes = film.replay(load_world(config), log, options.out, options.anyway)
     return _written(options.out, count, notes)
 
 

@@ -14,7 +14,7 @@ from . import action_log
 from .action_log import ActionLog, ActionLogError, LogHeader
 from .camera_moves import Rig, compiled
 from .camera_text import parse
-from .weights import LoadedWorld
+from .weights import LoadedWorld, WorldCard
 
 MOST_SECONDS = 3600.0
 
@@ -38,32 +38,48 @@ def header(world: LoadedWorld, prompt: str, seed: int) -> LogHeader:
     return LogHeader(world.name, world.card.sha256, world.engine, world.steps, world.fps, seed, prompt)
 
 
+def check(log: ActionLog, card: WorldCard, anyway: bool = False) -> None:
+    """Before a world is loaded: raises ActionLogError when the log was made with other weights, unless `anyway`."""
+    if log.header.sha256 != card.sha256 and not anyway:
+        said = _other_weights(log, card)
+        raise ActionLogError(f"{said}; restore those weights, or ask for it anyway to see other pictures")
+
+
+def _other_weights(log: ActionLog, card: WorldCard) -> str:
+    made_with = f"{log.header.world[:80]} {log.header.sha256[:12]}"
+    return f"the log was made with {made_with}, this is {card.name} {card.sha256[:12]}"
+
+
 def fitting(world: LoadedWorld, log: ActionLog, anyway: bool = False) -> tuple[LoadedWorld, tuple[str, ...]]:
     """(the world at the log's number of steps, what will differ from the session).
 
     Raises ActionLogError when the log was made with other weights, unless `anyway`.
     """
+    check(log, world.card, anyway)
     notes = list(log.notes)
     if log.header.sha256 != world.card.sha256:
-        made_with = f"{log.header.world} {log.header.sha256[:12]}"
-        said = f"the log was made with {made_with}, this is {world.name} {world.card.sha256[:12]}"
-        if not anyway:
-            raise ActionLogError(f"{said}; restore those weights, or ask for it anyway to see other pictures")
-        notes.append(f"{said}: the pictures differ")
+        notes.append(f"{_other_weights(log, world.card)}: the pictures differ")
     elif log.header.engine != world.engine:
         notes.append(f"the log was made on {log.header.engine}, this is {world.engine}: pictures may differ in places")
     if log.header.steps in world.step_choices:
         world = world.with_steps(log.header.steps)
     else:
         notes.append(f"the log was made at {log.header.steps} steps, this world runs at {world.steps}")
+    strange = sorted({steps for _, steps in log.changes} - set(world.step_choices))
+    if strange:
+        notes.append(f"parts of the log were made at {strange} steps, which this world does not run at")
     return world, tuple(notes)
 
 
 def frames(world: LoadedWorld, log: ActionLog) -> Iterator[NDArray[np.uint8]]:
-    """Every frame of the session, `uint8[H, W, 3]`."""
+    """Every frame of the session, `uint8[H, W, 3]`; the number of steps follows the log where the world has it."""
     rollout = world.rollout()
     rollout.reset(log.header.seed, log.header.prompt)
-    for action in log.actions:
+    for action, steps in action_log.stepped(log):
+        if steps != world.steps and steps in world.step_choices:
+            state, world = rollout.snapshot(), world.with_steps(steps)
+            rollout = world.rollout()
+            rollout.restore(state)
         for frame in rollout.step(action):
             yield frame.rgb
 
@@ -97,9 +113,8 @@ def write_mp4(path: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf
     return count
 
 
-def replay(world: LoadedWorld, log_path: Path, out: Path, anyway: bool = False) -> tuple[int, tuple[str, ...]]:
-    """Draw a recorded session to a file; (frames, what differs from the session)."""
-    log = action_log.read(log_path)
+def replay(world: LoadedWorld, log: ActionLog, out: Path, anyway: bool = False) -> tuple[int, tuple[str, ...]]:
+    """Draw a recorded session to a file; (frames, what differs from the session). `check` the log before loading."""
     world, notes = fitting(world, log, anyway)
     return write_mp4(out, frames(world, log), log.header.fps), notes
 
