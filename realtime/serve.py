@@ -25,6 +25,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..worlds.procedural.attributes import MOODS, TIMES, WEATHERS
+from .archive import Archive
 from .config import ServerConfig, version
 from .errors import (
     ClientError,
@@ -38,6 +39,7 @@ from .mailbox import Event
 from .metrics import Metrics
 from .protocol import WorldInfo, parse_hello
 from .session import Role
+from .sharing import Sharing, add_sharing, body_limit
 from .webrtc import Peers
 from .websocket import serve_socket
 from .worker import Worker
@@ -75,8 +77,10 @@ class House:
         self.started_s = clock()
         self.info = world_info(world)
         self.metrics = Metrics()
-        self.worker = Worker(world, config, clock)
+        self.archive = Archive(config.data / "sessions", config.timeline, time.time)
+        self.worker = Worker(world, config, clock, self.archive)
         self.lobby = Lobby(self.worker.submit, self.info, config.sessions, config.video, self.metrics, clock)
+        self.sharing = Sharing(self.lobby, self.archive, config.timeline.archive_days)
         self.peers = Peers(self.lobby, config)
         self._ticker: asyncio.Task[None] | None = None
 
@@ -99,6 +103,7 @@ class House:
             self._ticker.cancel()
             self._ticker = None
             await asyncio.get_running_loop().run_in_executor(None, self.worker.stop)
+        await self.sharing.close()
 
     async def _tick(self) -> None:
         while True:
@@ -165,6 +170,11 @@ def _add_api(app: FastAPI, house: House) -> None:
         hello = parse_hello(body.hello)
         sdp, session_id = await house.peers.answer(body.sdp, hello)
         return {"sdp": sdp, "type": "answer", "session": session_id}
+
+    def check_origin(request: Request) -> None:
+        _check_origin(request.headers.get("origin"), request.headers.get("host"), house.config.origins)
+
+    add_sharing(app, house.sharing, check_origin)
 
     @app.websocket("/api/socket")
     async def socket(websocket: WebSocket) -> None:
@@ -242,8 +252,9 @@ class Guard:
             await send(message)
 
         size = Headers(scope=scope).get("content-length", "0" if scope["method"] in ("GET", "HEAD") else "")
-        if not size.isdecimal() or int(size) > MAX_BODY_BYTES:
-            error = MessageTooLarge(f"a body must state its length, at most {MAX_BODY_BYTES} bytes")
+        limit = body_limit(scope["path"], MAX_BODY_BYTES)
+        if not size.isdecimal() or int(size) > limit:
+            error = MessageTooLarge(f"a body must state its length, at most {limit} bytes")
             await _error_response(error)(scope, receive, send_secured)
             return
         await self._app(scope, receive, send_secured)

@@ -78,6 +78,7 @@ class Session:
         self.watch = hello.watch
         self.seed = hello.seed  # the world they get when their turn comes
         self.prompt = hello.prompt
+        self.replay = hello.replay  # the kept walk that their world begins with
         self.newest: Input | None = None
         self.hidden_since_s: float | None = None
         self.place: int | None = None  # the last place in line that they were told

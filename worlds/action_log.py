@@ -151,7 +151,7 @@ def _lines(text: str) -> list[str]:
     r"""Split at \n alone: a prompt may hold the other characters that `str.splitlines` takes for line ends."""
     parts = text.split("\n")
     whole = [part + "\n" for part in parts[:-1]]
-    return whole + [parts[-1]] if parts[-1] else whole
+    return [*whole, parts[-1]] if parts[-1] else whole
 
 
 def parse_header(line: str, name: str) -> LogHeader:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from worldstream.worlds import action_log
-from worldstream.worlds.action_log import ActionLogError, LogHeader
+from worldstream.worlds.action_log import ActionLog, ActionLogError, LogHeader
 from worldstream.worlds.core import Action
 
 HEADER = LogHeader("nano", "ab" * 32, "openvino f32", 4, 25.0, 7, "a forest at dusk")
@@ -136,7 +137,7 @@ def test_absurd_numbers_in_the_header_are_named(tmp_path: Path) -> None:
 def test_a_number_beyond_all_floats_is_damage(tmp_path: Path) -> None:
     path = written(tmp_path)
     path.write_text(path.read_text().replace("[0.0,", "[" + "9" * 400 + ",", 1))
-    with pytest.raises(ActionLogError, match="line 2: .*finite"):
+    with pytest.raises(ActionLogError, match=r"line 2: .*finite"):
         action_log.read(path)
 
 
@@ -148,14 +149,24 @@ def test_a_file_of_gigabytes_is_refused_unread(tmp_path: Path) -> None:
         action_log.read(path)
 
 
+class OneLine(Exception):
+    """The log was refused, in a line that a person reads."""
+
+
+def parsed(content: bytes) -> ActionLog:
+    try:
+        return action_log.parse(content, "x")
+    except ActionLogError as error:
+        if not str(error).startswith("x") or len(str(error)) >= 400:
+            raise
+        raise OneLine from error
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_whatever_the_bytes_the_answer_is_a_log_or_one_line(content: bytes) -> None:
-    try:
-        action_log.parse(content, "x")
-    except ActionLogError as error:
-        assert str(error).startswith("x")
-        assert len(str(error)) < 400
+    with suppress(OneLine):
+        parsed(content)
 
 
 JSON = st.recursive(
@@ -171,10 +182,8 @@ def test_whatever_the_json_the_answer_is_a_log_or_one_line(lines: list[object], 
     header = json.loads(action_log.encoded_header(HEADER, 2))
     text = "\n".join(json.dumps(line) for line in [{**header, **changed}, *lines]) + "\n"
     try:
-        log = action_log.parse(text.encode(), "x")
-    except ActionLogError as error:
-        assert str(error).startswith("x")
-        assert len(str(error)) < 400
+        log = parsed(text.encode())
+    except OneLine:
         return
     assert len(log.actions) + len(log.changes) <= len(lines)
     assert all(1 <= steps <= 1000 for _, steps in action_log.stepped(log))
