@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..worlds.action_log import (
     ActionLogError,
     LogHeader,
-    parse,
+    entries,
     parse_header,
     parse_line,
     text_lines,
@@ -61,20 +61,30 @@ class Replay:
 
 
 def accepted(content: bytes, breathe: Callable[[], None]) -> tuple[LogHeader, int, tuple[str, ...]]:
-    """(header, frames, notes) of a log that somebody brings. Raises BadLog that says what is wrong with it."""
+    """(header, frames, notes) of a log that somebody brings. Raises BadLog that says what is wrong with it.
+
+    Keeps none of the actions: a heap that grows by them would be searched for garbage while the live walk waits.
+    """
+    frames, notes = 0, list[str]()
     try:
-        log = parse(content, "The file", breathe)
+        lines = text_lines(content, "The file")
+        header = parse_header(lines[0] if lines else "", "The file")
+        _check_prompt(header.prompt)
+        for entry in entries(lines, header.version, "The file", notes, breathe):
+            if isinstance(entry, Action):
+                frames += 1
+                _check_prompt(entry.prompt or "")
     except ActionLogError as error:
         raise BadLog(f"{error}.") from None
-    if log.header.seed > MAX_SEED:
-        raise BadLog(f"The walk's seed is {log.header.seed}; the page goes up to {MAX_SEED}.")
-    for prompt in (log.header.prompt, *(action.prompt for action in log.actions if action.prompt is not None)):
-        if len(prompt) > MAX_PROMPT_CHARS:
-            raise BadLog(
-                f"The walk holds a prompt of {len(prompt)} characters; the page goes up to {MAX_PROMPT_CHARS}."
-            )
-        if any("\ud800" <= char <= "\udfff" for char in prompt):
-            raise BadLog("The walk holds a prompt that is not valid Unicode.")
-    if not log.actions:
+    if header.seed > MAX_SEED:
+        raise BadLog(f"The walk's seed is {header.seed}; the page goes up to {MAX_SEED}.")
+    if not frames:
         raise BadLog("The walk has no frames.")
-    return log.header, len(log.actions), log.notes
+    return header, frames, tuple(notes)
+
+
+def _check_prompt(prompt: str) -> None:
+    if len(prompt) > MAX_PROMPT_CHARS:
+        raise BadLog(f"The walk holds a prompt of {len(prompt)} characters; the page goes up to {MAX_PROMPT_CHARS}.")
+    if any("\ud800" <= char <= "\udfff" for char in prompt):
+        raise BadLog("The walk holds a prompt that is not valid Unicode.")

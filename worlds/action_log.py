@@ -108,33 +108,44 @@ def read(path: Path) -> ActionLog:
     return parse(path.read_bytes(), str(path))
 
 
-def parse(content: bytes, name: str, breathe: Callable[[], None] = lambda: None) -> ActionLog:
-    """A log from the bytes of its file; `name` stands in messages. Raises ActionLogError as `read`.
-
-    `breathe` is called every SLICE_LINES lines, so that parsing a long log need not starve other threads.
-    """
+def parse(content: bytes, name: str) -> ActionLog:
+    """A log from the bytes of its file; `name` stands in messages. Raises ActionLogError as `read`."""
     lines = text_lines(content, name)
     header = parse_header(lines[0] if lines else "", name)
     actions: list[Action] = []
     changes: dict[int, int] = {}
     notes: list[str] = []
-    for number, line in enumerate(lines[1:], 2):
-        if number % SLICE_LINES == 0:
-            breathe()
-        try:
-            entry = parse_line(line, header.version)
-        except (ValueError, TypeError, RecursionError) as error:
-            if number == len(lines) and not line.endswith("\n"):
-                notes.append(f"{name} ends within line {number}; the {len(actions)} frames before it are played")
-                break
-            raise ActionLogError(f"{name}, line {number}: {_short(error)}; the log is damaged") from error
+    for entry in entries(lines, header.version, name, notes):
         if isinstance(entry, Action):
             actions.append(entry)
         else:
             changes[len(actions)] = entry
-        if len(actions) > MOST_ACTIONS:
-            raise ActionLogError(f"{name} holds more than {MOST_ACTIONS} actions; cut it into parts")
     return ActionLog(header, tuple(actions), tuple(notes), tuple(changes.items()))
+
+
+def entries(
+    lines: list[str], version: int, name: str, notes: list[str], breathe: Callable[[], None] = lambda: None
+) -> Iterator[Action | int]:
+    """What the lines after the header say, one by one; what is amiss but not fatal is added to `notes`.
+
+    `breathe` is called every SLICE_LINES lines, so that reading a long log need not starve other threads.
+    Raises ActionLogError as `read`.
+    """
+    actions = 0
+    for number, line in enumerate(lines[1:], 2):
+        if number % SLICE_LINES == 0:
+            breathe()
+        try:
+            entry = parse_line(line, version)
+        except (ValueError, TypeError, RecursionError) as error:
+            if number == len(lines) and not line.endswith("\n"):
+                notes.append(f"{name} ends within line {number}; the {actions} frames before it are played")
+                return
+            raise ActionLogError(f"{name}, line {number}: {_short(error)}; the log is damaged") from error
+        actions += isinstance(entry, Action)
+        if actions > MOST_ACTIONS:
+            raise ActionLogError(f"{name} holds more than {MOST_ACTIONS} actions; cut it into parts")
+        yield entry
 
 
 def text_lines(content: bytes, name: str) -> list[str]:

@@ -223,7 +223,7 @@ stream.addEventListener("timeline", () => {
   const replayed = strip.timeline !== null && strip.timeline.replay !== null;
   strip.tell(timeline);
   /** @type {HTMLAnchorElement} */ (byId("keep-log")).href = logAddress(stream.base, stream.session);
-  if (timeline.replay !== null && !replayed) stage.toast("A kept walk is drawn again. Press W, or any key that walks, to take over.");
+  if (timeline.replay !== null && !replayed) byId("announcer").textContent = "This walk was kept, and is drawn again. Walk, or press Take over, and it is yours.";
   if (timeline.replay === null && address.replay) remember({ replay: "", seed: stream.wish.seed, prompt: stream.wish.prompt });
   if (timeline.replay === null && replayed) stage.toast("It is your walk from here.");
 });

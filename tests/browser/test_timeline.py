@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.browser.test_access import SIZES, find_faults
 from tests.browser.visiting import Visit
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.browser]
 
+UNCOVERED = """document.getElementById("sticks").getBoundingClientRect().bottom
+    <= document.getElementById("timeline").getBoundingClientRect().top"""
 WAYS = ["transport=websocket", "transport=webrtc"]
 
 
@@ -66,6 +69,28 @@ async def test_the_slider_goes_to_a_moment_by_keys(visit: Any) -> None:
     await tab.page.keyboard.press("Home")
     await tab.until(f"worldstream.timeline.now < {now} / 2")
     assert await tab.ask("timeline.branches") != []
+
+
+@pytest.mark.parametrize(("width", "height", "touch"), SIZES)
+async def test_axe_has_no_objection(visit: Any, width: int, height: int, touch: bool) -> None:
+    tab: Visit = await visit(width, height, touch=touch, still=True)
+    await tab.open("?transport=websocket")
+    await tab.enter("forest", 45)
+    await tab.state("live")
+    await tab.until("worldstream.timeline !== null")
+    await walk(tab, "w", 2.0)
+    await tab.page.keyboard.press("z")
+    await tab.until("worldstream.timeline.branches.length === 1")
+    assert await tab.page.is_visible("#branches button")
+    assert await find_faults(tab) == []
+    assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    if touch:
+        assert await tab.page.evaluate(UNCOVERED), "the strip lies over the sticks"
+    await walk(tab, "w", 2.0)
+    link = await shared_link(tab)
+    await tab.page.goto(f"{link}&transport=websocket")
+    await tab.until("worldstream.timeline?.replay > 0")
+    assert await find_faults(tab) == []
 
 
 async def test_whoever_watches_only_sees_it(visit: Any) -> None:

@@ -52,9 +52,7 @@ class Bench(Worker):
 
     def __init__(self, clock: Clock, folder: Path) -> None:
         self.archive = Archive(folder, TimelineConfig(), lambda: 1e9)
-        config = ServerConfig(
-            timeline=TimelineConfig(every_s=0.4), pacing=PacingConfig(window_s=0.5, patience_s=1.0)
-        )
+        config = ServerConfig(timeline=TimelineConfig(every_s=0.4), pacing=PacingConfig(window_s=0.5, patience_s=1.0))
         super().__init__(tiny_world(), config, clock, self.archive)
         self.clock = clock
         self.events: list[Event] = []

@@ -199,7 +199,8 @@ def test_prompts_may_hold_any_line_separator(tmp_path: Path) -> None:
 def test_a_long_log_is_parsed_in_slices() -> None:
     breaths = []
     text = "\n".join([action_log.encoded_header(HEADER, 1), *[action_log.encoded(Action())] * 1000]) + "\n"
-    action_log.parse(text.encode(), "x", lambda: breaths.append(1))
+    lines = action_log.text_lines(text.encode(), "x")
+    assert len(list(action_log.entries(lines, 1, "x", [], lambda: breaths.append(1)))) == 1000
     assert len(breaths) == 5
 
 
