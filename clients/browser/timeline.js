@@ -94,7 +94,7 @@ export class TimelineStrip {
         const button = element("button", { type: "button", className: "chip", textContent: `${clock(start / fps)} → ${clock(end / fps)}` });
         const words = `the way that you left at ${spoken(start / fps)}`;
         button.title = `Return to ${words}; it goes on to ${spoken(end / fps)}`;
-        button.setAttribute("aria-label", button.title);
+        button.setAttribute("aria-label", `${button.textContent}. ${button.title}`);
         button.addEventListener("click", () => this.onBranch(id, words));
         return button;
       }),

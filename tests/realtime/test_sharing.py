@@ -218,9 +218,15 @@ async def test_a_log_is_read_off_the_event_loop_and_in_slices(
     seen: list[tuple[int, int]] = []
 
     def watched(content: bytes, breathe: Callable[[], None]) -> object:
-        breaths: list[int] = []
-        result = accepted(content, lambda: (breaths.append(1), breathe())[1])
-        seen.append((threading.get_ident(), len(breaths)))
+        breaths = 0
+
+        def counted() -> None:
+            nonlocal breaths
+            breaths += 1
+            breathe()
+
+        result = accepted(content, counted)
+        seen.append((threading.get_ident(), breaths))
         return result
 
     monkeypatch.setattr(sharing, "accepted", watched)
