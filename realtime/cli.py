@@ -126,9 +126,14 @@ def _film(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     film: Any = _filming()
-    world = load_world(_config_of(options))
+    logs: Any = importlib.import_module("..worlds.action_log", __package__)
+    weights: Any = importlib.import_module("..worlds.weights", __package__)
+    config = _config_of(options)
+    log = logs.read(options.log)  # all of this before the seconds that loading a world takes
+    film.check(log, weights.find(config.world or None, config.data), options.anyway)
+    world = load_world(config)
     image = film.opened(world, options.image)
-    count, notes = film.replay(world, options.log, options.out, options.anyway, image)
+    count, notes = film.replay(world, log, options.out, options.anyway, image)
     return _written(options.out, count, notes)
 
 

@@ -80,6 +80,20 @@ class ImageConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TimelineConfig:
+    """What is kept of walks, so that one can go back, and come back."""
+
+    every_s: float = 1.0  # between snapshots while there is room; a second is drawn again in about half of one
+    snapshot_bytes: int = 256 * 2**20  # some 85 snapshots of the shipped world: the last minute, then ever thinner
+    branches: int = 8  # ways that were left; more would not be found again
+    log_bytes: int = 32 * 2**20  # of one walk: four hours of ordinary walking; all branches together twice that
+    redraw_slice_s: float = 0.03  # the worker listens in between
+    archive_bytes: int = 256 * 2**20  # on disk, of all kept logs
+    archive_logs: int = 2000  # so that a folder of tiny ones stays quick to look through
+    archive_days: float = 7.0
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """All of it."""
 
@@ -97,6 +111,7 @@ class ServerConfig:
     pacing: PacingConfig = PacingConfig()
     sessions: SessionConfig = SessionConfig()
     images: ImageConfig = ImageConfig()
+    timeline: TimelineConfig = TimelineConfig()
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from . import mailbox
 from .checks import Message
-from .errors import MalformedMessage, MessageTooLarge, WrongVersion
+from .errors import MalformedMessage, MessageTooLarge, NotPlayer, WrongVersion
 from .lobby import Lobby
 from .protocol import (
     Bye,
+    GoToBranch,
     Hello,
     Input,
     Keyframe,
@@ -20,7 +21,9 @@ from .protocol import (
     Prompt,
     Reset,
     Resume,
+    Rewind,
     Shown,
+    TakeOver,
     decode_client,
 )
 from .session import Role, Session
@@ -55,14 +58,10 @@ def _obey(lobby: Lobby, session: Session, message: Message) -> None:
     match message:
         case Input():
             _steer(lobby, session, message)
-        case Prompt(prompt):
-            session.prompt = prompt
-            if session is lobby.player:
-                lobby.submit(mailbox.Say(prompt))
-        case Reset(seed, prompt, image):
-            lobby.ask(session, seed, prompt, image)
-            if session is lobby.player:
-                lobby.submit(mailbox.Renew(seed, session.prompt, session.image))
+        case Prompt() | Reset():
+            _wish(lobby, session, message)
+        case Rewind() | GoToBranch() | TakeOver():
+            _travel(lobby, session, message)
         case Pause():
             lobby.hide(session)
         case Resume():
@@ -78,6 +77,30 @@ def _obey(lobby: Lobby, session: Session, message: Message) -> None:
         case Bye():
             session.link.close(None)
             lobby.leave(session)
+
+
+def _wish(lobby: Lobby, session: Session, message: Prompt | Reset) -> None:
+    """Remembered until their turn comes, obeyed where it is theirs."""
+    if isinstance(message, Reset):
+        session.replay = ""
+        lobby.ask(session, message.seed, message.prompt, message.image)
+        command: mailbox.Renew | mailbox.Say = mailbox.Renew(session.seed, session.prompt, session.image)
+    else:
+        session.prompt = message.prompt
+        command = mailbox.Say(message.prompt)
+    if session is lobby.player:
+        lobby.submit(command)
+
+
+def _travel(lobby: Lobby, session: Session, message: Rewind | GoToBranch | TakeOver) -> None:
+    if session is not lobby.player:
+        session.fail(NotPlayer("Only the player may go back in the walk or take it over."), fatal=False)
+    elif isinstance(message, Rewind):
+        lobby.submit(mailbox.Rewind(message.frame))
+    elif isinstance(message, GoToBranch):
+        lobby.submit(mailbox.GoToBranch(message.id))
+    else:
+        lobby.submit(mailbox.TakeOver())
 
 
 def _steer(lobby: Lobby, session: Session, message: Input) -> None:

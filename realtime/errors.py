@@ -13,7 +13,11 @@
     │   ├── BadImage                 a file that cannot start a world
     │   │   └── ImageTooLarge        more bytes than a picture may have
     │   ├── HelloTooLate             a socket that did not say hello in time
-    │   └── TurnLost                 hidden for too long while somebody waited
+    │   ├── TurnLost                 hidden for too long while somebody waited
+    │   ├── NotPlayer                only the player may do that
+    │   ├── NoSuchMoment             a moment or branch that the walk does not have
+    │   ├── NoSuchLog                a log that is not kept, or no longer
+    │   └── BadLog                   a file that cannot be played
     └── ServerError                  this side's fault
         ├── TooManySessions          the house is full
         ├── ImagesBusy               too many pictures arrive at once, or none can be looked at
@@ -144,6 +148,37 @@ class TurnLost(ClientError):
     status = 409
     close_code = 4409
     remedy = "Keep the page visible while you play; you are in line again."
+
+
+class NotPlayer(ClientError):
+    """Only the player may do that."""
+
+    code = "not_player"
+    status = 403
+    remedy = "Wait for your turn; whoever watches sees what the player does."
+
+
+class NoSuchMoment(ClientError):
+    """A moment or branch that the walk does not have."""
+
+    code = "no_such_moment"
+    status = 404
+    remedy = "Choose one that the timeline names."
+
+
+class NoSuchLog(ClientError):
+    """A log that is not kept, or no longer."""
+
+    code = "no_such_log"
+    status = 404
+    remedy = "Ask whoever walked for the log's file: the page opens it, and `worldstream replay` too."
+
+
+class BadLog(ClientError):
+    """A file that cannot be played."""
+
+    code = "bad_log"
+    remedy = "Choose the log that the page let you keep, whole and unchanged."
 
 
 class ServerError(WorldstreamError):

@@ -55,6 +55,12 @@ class InputState:
         self._fresh = True
         return True
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is held or the view is to turn."""
+        owed = self._yaw_owed_rad != 0.0 or self._pitch_owed_rad != 0.0
+        return bool(self._keys or self._tapped) or self._move != (0.0, 0.0) or owed
+
     def compose(self) -> tuple[Action, bool]:
         """The action of the frame that is drawn next, and whether it answers an input that no frame answered before."""
         held = self._keys | self._tapped

@@ -14,9 +14,20 @@ from . import mailbox
 from .config import SessionConfig, VideoConfig
 from .errors import ServerStopping, SessionFailed, TooManySessions, TurnLost
 from .images import StartImage
-from .mailbox import Broke, Command, Drawn, Event, StepsChanged, WorldReady
+from .mailbox import (
+    Broke,
+    Command,
+    Drawn,
+    Event,
+    LogTaken,
+    Noticed,
+    Refused,
+    StepsChanged,
+    TimelineChanged,
+    WorldReady,
+)
 from .metrics import Metrics
-from .protocol import Hello, Notice, State, Stats, Welcome, WorldChanged, WorldInfo
+from .protocol import Hello, Notice, State, Stats, Timeline, Welcome, WorldChanged, WorldInfo
 from .session import Link, Role, Session, unknown_words
 
 logger = logging.getLogger(__name__)
@@ -57,6 +68,7 @@ class Lobby:
         self._last_frame: Drawn | None = None
         self._next_stats_s = clock()
         self._stopping = False
+        self.on_log: Callable[[LogTaken], None] = lambda event: None  # who keeps the logs of walks
 
     # -- coming and going
 
@@ -168,8 +180,12 @@ class Lobby:
         session.place = None
         self._turn += 1
         self._audience_changed(joined=session)
-        self.submit(mailbox.Play(self._turn, session.seed, session.prompt, session.newest, session.image))
+        self.submit(self._play(session))
         self._tell_all_states()
+
+    def _play(self, session: Session) -> mailbox.Play:
+        replay, session.replay = session.replay, ""  # once: a turn that is lost and found again is their own walk
+        return mailbox.Play(self._turn, session.seed, session.prompt, session.newest, session.id, replay, session.image)
 
     def _next_turn(self) -> None:
         following = next((session for session in self.line if not session.hidden), None)
@@ -245,6 +261,8 @@ class Lobby:
         if isinstance(event, StepsChanged):
             self._steps = event.steps
             self._broadcast(_steps_notice(event))
+        elif isinstance(event, LogTaken):
+            self.on_log(event)
         elif event.turn != self._turn:
             return
         elif isinstance(event, Drawn):
@@ -267,6 +285,27 @@ class Lobby:
             self._broadcast(self._world_message)
         elif isinstance(event, Broke):
             self._turn_broke(event.error)
+
+        elif self.player is not None:
+            self._tell_player(self.player, event)
+
+    def _tell_player(self, player: Session, event: TimelineChanged | Noticed | Refused) -> None:
+        """What is about their walk and nobody else's."""
+        if isinstance(event, TimelineChanged):
+            player.link.send(
+                Timeline(
+                    now=event.now,
+                    fps=self.world.fps,
+                    moments=event.moments,
+                    branches=event.branches,
+                    replay=event.replay,
+                    progress=event.progress,
+                )
+            )
+        elif isinstance(event, Noticed):
+            player.link.send(Notice(code=event.code, message=event.message))
+        else:
+            player.fail(event.error, fatal=False)
 
     def _turn_broke(self, error: SessionFailed) -> None:
         session = self.player

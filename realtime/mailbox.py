@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .errors import SessionFailed
-from .protocol import Input
+from .errors import ClientError, SessionFailed
+from .protocol import Branch, Input
 
 if TYPE_CHECKING:
     from .encoder import Encoded
@@ -23,6 +23,8 @@ class Play:
     seed: int
     prompt: str
     baseline: Input | None
+    session: str = ""  # under which the walk's log is handed over when it ends; empty: it is not
+    replay: str = ""  # a kept log to begin with
     image: StartImage | None = None
 
 
@@ -66,6 +68,32 @@ class Renew:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewind:
+    """Back to a moment of the walk."""
+
+    moment: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoToBranch:
+    """To the end of a way that was left."""
+
+    branch: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """The player has seen enough of the replay and walks on from here."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeLog:
+    """Hand over the walk's log as it is now."""
+
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
 class WantKeyframe:
     pass
 
@@ -83,7 +111,11 @@ class WantFormats:
     jpeg: bool
 
 
-Command = Play | Stop | Hold | Continue | Steer | Say | Renew | WantKeyframe | WantBitrate | WantFormats
+Command = (
+    Play | Stop | Hold | Continue | Steer | Say | Renew
+    | Rewind | GoToBranch | TakeOver | TakeLog
+    | WantKeyframe | WantBitrate | WantFormats
+)  # fmt: skip
 
 
 # -- events -----------------------------------------------------------------------------------------------------------
@@ -134,4 +166,41 @@ class Broke:
     error: SessionFailed
 
 
-Event = Drawn | WorldReady | StepsChanged | Broke
+@dataclass(frozen=True, slots=True)
+class TimelineChanged:
+    """Where the walk stands, about once a second and whenever it jumps."""
+
+    turn: int
+    now: int
+    moments: tuple[int, ...]  # reached at once
+    branches: tuple[Branch, ...]
+    replay: int | None  # frames of the log that is being played; None: the player walks
+    progress: float | None  # of reaching a moment, from 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """Something that the player should know."""
+
+    turn: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Something that the player asked for cannot be."""
+
+    turn: int
+    error: ClientError
+
+
+@dataclass(frozen=True, slots=True)
+class LogTaken:
+    """The log of a walk: asked for by a ticket, or at its end under its session's id. None: there is no walk."""
+
+    ticket: str
+    content: bytes | None
+
+
+Event = Drawn | WorldReady | StepsChanged | Broke | TimelineChanged | Noticed | Refused | LogTaken

@@ -1,4 +1,5 @@
-"""The wire protocol, version 1: every message both ways, and the only Python that encodes or decodes them.
+"""The wire protocol, version 1: every message both ways, and (with binary.py, the pictures on the
+WebSocket) the only Python that encodes or decodes them.
 
 The meaning of each field is in docs/protocol.md; `clients/browser/protocol.js` is this file's twin. Pure: no sockets,
 no clock, no model. A message is a frozen dataclass whose fields carry their own check, so that one loop decodes all of
@@ -9,12 +10,16 @@ unknown *types* are refused.
 from __future__ import annotations
 
 import json
-import math
-import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
+from .binary import FLAG_KEYFRAME as FLAG_KEYFRAME
+from .binary import HEADER_BYTES as HEADER_BYTES
+from .binary import KIND_H264 as KIND_H264
+from .binary import KIND_JPEG as KIND_JPEG
+from .binary import Picture as Picture
+from .binary import decode_picture as decode_picture
+from .binary import encode_picture as encode_picture
 from .checks import Message, flag, integer, list_of, message, number, one_of, optional, text, wire
 from .errors import MalformedMessage, MessageTooLarge, WrongVersion
 
@@ -68,6 +73,7 @@ class Hello(Message):
     watch: bool = wire(flag, default=False)
     codec: str = wire(one_of("jpeg", "h264"), default="jpeg")
     image: str | None = wire(_IMAGE, default=None)  # id of a picture that was sent to /api/image
+    replay: str = wire(text(64), default="")  # id of a kept walk to begin with
 
 
 @message
@@ -99,6 +105,29 @@ class Reset(Message):
     seed: int = wire(_SEED)
     prompt: str = wire(_PROMPT)
     image: str | None = wire(_IMAGE, default=None)
+
+
+@message
+class Rewind(Message):
+    """Back to a moment of the walk: the world after `frame` frames of it. Only the player may."""
+
+    TYPE: ClassVar[str] = "rewind"
+    frame: int = wire(_U32)
+
+
+@message
+class GoToBranch(Message):
+    """To the end of a way that was left by rewinding."""
+
+    TYPE: ClassVar[str] = "branch"
+    id: int = wire(_U32)
+
+
+@message
+class TakeOver(Message):
+    """Walk on from where the replay is."""
+
+    TYPE: ClassVar[str] = "take_over"
 
 
 @message
@@ -240,6 +269,36 @@ class Stats(Message):
 
 
 @message
+class Branch(Message):
+    """A way that was left by rewinding, one of `timeline.branches`."""
+
+    id: int = wire(_U32)
+    start: int = wire(_U32)  # the last moment that it shares with the current way
+    end: int = wire(_U32)
+
+
+def _branch(value: object) -> object:
+    if isinstance(value, Branch):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError("must be an object")
+    return Branch.from_dict(value)
+
+
+@message
+class Timeline(Message):
+    """Where the player's walk stands, to the player: about once a second, and whenever it jumps."""
+
+    TYPE: ClassVar[str] = "timeline"
+    now: int = wire(_U32)
+    fps: float = wire(number(0.1, 1000.0))
+    moments: tuple[int, ...] = wire(list_of(_U32, limit=10_000))
+    branches: tuple[Branch, ...] = wire(list_of(_branch, limit=1000))
+    replay: int | None = wire(optional(_U32), default=None)
+    progress: float | None = wire(optional(number(0.0, 1.0)), default=None)
+
+
+@message
 class Notice(Message):
     TYPE: ClassVar[str] = "notice"
     code: str = wire(text(64))
@@ -263,10 +322,11 @@ class Pong(Message):
 
 
 CLIENT_MESSAGES: dict[str, type[Message]] = {
-    kind.TYPE: kind for kind in (Hello, Input, Prompt, Reset, Pause, Resume, Shown, Keyframe, Ping, Bye)
+    kind.TYPE: kind
+    for kind in (Hello, Input, Prompt, Reset, Rewind, GoToBranch, TakeOver, Pause, Resume, Shown, Keyframe, Ping, Bye)
 }
 SERVER_MESSAGES: dict[str, type[Message]] = {
-    kind.TYPE: kind for kind in (Welcome, State, WorldChanged, FrameMeta, Stats, Notice, ErrorMessage, Pong)
+    kind.TYPE: kind for kind in (Welcome, State, WorldChanged, FrameMeta, Stats, Timeline, Notice, ErrorMessage, Pong)
 }
 
 
@@ -279,6 +339,8 @@ def encode(item: Message) -> str:
     def plain(value: object) -> object:
         if isinstance(value, frozenset):
             return sorted(value)
+        if isinstance(value, tuple):
+            return [plain(item) for item in value]
         return value.as_dict() if isinstance(value, Message) else value
 
     return json.dumps({name: plain(value) for name, value in item.as_dict().items()}, separators=(",", ":"))
@@ -326,49 +388,3 @@ def _build(data: object, kinds: Mapping[str, type[Message]]) -> Message:
         return kind.from_dict(data)
     except (ValueError, OverflowError) as error:
         raise MalformedMessage(str(error)) from None
-
-
-# -- binary -----------------------------------------------------------------------------------------------------------
-
-KIND_JPEG = 1
-KIND_H264 = 2
-FLAG_KEYFRAME = 1
-_HEADER = struct.Struct("<BBHIIfd")  # kind, flags, 0, frame, input, server_ms, media_time
-HEADER_BYTES = _HEADER.size  # 24
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One binary WebSocket frame."""
-
-    kind: int  # KIND_JPEG or KIND_H264
-    keyframe: bool
-    frame: int
-    input: int
-    server_ms: float
-    media_time: float  # seconds
-    payload: bytes
-
-
-def encode_picture(picture: Picture) -> bytes:
-    """Header and payload. Raises ValueError on a number that does not fit its field."""
-    flags = FLAG_KEYFRAME if picture.keyframe else 0
-    try:
-        header = _HEADER.pack(
-            picture.kind, flags, 0, picture.frame, picture.input, picture.server_ms, picture.media_time
-        )
-    except (struct.error, OverflowError) as error:
-        raise ValueError(f"picture {picture.frame} does not fit its header: {error}") from None
-    return header + picture.payload
-
-
-def decode_picture(data: bytes) -> Picture:
-    """The inverse of `encode_picture`. Raises MalformedMessage."""
-    if len(data) < HEADER_BYTES:
-        raise MalformedMessage(f"a picture has a header of {HEADER_BYTES} bytes; got {len(data)}")
-    kind, flags, zero, frame, input_id, server_ms, media_time = _HEADER.unpack_from(data)
-    if kind not in (KIND_JPEG, KIND_H264) or zero != 0 or flags & ~FLAG_KEYFRAME:
-        raise MalformedMessage(f"unknown picture kind {kind}, flags {flags}")
-    if not (math.isfinite(server_ms) and math.isfinite(media_time)):
-        raise MalformedMessage("a picture's times must be finite")
-    return Picture(kind, bool(flags & FLAG_KEYFRAME), frame, input_id, server_ms, media_time, data[HEADER_BYTES:])

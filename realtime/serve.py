@@ -26,6 +26,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..worlds.procedural.attributes import MOODS, TIMES, WEATHERS
+from .archive import Archive
 from .config import ServerConfig, version
 from .errors import (
     ClientError,
@@ -41,6 +42,7 @@ from .mailbox import Event
 from .metrics import Metrics
 from .protocol import MAX_IMAGE_BYTES, WorldInfo, parse_hello
 from .session import Role
+from .sharing import Sharing, add_sharing, body_limit
 from .webrtc import Peers
 from .websocket import serve_socket
 from .worker import Worker
@@ -78,11 +80,13 @@ class House:
         self.started_s = clock()
         self.info = world_info(world)
         self.metrics = Metrics()
-        self.worker = Worker(world, config, clock)
+        self.archive = Archive(config.data / "sessions", config.timeline, time.time)
+        self.worker = Worker(world, config, clock, self.archive)
         self.images = Images(world, config.images, clock)
         self.lobby = Lobby(
             self.worker.submit, self.info, config.sessions, config.video, self.metrics, clock, self.images.find
         )
+        self.sharing = Sharing(self.lobby, self.archive, config.timeline.archive_days)
         self.peers = Peers(self.lobby, config)
         self._ticker: asyncio.Task[None] | None = None
 
@@ -106,6 +110,7 @@ class House:
             self._ticker = None
             await asyncio.get_running_loop().run_in_executor(None, self.worker.stop)
             await asyncio.get_running_loop().run_in_executor(None, self.images.stop)
+        await self.sharing.close()
 
     async def _tick(self) -> None:
         while True:
@@ -173,13 +178,18 @@ def _add_api(app: FastAPI, house: House) -> None:
         sdp, session_id = await house.peers.answer(body.sdp, hello)
         return {"sdp": sdp, "type": "answer", "session": session_id}
 
+    def check_origin(request: Request) -> None:
+        _check_origin(request.headers.get("origin"), request.headers.get("host"), house.config.origins)
+
     @app.post("/api/image")
     async def image(request: Request) -> Response:
-        _check_origin(request.headers.get("origin"), request.headers.get("host"), house.config.origins)
+        check_origin(request)
         try:
             return JSONResponse((await house.images.receive(request.stream())).as_dict())
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
+
+    add_sharing(app, house.sharing, check_origin)
 
     @app.websocket("/api/socket")
     async def socket(websocket: WebSocket) -> None:
@@ -258,7 +268,7 @@ class Guard:
 
         size = Headers(scope=scope).get("content-length", "0" if scope["method"] in ("GET", "HEAD") else "")
         picture = scope["path"] == "/api/image"
-        limit = MAX_IMAGE_BYTES if picture else MAX_BODY_BYTES
+        limit = MAX_IMAGE_BYTES if picture else body_limit(scope["path"], MAX_BODY_BYTES)
         if not size.isdecimal() or int(size) > limit:
             text = f"a body must state its length, at most {limit} bytes"
             error = ImageTooLarge(text, "Make the picture smaller.") if picture else MessageTooLarge(text)

@@ -81,6 +81,7 @@ class Session:
         self.prompt = hello.prompt
         self.image_id = hello.image  # as they asked
         self.image: StartImage | None = None  # as it was found
+        self.replay = hello.replay  # the kept walk that their world begins with
         self.newest: Input | None = None
         self.hidden_since_s: float | None = None
         self.place: int | None = None  # the last place in line that they were told

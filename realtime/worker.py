@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from ..worlds.core import Action, Frame, Player, World
 from . import pacing, stamp
+from .archive import Archive
 from .config import ServerConfig
 from .encoder import H264Encoder, encode_jpeg
 from .errors import SessionFailed
@@ -27,19 +28,26 @@ from .mailbox import (
     Continue,
     Drawn,
     Event,
+    GoToBranch,
     Hold,
+    LogTaken,
     Play,
     Renew,
+    Rewind,
     Say,
     Steer,
     StepsChanged,
     Stop,
+    TakeLog,
+    TakeOver,
     WantBitrate,
     WantFormats,
     WantKeyframe,
     WorldReady,
 )
 from .protocol import MAX_U32
+from .redraw import at_steps
+from .walk import BeganFrom, Walk
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +55,9 @@ logger = logging.getLogger(__name__)
 class Worker:
     """Whose turn it is, and the next frame of it."""
 
-    def __init__(self, world: World, config: ServerConfig, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, world: World, config: ServerConfig, clock: Callable[[], float], archive: Archive | None = None
+    ) -> None:
         self._config = config
         self._clock = clock
         self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
@@ -60,13 +70,14 @@ class Worker:
         self._inputs = InputState(config.inputs, world.max_step_m, world.max_turn_rad)
         self._ladder = pacing.ladder(_rungs(world), config.pacing)
         self._formats = WantFormats(h264=False, jpeg=False)
+        self._walk = Walk(config.timeline, archive, lambda event: self.emit(event))
         self._period_s = 1.0 / world.fps
 
         self._turn = 0
         self._playing = False
         self._held = False
         self._seed = 0
-        self._image: StartImage | None = None  # that the world began from
+        self._image: BeganFrom | None = None  # that the world began from
         self._prompt: str | None = None  # set where the next action must carry it
         self._slot: pacing.Slot | None = None  # of the frame drawn last; None starts a new grid
         self._picture = 0
@@ -129,6 +140,9 @@ class Worker:
         self._drain()
         if not self._playing or self._held:
             return None
+        if self._walk.redraw is not None:
+            self._guarded(self._reach)
+            return 0.0
         slot = pacing.first_slot(now_s) if self._slot is None else pacing.next_slot(self._slot, self._period_s, now_s)
         if slot.start_s <= now_s:
             self._slot = slot
@@ -148,7 +162,7 @@ class Worker:
             commands.append(command)
         last = {type(command): command for command in commands}
         for command in commands:
-            if not isinstance(command, Renew | Say) or command is last[type(command)]:
+            if not isinstance(command, Renew | Say | Rewind | GoToBranch) or command is last[type(command)]:
                 self._attempt(command)
 
     def _attempt(self, command: Command) -> None:
@@ -163,6 +177,7 @@ class Worker:
             logger.exception("session failed, id %s", error.id)
             self._playing = False
             self._slot = None
+            self._walk.finish()
             self._player = self._world.rollout()  # the old one's state cannot be trusted
             self.emit(Broke(self._turn, error))
 
@@ -170,18 +185,27 @@ class Worker:
         match command:
             case Steer(message, arrived_s):
                 self._inputs.receive(message, arrived_s)
-            case Play(turn, seed, prompt, baseline, image):
+                self._walk.steered(self._inputs.busy)
+            case Play(turn, seed, prompt, baseline, session, replay, image):
+                self._walk.finish()
                 self._turn, self._playing, self._held = turn, True, False
                 self._inputs.begin(baseline)
                 self._encoder.request_keyframe(at_once=True)
-                self._reset(seed, prompt, image)
+                self._reset(*self._walk.open(turn, session, replay, self._world, (seed, prompt, image)))
             case Renew(seed, prompt, image):
+                self._walk.replay = None
                 self._reset(seed, prompt, image)
+            case Rewind() | GoToBranch() | TakeOver():
+                self._go_elsewhere(command)
+            case TakeLog(ticket):
+                self.emit(LogTaken(ticket, self._walk.log()))
             case Say(prompt):
+                self._walk.take_over()
                 self._prompt = prompt
                 self._announce(prompt)
             case Stop():
                 self._playing, self._slot = False, None
+                self._walk.finish()
             case Hold():
                 self._held, self._slot = True, None
             case Continue(baseline):
@@ -197,24 +221,52 @@ class Worker:
                     self._encoder.request_keyframe(at_once=True)  # nobody has seen the last one
                 self._formats = command
 
-    def _reset(self, seed: int, prompt: str, image: StartImage | None) -> None:
+    def _go_elsewhere(self, command: Rewind | GoToBranch | TakeOver) -> None:
+        self._walk.take_over()
+        if self._playing and not isinstance(command, TakeOver):
+            self._prompt = None  # it was for the way that is left
+            self._walk.travel(command, self._world, self._player)
+
+    def _reset(self, seed: int, prompt: str, image: BeganFrom | None) -> None:
         self._seed, self._image, self._prompt, self._slot = seed, image, None, None
+        self._world, self._player = at_steps(self._world, self._player, self._ladder.steps)
         self._player.reset(seed, prompt, None if image is None else image.rgb)
         self._encoder.request_keyframe()
         self._announce(prompt)
+        self._walk.begin(self._world, seed, prompt, image)
 
     def _announce(self, prompt: str) -> None:
-        self.emit(WorldReady(self._turn, self._seed, prompt, self._world.understood(prompt), self._image))
+        image = self._image if isinstance(self._image, StartImage) else None
+        self.emit(WorldReady(self._turn, self._seed, prompt, self._world.understood(prompt), image))
 
     def _draw(self, slot: pacing.Slot, start_s: float) -> None:
-        action, fresh = self._inputs.compose()
+        recorded = self._walk.replayed(self._world)
+        if recorded is not None:
+            action, fresh = recorded[0], False
+            self._world, self._player = at_steps(self._world, self._player, recorded[1])
+            if action.prompt is not None:
+                self._announce(action.prompt)
+        else:
+            self._world, self._player = at_steps(self._world, self._player, self._ladder.steps)
+            action, fresh = self._inputs.compose()
         if self._prompt is not None:
             action, self._prompt = replace(action, prompt=self._prompt), None
         since_s = action.input_time_s if fresh else start_s
         for frame in self._player.step(action):
             self._publish(frame, since_s, fresh, slot)
-        now_s = self._clock()
-        self._climb(now_s - start_s, now_s)
+        self._walk.record(action, self._world.steps, self._player)
+        if recorded is None:  # a replay keeps to the steps of its log
+            now_s = self._clock()
+            self._climb(now_s - start_s, now_s)
+
+    def _reach(self) -> None:
+        """Draw a little on the way to a moment; from there the player walks on."""
+        reached = self._walk.reach(self._clock)
+        if reached is not None:
+            self._world, self._player = reached
+            self._slot = None
+            self._encoder.request_keyframe()
+            self._announce(self._walk.prompt if self._prompt is None else self._prompt)
 
     def _publish(self, frame: Frame, since_s: float, fresh: bool, slot: pacing.Slot) -> None:
         self._picture = (self._picture + 1) & MAX_U32
@@ -228,14 +280,14 @@ class Worker:
                 turn=self._turn,
                 frame=self._picture,
                 input_id=frame.input_id,
-                media_time_s=frame.media_time_s,
+                media_time_s=frame.media_time_s + self._walk.lost_s,
                 server_ms=max(0.0, (now_s - since_s) * 1e3),
                 fresh=fresh,
                 h264=h264,
                 jpeg=jpeg,
                 stages_ms={**frame.stages_ms, "encode": (now_s - before_s) * 1e3},
                 skipped=slot.skipped,
-                steps=self._ladder.steps,
+                steps=self._world.steps,
                 bitrate_bps=self._encoder.bitrate_bps,
                 drift=frame.drift,
                 reanchored=frame.reanchored,
@@ -248,10 +300,7 @@ class Worker:
         self._ladder = pacing.observe(self._ladder, busy_s, self._period_s, now_s, self._config.pacing)
         if self._ladder.steps == before:
             return
-        state = self._player.snapshot()
-        self._world = self._world.with_steps(self._ladder.steps)
-        self._player = self._world.rollout()
-        self._player.restore(state)
+        self._world, self._player = at_steps(self._world, self._player, self._ladder.steps)
         self.emit(StepsChanged(self._ladder.steps, lower=self._ladder.steps < before))
 
 

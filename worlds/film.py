@@ -15,7 +15,8 @@ from .action_log import ActionLog, ActionLogError, LogHeader
 from .camera_moves import Rig, compiled
 from .camera_text import parse
 from .first_image import FirstImage, read_file
-from .weights import LoadedWorld
+from .log_image import kept_image, to_text
+from .weights import LoadedWorld, WorldCard
 
 MOST_SECONDS = 3600.0
 
@@ -67,15 +68,18 @@ def looked_at(world: LoadedWorld, image: FirstImage, prompt: str) -> tuple[str, 
 
 def header(world: LoadedWorld, prompt: str, seed: int, image: FirstImage | None = None) -> LogHeader:
     """Of a session in this world, as it would be written now."""
-    begun = None if image is None else image.sha256
     return LogHeader(
-        world.name, world.card.sha256, world.engine, world.steps, world.fps, seed, prompt, image_sha256=begun
-    )
+        world.name, world.card.sha256, world.engine, world.steps, world.fps, seed, prompt,
+        image_sha256=None if image is None else image.sha256, image_png=None if image is None else to_text(image.rgb),
+    )  # fmt: skip
 
 
-def fitting_image(log: ActionLog, image: FirstImage | None) -> FirstImage | None:
-    """The picture that a log is replayed from. Raises ActionLogError when it is missing, another one, or not wanted."""
-    wanted = log.header.image_sha256
+def fitting_image(world: LoadedWorld, log: ActionLog, image: FirstImage | None) -> FirstImage | None:
+    """The picture that a log is replayed from: the one that it holds, or else `image`.
+
+    Raises ActionLogError when there is none, when it is another one, or when none is wanted.
+    """
+    wanted, image = log.header.image_sha256, image or kept_image(log.header, world)
     if wanted is None:
         if image is not None:
             raise ActionLogError("the log's world began from words, not from a picture; leave --image out")
@@ -87,33 +91,49 @@ def fitting_image(log: ActionLog, image: FirstImage | None) -> FirstImage | None
     return image
 
 
+def check(log: ActionLog, card: WorldCard, anyway: bool = False) -> None:
+    """Before a world is loaded: raises ActionLogError when the log was made with other weights, unless `anyway`."""
+    if log.header.sha256 != card.sha256 and not anyway:
+        said = _other_weights(log, card)
+        raise ActionLogError(f"{said}; restore those weights, or ask for it anyway to see other pictures")
+
+
+def _other_weights(log: ActionLog, card: WorldCard) -> str:
+    made_with = f"{log.header.world[:80]} {log.header.sha256[:12]}"
+    return f"the log was made with {made_with}, this is {card.name} {card.sha256[:12]}"
+
+
 def fitting(world: LoadedWorld, log: ActionLog, anyway: bool = False) -> tuple[LoadedWorld, tuple[str, ...]]:
     """(the world at the log's number of steps, what will differ from the session).
 
     Raises ActionLogError when the log was made with other weights, unless `anyway`.
     """
+    check(log, world.card, anyway)
     notes = list(log.notes)
     if log.header.sha256 != world.card.sha256:
-        made_with = f"{log.header.world} {log.header.sha256[:12]}"
-        said = f"the log was made with {made_with}, this is {world.name} {world.card.sha256[:12]}"
-        if not anyway:
-            raise ActionLogError(f"{said}; restore those weights, or ask for it anyway to see other pictures")
-        notes.append(f"{said}: the pictures differ")
+        notes.append(f"{_other_weights(log, world.card)}: the pictures differ")
     elif log.header.engine != world.engine:
         notes.append(f"the log was made on {log.header.engine}, this is {world.engine}: pictures may differ in places")
     if log.header.steps in world.step_choices:
         world = world.with_steps(log.header.steps)
     else:
         notes.append(f"the log was made at {log.header.steps} steps, this world runs at {world.steps}")
+    strange = sorted({steps for _, steps in log.changes} - set(world.step_choices))
+    if strange:
+        notes.append(f"parts of the log were made at {strange} steps, which this world does not run at")
     return world, tuple(notes)
 
 
 def frames(world: LoadedWorld, log: ActionLog, image: FirstImage | None = None) -> Iterator[NDArray[np.uint8]]:
     """Every frame of the session, `uint8[H, W, 3]`. Raises ActionLogError as `fitting_image`."""
-    begun = fitting_image(log, image)
+    begun = fitting_image(world, log, image)
     rollout = world.rollout()
     rollout.reset(log.header.seed, log.header.prompt, None if begun is None else begun.rgb)
-    for action in log.actions:
+    for action, steps in action_log.stepped(log):
+        if steps != world.steps and steps in world.step_choices:
+            state, world = rollout.snapshot(), world.with_steps(steps)
+            rollout = world.rollout()
+            rollout.restore(state)
         for frame in rollout.step(action):
             yield frame.rgb
 
@@ -148,10 +168,9 @@ def write_mp4(path: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf
 
 
 def replay(
-    world: LoadedWorld, log_path: Path, out: Path, anyway: bool = False, image: FirstImage | None = None
+    world: LoadedWorld, log: ActionLog, out: Path, anyway: bool = False, image: FirstImage | None = None
 ) -> tuple[int, tuple[str, ...]]:
-    """Draw a recorded session to a file; (frames, what differs from the session)."""
-    log = action_log.read(log_path)
+    """Draw a recorded session to a file; (frames, what differs from the session). `check` the log before loading."""
     world, notes = fitting(world, log, anyway)
     return write_mp4(out, frames(world, log, image), log.header.fps), notes
 

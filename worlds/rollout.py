@@ -98,8 +98,11 @@ class Rollout:
             self._keeper.standing = Standing()
         self._set_prompt(prompt)
 
-    def step(self, action: Action) -> Iterator[Frame]:
-        """Draw the next chunk (one frame for the embedded worlds) and yield its frames as they are decoded."""
+    def step(self, action: Action, decode: bool = True) -> Iterator[Frame]:
+        """Draw the next chunk (one frame for the embedded worlds) and yield its frames as they are decoded.
+
+        Without `decode` nothing is yielded, and what follows is the same: for reaching a moment that nobody looks at.
+        """
         assert self._pooled.numel(), "call reset before step"
         started = time.perf_counter()
         if action.prompt is not None and action.prompt != self._prompt:
@@ -112,6 +115,9 @@ class Rollout:
         conditioned = time.perf_counter()
         latent = self._draw(torch.tensor(vector).view(1, 1, -1))
         drawn = time.perf_counter()
+        if not decode:
+            self.index += 1
+            return
         rgb = self._engine.decode(latent[:, 0])
         stages = {
             "condition": 1e3 * (conditioned - started),
@@ -208,7 +214,16 @@ class Rollout:
         return pooled.clone(), words
 
     def snapshot(self) -> RolloutState:
-        """A copy to come back to; any number of rollouts of the same world may restore it."""
+        """A copy to come back to: everything that the next frame depends on, the random state included.
+
+        Any number of rollouts of the same world may restore it, at the same number of steps or another, and as often as
+        they like; it is never changed. Two branches from one moment differ by their actions and by nothing else:
+
+            state = rollout.snapshot()
+            left = [frame.rgb for _ in range(25) for frame in rollout.step(Action(yaw_rad=-0.05))]
+            rollout.restore(state)  # what if I had gone right
+            right = [frame.rgb for _ in range(25) for frame in rollout.step(Action(yaw_rad=0.05))]
+        """
         stack = None if self._stack is None else self._stack.clone()
         given = None if self._given is None else self._given.clone()
         random = self._generator.get_state()
@@ -227,7 +242,7 @@ class Rollout:
         )
 
     def restore(self, state: RolloutState) -> None:
-        """Continue from a snapshot."""
+        """Continue from a snapshot of a rollout of the same world; what this rollout was before is forgotten."""
         self._cache.restore(state.cache)
         self._memory.restore(state.places)
         self._stack = None if state.stack is None else state.stack.clone()

@@ -162,6 +162,11 @@ class LoadedWorld:
         return self.card.name
 
     @property
+    def sha256(self) -> str:
+        """Of the weights: what an action log must agree with."""
+        return self.card.sha256
+
+    @property
     def config(self) -> WorldConfig:
         return self.card.config
 

@@ -1,6 +1,6 @@
 // What the address bar says: seed, prompt and settings, so that every view can be shared.
 
-import { MAX_PROMPT_CHARS, MAX_SEED, clampSeed } from "./protocol.js";
+import { MAX_PROMPT_CHARS, MAX_REPLAY_CHARS, MAX_SEED, clampSeed } from "./protocol.js";
 
 /**
  * @typedef {object} Address
@@ -11,6 +11,7 @@ import { MAX_PROMPT_CHARS, MAX_SEED, clampSeed } from "./protocol.js";
  * @property {"smooth" | "sharp"} look how the picture is enlarged
  * @property {boolean} measure the figures are shown
  * @property {boolean} watch only watch, never take a turn
+ * @property {string} replay id of a kept walk that is drawn again
  */
 
 /**
@@ -28,6 +29,7 @@ export function readAddress(search) {
     look: oneOf(said.get("look"), /** @type {const} */ (["smooth", "sharp"])),
     measure: said.get("measure") === "1",
     watch: said.get("watch") === "1",
+    replay: (said.get("replay") ?? "").slice(0, MAX_REPLAY_CHARS),
   };
 }
 
@@ -44,6 +46,7 @@ export function writeAddress(address) {
   if (address.look && address.look !== "smooth") said.set("look", address.look);
   if (address.measure) said.set("measure", "1");
   if (address.watch) said.set("watch", "1");
+  if (address.replay) said.set("replay", address.replay);
   const text = said.toString();
   return text && `?${text}`;
 }

@@ -8,6 +8,8 @@ import { drawOverlay, rowsFor } from "./overlay.js";
 import { Recorder, save } from "./record.js";
 import { Stage } from "./stage.js";
 import { StateCard } from "./states.js";
+import { TimelineStrip } from "./timeline.js";
+import { bringWalk, logAddress, shareWalk } from "./walks.js";
 import { WorldStream } from "./worldstream.js";
 
 /** @typedef {import("./states.js").StreamState} StreamState */
@@ -19,6 +21,7 @@ const STATUS_EVERY_MS = 4000;
 const byId = (id) => /** @type {T} */ (document.getElementById(id));
 
 let address = readAddress(location.search);
+const { watch: onlyWatches } = address;
 /** @type {import("./link.js").Traffic | null} */
 let traffic = null;
 /** @type {import("./states.js").StateName} */
@@ -26,7 +29,12 @@ let before = "idle";
 
 const stream = new WorldStream(byId("picture"));
 const recorder = new Recorder();
-const landing = new Landing((wish) => enter({ ...wish, image: firstImage.id }), () => firstImage.id !== null);
+const landing = new Landing({
+  onEnter: (wish) => enter({ ...wish, watch: onlyWatches, image: firstImage.id }),
+  onWatch: (wish) => enter({ ...wish, watch: true }),
+  onFile: (file) => void openWalk(file),
+  hasImage: () => firstImage.id !== null,
+});
 const firstImage = new FirstImage({
   send: (file, signal) => stream.upload(file, signal),
   onStage: () => stream.state.name !== "idle",
@@ -38,6 +46,11 @@ const firstImage = new FirstImage({
 });
 const stage = new Stage({ onDeed: (deed) => deeds[deed](), onWords: changeWords });
 const card = new StateCard(byId("card"), byId("announcer"), (action) => actions[action]());
+const strip = new TimelineStrip({
+  onRewind: (frame) => goBack(() => stream.rewind(frame)),
+  onBranch: (branch, words) => goBack(() => stream.branch(branch), `Back on ${words}.`),
+  onTakeOver: () => takeOver(),
+});
 const controls = new Controls({
   surface: byId("picture"),
   sticks: byId("sticks"),
@@ -49,15 +62,16 @@ const controls = new Controls({
 
 // -- coming and going ---------------------------------------------------------------------------------------------
 
-/** @param {{seed: number, prompt: string, image?: string | null}} wish */
+/** @param {{seed: number, prompt: string, watch?: boolean, replay?: string, image?: string | null}} wish */
 function enter(wish) {
-  address = { ...address, seed: wish.seed, prompt: wish.prompt };
+  const { image, ...place } = wish; // a picture is kept for an hour: it is not part of an address
+  address = { ...address, replay: "", ...place };
   const url = location.pathname + writeAddress(address);
   if (history.state?.walking) history.replaceState({ walking: true }, "", url);
   else history.pushState({ walking: true }, "", url);
   stage.tidy();
-  const { transport, codec, watch } = address;
-  stream.enter({ ...wish, transport, codec, watch });
+  const { transport, codec, watch, replay } = address;
+  stream.enter({ ...wish, transport, codec, watch, replay });
 }
 
 function goHome() {
@@ -67,7 +81,7 @@ function goHome() {
 
 addEventListener("popstate", () => {
   address = { ...readAddress(location.search), measure: address.measure, look: address.look };
-  if (history.state?.walking) enter({ seed: address.seed ?? rollSeed(), prompt: address.prompt });
+  if (history.state?.walking) enter({ seed: address.seed ?? rollSeed(), prompt: address.prompt, replay: address.replay });
   else stream.forget();
 });
 
@@ -90,6 +104,13 @@ const deeds = {
   picture: () => {
     controls.release();
     firstImage.choose();
+  },
+  rewind: () => strip.toggle(),
+  back: () => {
+    if (stream.state.watching) return stage.toast("Only whoever walks can go back.");
+    const seconds = strip.back();
+    stage.toast(seconds > 0 ? `${seconds} s back. The way that you left is kept.` : "This is the beginning.");
+    strip.toggle(true);
   },
   record: () => void toggleRecording(),
   share: () => void share(),
@@ -125,12 +146,42 @@ function remember(change) {
 
 async function share() {
   const { seed, prompt } = stream.wish;
-  const link = new URL(location.pathname + writeAddress({ seed, prompt }), location.href).href;
+  const kept = stream.timeline ? await shareWalk(stream.base, stream.session) : null; // a visitor who watches has no walk
+  const link = new URL(location.pathname + writeAddress({ seed, prompt, replay: kept?.id }), location.href).href;
+  const name = kept ? "this walk" : "this world";
+  const later = kept ? ` Whoever opens it sees it again and can take over. It is kept for ${kept.days} days; then it opens the same world.` : "";
   try {
     await navigator.clipboard.writeText(link);
-    stage.toast(stream.wish.image ? "The link is copied. It has the words and the seed, not the picture." : "The link to this world is copied.");
+    const without = !kept && stream.wish.image ? " It has the words and the seed, not the picture." : "";
+    stage.toast(`The link to ${name} is copied.${without}${later}`);
   } catch {
-    stage.toast(`The link to this world: ${link}`); // the clipboard is closed to pages without https
+    stage.toast(`The link to ${name}: ${link}`); // the clipboard is closed to pages without https
+  }
+}
+
+/** @param {() => void} go @param {string} [words] */
+function goBack(go, words) {
+  if (stream.state.watching) return stage.toast("Only whoever walks can go back.");
+  go();
+  if (words) stage.toast(words);
+}
+
+function takeOver() {
+  stream.takeOver();
+  byId("stage").focus();
+}
+
+/** A log that somebody kept, drawn again. @param {File} file */
+async function openWalk(file) {
+  const line = byId("status");
+  try {
+    line.textContent = `Reading ${file.name}.`;
+    const { id, seed, prompt, notes } = await bringWalk(stream.base, file);
+    landing.fill({ seed, prompt });
+    enter({ seed, prompt, replay: id });
+    if (notes.length > 0) stage.toast(notes.join(" "));
+  } catch (problem) {
+    landing.complain(/** @type {Error} */ (problem).message);
   }
 }
 
@@ -172,6 +223,7 @@ function arrive(name) {
   if (!["live", "paused"].includes(name)) {
     if (document.pointerLockElement) document.exitPointerLock();
     stage.tidy();
+    strip.forget();
     void recorder.stop().then(draw); // the picture it recorded is gone; what it has is kept
   }
 }
@@ -189,6 +241,16 @@ stream.addEventListener("world", () => {
   if (!world) return;
   stage.tellWords(world);
   byId("picture").setAttribute("aria-label", `The world, drawn as you walk: ${world.prompt || "no words"}`);
+});
+stream.addEventListener("timeline", () => {
+  const { timeline } = stream;
+  if (!timeline) return;
+  const replayed = strip.timeline !== null && strip.timeline.replay !== null;
+  strip.tell(timeline);
+  /** @type {HTMLAnchorElement} */ (byId("keep-log")).href = logAddress(stream.base, stream.session);
+  if (timeline.replay !== null && !replayed) byId("announcer").textContent = "This walk was kept, and is drawn again. Walk, or press Take over, and it is yours.";
+  if (timeline.replay === null && address.replay) remember({ replay: "", seed: stream.wish.seed, prompt: stream.wish.prompt });
+  if (timeline.replay === null && replayed) stage.toast("It is your walk from here.");
 });
 stream.addEventListener("notice", (event) => stage.toast(/** @type {CustomEvent} */ (event).detail.message));
 document.addEventListener("visibilitychange", () => stream.setHidden(document.visibilityState === "hidden"));
@@ -229,7 +291,6 @@ async function askServer() {
       byId("stage").style.setProperty("--aspect", String(info.width / info.height));
     }
     landing.tell(await (await fetch("api/status")).json());
-    delete line.dataset["tone"];
   } catch {
     line.dataset["tone"] = "trouble";
     line.textContent = `The server is not reached at ${stream.base.host}. Start it there with: worldstream serve. This page looks again by itself.`;
@@ -239,6 +300,7 @@ async function askServer() {
 landing.fill({ seed: address.seed ?? rollSeed(), prompt: address.prompt });
 remember({});
 history.replaceState(null, "", location.href); // a page that was reloaded while walking begins at the landing
+if (address.replay) enter({ seed: address.seed ?? rollSeed(), prompt: address.prompt, replay: address.replay });
 void askServer();
 setInterval(() => void (document.hidden ? null : askServer()), STATUS_EVERY_MS);
 void landing.showRecordings("app/recordings");
@@ -263,6 +325,9 @@ Object.defineProperty(window, "worldstream", {
     },
     get world() {
       return stream.world;
+    },
+    get timeline() {
+      return stream.timeline;
     },
     get lastFrame() {
       return stream.photon.lastFrame;

@@ -7,15 +7,20 @@ import { element } from "./states.js";
 /** @typedef {import("./protocol.js").WorldInfo} WorldInfo */
 /** @typedef {{file: string, still?: string, prompt: string, seed: number}} Sheet one entry of recordings/index.json */
 
+const COMPLAINT_MS = 15_000;
+
 /** @param {string} id */
 const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 export class Landing {
   /**
-   * @param {(wish: {seed: number, prompt: string}) => void} onEnter
-   * @param {() => boolean} hasImage a picture was chosen, whose caption stands in for words
+   * @param {object} options
+   * @param {(wish: {seed: number, prompt: string}) => void} options.onEnter
+   * @param {(wish: {seed: number, prompt: string}) => void} options.onWatch somebody walks, and they want to see it
+   * @param {(file: File) => void} options.onFile a log that they kept
+   * @param {() => boolean} options.hasImage a picture was chosen, whose caption stands in for words
    */
-  constructor(onEnter, hasImage) {
+  constructor({ onEnter, onWatch, onFile, hasImage }) {
     this.hasImage = hasImage;
     this.prompt = /** @type {HTMLInputElement} */ (byId("prompt"));
     this.seed = /** @type {HTMLInputElement} */ (byId("seed"));
@@ -30,6 +35,15 @@ export class Landing {
       event.preventDefault();
       onEnter(this.wish());
     });
+    byId("just-watch").addEventListener("click", () => onWatch(this.wish()));
+    const files = /** @type {HTMLInputElement} */ (byId("log-file"));
+    byId("open-log").addEventListener("click", () => files.click());
+    files.addEventListener("change", () => {
+      const [file] = files.files ?? [];
+      files.value = ""; // the same file may be chosen again
+      if (file) onFile(file);
+    });
+    this.complainedAt = -Infinity;
   }
 
   /** What the person asks for. An empty box is answered with words, so that the link to this world can be shared. */
@@ -60,8 +74,19 @@ export class Landing {
 
   /** @param {{live: boolean, queue: number}} status */
   tell(status) {
+    byId("just-watch").hidden = !status.live;
+    if (performance.now() - this.complainedAt < COMPLAINT_MS) return;
+    delete byId("status").dataset["tone"];
     const line = status.queue > 0 ? `, ${status.queue} in line` : "";
     byId("status").textContent = status.live ? `Somebody is walking now${line}. You watch until it is your turn.` : "Nobody is walking now. You go straight in.";
+  }
+
+  /** Something that they asked for cannot be; the line says so until it was read. @param {string} words */
+  complain(words) {
+    this.complainedAt = performance.now();
+    byId("status").dataset["tone"] = "trouble";
+    byId("status").textContent = words;
+    byId("announcer").textContent = words;
   }
 
   /** @param {string} name @param {string[]} words */

@@ -19,16 +19,17 @@
  */
 
 /** @typedef {"jpeg" | "h264"} Codec */
-/** @typedef {{seed: number, prompt: string, watch?: boolean, codec?: Codec, image?: string | null}} Wish what a visitor asks for; `image` is an id that /api/image gave */
+/** @typedef {{seed: number, prompt: string, watch?: boolean, codec?: Codec, image?: string | null, replay?: string}} Wish what a visitor asks for; `image` is an id that /api/image gave */
 /** @typedef {{keys: string[], yaw: number, pitch: number, move: [number, number] | null}} Held what is held down now */
 
-/** @typedef {{type: "hello", v: number, seed: number, prompt: string, watch: boolean, codec: Codec, image: string | null}} Hello */
+/** @typedef {{type: "hello", v: number, seed: number, prompt: string, watch: boolean, codec: Codec, image: string | null, replay: string}} Hello */
 /** @typedef {{type: "input", seq: number, t: number} & Held} Input */
 /** @typedef {{type: "shown", frame: number, input: number, t: number, latency_ms: number}} Shown */
 /**
  * @typedef {Hello | Input | Shown
  *   | {type: "prompt", prompt: string}
  *   | {type: "reset", seed: number, prompt: string, image: string | null}
+ *   | {type: "rewind", frame: number} | {type: "branch", id: number} | {type: "take_over"}
  *   | {type: "ping", t: number}
  *   | {type: "pause"} | {type: "resume"} | {type: "keyframe"} | {type: "bye"}} ClientMessage
  */
@@ -55,9 +56,11 @@
  * @property {number} dropped
  * @property {"fine" | "straying" | "lost"} drift
  */
+/** @typedef {{id: number, start: number, end: number}} Branch a way that was left: where, and where it ends */
+/** @typedef {{type: "timeline", now: number, fps: number, moments: number[], branches: Branch[], replay: number|null, progress: number|null}} TimelineMessage */
 /** @typedef {{type: "notice", code: string, message: string}} Notice */
 /** @typedef {{type: "error", code: string, message: string, remedy: string, fatal: boolean, id: string}} ErrorMessage */
-/** @typedef {Welcome | StateMessage | WorldMessage | FrameMessage | Stats | Notice | ErrorMessage | {type: "pong", t: number}} ServerMessage */
+/** @typedef {Welcome | StateMessage | WorldMessage | FrameMessage | Stats | TimelineMessage | Notice | ErrorMessage | {type: "pong", t: number}} ServerMessage */
 
 /** @typedef {{kind: number, keyframe: boolean, frame: number, input: number, serverMs: number, mediaTime: number, payload: Uint8Array}} Picture */
 
@@ -65,6 +68,7 @@ export const VERSION = 1;
 export const MAX_SEED = 2 ** 31 - 1;
 export const MAX_PROMPT_CHARS = 500;
 export const MAX_IMAGE_BYTES = 24 * 2 ** 20; // of a file for /api/image
+export const MAX_REPLAY_CHARS = 64;
 export const KIND_JPEG = 1;
 export const KIND_H264 = 2;
 const HEADER_BYTES = 24;
@@ -96,6 +100,7 @@ export function hello(wish) {
     watch: wish.watch ?? false,
     codec: wish.codec ?? "jpeg",
     image: wish.image ?? null,
+    replay: (wish.replay ?? "").slice(0, MAX_REPLAY_CHARS),
   };
 }
 

@@ -3,11 +3,12 @@
 import { element } from "./states.js";
 import { isTyping } from "./controls.js";
 
-/** @typedef {"describe"|"picture"|"reset"|"record"|"share"|"measure"|"expand"|"help"|"adjust"|"leave"} Deed */
+/** @typedef {"describe"|"picture"|"reset"|"record"|"share"|"measure"|"expand"|"help"|"adjust"|"rewind"|"back"|"leave"} Deed */
 
-const KEYS = /** @type {Record<string, Deed>} */ ({ KeyT: "describe", KeyP: "picture", KeyR: "reset", KeyV: "record", KeyO: "measure", KeyF: "expand" });
+const KEYS = /** @type {Record<string, Deed>} */ ({ KeyT: "describe", KeyP: "picture", KeyR: "reset", KeyV: "record", KeyO: "measure", KeyF: "expand", KeyZ: "back", Backspace: "back" });
 const FIRST_STEPS_MS = 1500; // after walking this long, nobody needs the legend
 const TOAST_MS = 4000;
+const TOAST_MS_A_LETTER = 60; // longer ones stay as long as reading them takes
 
 /** @param {string} id */
 const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
@@ -51,6 +52,7 @@ export class Stage {
     if (event.code === "Escape") {
       if (!byId("words-form").hidden) this.closeWords();
       else if (!byId("panel").hidden) this.togglePanel(false);
+      else if (!byId("timeline").hidden) this.onDeed("rewind");
     }
     if (isTyping(event.target) || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     const deed = event.key === "?" ? "help" : KEYS[event.code];
@@ -136,7 +138,7 @@ export class Stage {
     box.hidden = false;
     byId("announcer").textContent = text;
     clearTimeout(this.toastTimer);
-    this.toastTimer = setTimeout(() => (box.hidden = true), TOAST_MS);
+    this.toastTimer = setTimeout(() => (box.hidden = true), Math.max(TOAST_MS, text.length * TOAST_MS_A_LETTER));
   }
 
   /** @param {number | null} seconds how long it has been recording */

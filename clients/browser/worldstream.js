@@ -6,7 +6,7 @@
 //     world.enter({ seed: 7, prompt: "misty forest at dawn" });
 //     world.hold({ keys: ["forward"], yaw: 0, pitch: 0, move: null });
 //
-// Events, each a CustomEvent: state (StreamState), world, stats, notice, frame (ShownFrame).
+// Events, each a CustomEvent: state (StreamState), world, stats, timeline, notice, frame (ShownFrame).
 
 import { CLOSE_CODES } from "./protocol.js";
 import { dial, transportsFor, troubleOf } from "./dial.js";
@@ -48,6 +48,8 @@ export class WorldStream extends EventTarget {
     this.world = null;
     /** @type {import("./protocol.js").Stats | null} */
     this.stats = null;
+    /** @type {import("./protocol.js").TimelineMessage | null} */
+    this.timeline = null;
     /** @type {Link | null} */
     this.link = null;
     /** @type {Trouble | null} */
@@ -126,6 +128,21 @@ export class WorldStream extends EventTarget {
     return sendImage(this.base, file, signal);
   }
 
+  /** Back to the world as it was after so many frames of the walk. @param {number} frame */
+  rewind(frame) {
+    this.link?.send({ type: "rewind", frame: Math.max(0, Math.round(frame)) });
+  }
+
+  /** Return to a way that was left. @param {number} id one of `timeline.branches` */
+  branch(id) {
+    this.link?.send({ type: "branch", id });
+  }
+
+  /** Walk on from where the replay is. */
+  takeOver() {
+    this.link?.send({ type: "take_over" });
+  }
+
   /** Tell whether anybody looks. @param {boolean} hidden */
   setHidden(hidden) {
     this.hidden = hidden;
@@ -149,7 +166,7 @@ export class WorldStream extends EventTarget {
     this.abort.abort();
     this.abort = new AbortController();
     const { signal } = this.abort;
-    Object.assign(this, { welcome: null, fatal: null, seq: 0 });
+    Object.assign(this, { welcome: null, timeline: null, fatal: null, seq: 0 });
     this.photon.restart();
     const transports = transportsFor(this.wish, this.state.fellBack);
     const { base, wish } = this;
@@ -224,14 +241,34 @@ export class WorldStream extends EventTarget {
       if (message.role === "queued" && this.hidden) this.setHidden(true);
     } else if (message.type === "state") {
       this.#follow(message);
-    } else if (message.type === "world" || message.type === "stats" || message.type === "notice") {
-      if (message.type === "world") this.world = message;
+    } else if (message.type === "world" || message.type === "stats" || message.type === "timeline" || message.type === "notice") {
+      if (message.type === "world") this.#enterWorld(message);
       if (message.type === "stats") this.stats = message;
+      if (message.type === "timeline") this.#placeInTime(message);
       this.#emit(message.type, message);
     } else if (message.type === "error") {
       if (message.fatal) this.fatal = message;
       else this.#emit("notice", message);
     }
+  }
+
+  /** @param {import("./protocol.js").WorldMessage} world */
+  #enterWorld(world) {
+    this.world = world;
+    if (this.timeline) this.#wishWhatIs(); // only the player has one
+  }
+
+  /** @param {import("./protocol.js").TimelineMessage} timeline */
+  #placeInTime(timeline) {
+    const first = this.timeline === null;
+    this.timeline = timeline;
+    if (first) this.#wishWhatIs();
+    if (timeline.replay === null) this.wish = { ...this.wish, replay: "" }; // theirs from here on
+  }
+
+  /** A replay or a branch may be of other words than were asked for: a reset or a new connection means these. */
+  #wishWhatIs() {
+    if (this.world) this.wish = { ...this.wish, seed: this.world.seed, prompt: this.world.prompt };
   }
 
   /** @param {import("./protocol.js").StateMessage} message */

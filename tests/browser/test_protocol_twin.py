@@ -63,6 +63,8 @@ async def test_what_the_page_says_is_understood(visit: Any) -> None:
     await tab.state("live")
     await tab.page.keyboard.press("ArrowUp")
     await tab.until("worldstream.a2p.length > 0")
+    await tab.until("worldstream.timeline?.now > 0")
+    await tab.page.keyboard.press("z")
     await tab.hide(True)
     await tab.hide(False)
     await tab.page.keyboard.press("r")
@@ -76,6 +78,7 @@ async def test_what_the_page_says_is_understood(visit: Any) -> None:
         protocol.Pause,
         protocol.Resume,
         protocol.Reset,
+        protocol.Rewind,
         protocol.Bye,
     }
     assert kinds == expected

@@ -121,13 +121,15 @@ async def test_a_shared_link_enters_the_same_world(visit: Any) -> None:
     await first.state("ended")
 
     second: Visit = await visit()
-    await second.open(link.removeprefix(second.server.url))
-    assert await second.page.input_value("#prompt") == "desert & dunes, dusk?"
-    assert await second.page.input_value("#seed") == "77"
-    await second.page.click("text=Enter world")
+    await second.page.goto(link)
     await second.state("live")
     world = await second.ask("world")
     assert (world["seed"], world["prompt"]) == (77, "desert & dunes, dusk?")
+    await second.page.click("[data-do=leave]")
+    await second.state("ended")
+    await second.page.click("text=Choose another world")
+    assert await second.page.input_value("#prompt") == "desert & dunes, dusk?"
+    assert await second.page.input_value("#seed") == "77"
 
 
 async def test_back_leaves_the_world(visit: Any) -> None:

@@ -23,6 +23,7 @@ class FakeWorld:
     draw_s: float = 0.0
     wait: Callable[[float], None] = time.sleep
     name: str = "fake"
+    sha256: str = "f" * 64
     engine: str = "none"
     themes: tuple[str, ...] = ("forest", "desert")
     max_step_m: float = 0.4
@@ -71,13 +72,14 @@ class FakePlayer:
         self.image = image
         self.camera, self.index, self.seed, self.prompts = Camera(), 0, seed, [prompt]
 
-    def step(self, action: Action) -> Iterator[Frame]:
+    def step(self, action: Action, decode: bool = True) -> Iterator[Frame]:
         if self.world.draw_s > 0.0:
             self.world.wait(self.world.draw_s * self.world.steps)
         if action.prompt is not None:
             self.prompts.append(action.prompt)
         self.camera = self.camera.moved(action)
-        yield Frame(self._paint(), self.index, self.index / self.world.fps, action.input_id, {"denoise": 1.0})
+        if decode:
+            yield Frame(self._paint(), self.index, self.index / self.world.fps, action.input_id, {"denoise": 1.0})
         self.index += 1
         self.drawn += 1
 

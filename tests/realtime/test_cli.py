@@ -105,6 +105,8 @@ def test_a_film_and_its_replay_are_the_same_file(tmp_path: Path) -> None:
     assert again.read_bytes() == first.read_bytes()
     log.write_text(log.read_text().replace('"sha256": "', '"sha256": "0'))
     assert "restore those weights" in complaint(run("replay", str(log), "-o", str(again), *common))
+    log.write_text("hello")
+    assert "its first line is not a header" in complaint(run("replay", str(log), "-o", str(again), *common))
     assert "[00:09] is not before the end" in complaint(
         run("film", "x", "--camera", "[00:09] pan left", "--seconds", "1", "-o", str(again), *common)
     )

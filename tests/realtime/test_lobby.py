@@ -66,7 +66,7 @@ def test_the_first_visitor_plays_at_once(hall: Hall) -> None:
     assert session.role is Role.PLAYER
     assert link.said(Welcome)[0].role == "player"
     assert states(link) == [("live", None)]
-    assert hall.plays() == [mailbox.Play(1, 5, "world 5", None)]
+    assert hall.plays() == [mailbox.Play(1, 5, "world 5", None, session.id)]
     assert mailbox.WantFormats(h264=False, jpeg=True) in hall.commands
 
 

@@ -47,7 +47,7 @@ class FailingWorld(FakeWorld):
 
 
 class FailingPlayer(FakePlayer):
-    def step(self, action: Action) -> Iterator[Frame]:
+    def step(self, action: Action, decode: bool = True) -> Iterator[Frame]:
         raise RuntimeError("cannot draw")
 
 

@@ -60,6 +60,27 @@ def test_a_replay_shows_the_same_frames(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.stack(again), np.stack(seen))
 
 
+def test_a_replay_draws_each_frame_with_the_steps_it_was_lived_with(tmp_path: Path) -> None:
+    """As the speed ladder leaves it: two steps, then one, then two again."""
+    lived = world()
+    rollout = lived.rollout()
+    rollout.reset(4, "canyon")
+    seen, actions, changes = [], [Action(forward_m=0.2, yaw_rad=0.02) for _ in range(12)], []
+    for i, action in enumerate(actions):
+        if i in (5, 9):
+            lived = lived.with_steps(1 if i == 5 else 2)
+            state, rollout = rollout.snapshot(), lived.rollout()
+            rollout.restore(state)
+            changes.append((i, lived.steps))
+        seen += [frame.rgb for frame in rollout.step(action)]
+    path = tmp_path / "walk.jsonl"
+    action_log.write(path, film.header(world(), "canyon", 4), actions, changes)
+    again = list(film.frames(world(), action_log.read(path)))
+    np.testing.assert_array_equal(np.stack(again), np.stack(seen))
+    unsaid = replace(action_log.read(path), changes=())
+    assert not np.array_equal(np.stack(list(film.frames(world(), unsaid))), np.stack(seen)), "the steps matter"
+
+
 def test_a_film_is_a_playable_file(tmp_path: Path) -> None:
     out, kept = tmp_path / "film.mp4", tmp_path / "film.jsonl"
     made = log()
@@ -72,7 +93,7 @@ def test_a_film_is_a_playable_file(tmp_path: Path) -> None:
     truth = np.stack(list(film.frames(world(), made)))
     assert np.abs(brightness(np.stack(pictures)) - brightness(truth)).max() < 4
     assert brightness(truth).std() > 4, "pictures without contrast prove nothing"
-    count, notes = film.replay(world(), kept, tmp_path / "again.mp4")
+    count, notes = film.replay(world(), action_log.read(kept), tmp_path / "again.mp4")
     assert (count, notes) == (len(made.actions), ())
     assert (tmp_path / "again.mp4").read_bytes() == out.read_bytes()
 
@@ -94,6 +115,8 @@ def test_another_engine_or_number_of_steps_is_said() -> None:
     assert (fewer.steps, notes) == (1, ())
     _, notes = film.fitting(world(), replace(made, header=replace(made.header, steps=9)))
     assert "9 steps" in notes[0]
+    _, notes = film.fitting(world(), replace(made, changes=((1, 1), (2, 7))))
+    assert "at [7] steps" in notes[0]
 
 
 def test_a_log_without_frames_makes_no_file(tmp_path: Path) -> None:

@@ -73,6 +73,34 @@ def test_actions_are_heard() -> None:
 
 
 @VARIANTS
+def test_two_branches_differ_by_their_actions_and_by_nothing_else(config: WorldConfig) -> None:
+    """What if I had gone left: the same actions give the same frames, others give others, in either order."""
+    walk = begun(config=config)
+    play(walk, actions(5, 1))
+    state = walk.snapshot()
+    left, right = [Action(yaw_rad=-0.05)] * 6, [Action(yaw_rad=0.05)] * 6
+    went_left = play(walk, left)
+    walk.restore(state)
+    went_right = play(walk, right)
+    assert not np.array_equal(went_left[0].rgb, went_right[0].rgb)
+    for moves, seen in ((left, went_left), (right, went_right), (left, went_left)):
+        walk.restore(state)
+        assert same(play(walk, moves), seen)
+        other = rollout(config)
+        other.restore(state)
+        assert same(play(other, moves), seen), "also in another rollout"
+        assert same(play(begun(config=config), [*actions(5, 1), *moves])[5:], seen), "and from the log alone"
+
+
+@VARIANTS
+def test_frames_that_nobody_sees_change_nothing(config: WorldConfig) -> None:
+    whole = play(begun(config=config), actions())
+    walk = begun(config=config)
+    assert [frame for action in actions()[:7] for frame in walk.step(action, decode=False)] == []
+    assert same(play(walk, actions()[7:]), whole[7:])
+
+
+@VARIANTS
 @pytest.mark.parametrize("at", [0, 1, 5])
 def test_branches_equal_uninterrupted_play(config: WorldConfig, at: int) -> None:
     moves = actions()
