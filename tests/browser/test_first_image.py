@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from playwright.async_api import FilePayload
 
 from tests.browser.test_access import SIZES, find_faults
 from tests.browser.visiting import FakeServer, Visit
@@ -30,8 +31,8 @@ def png(colour: tuple[int, int, int] = GREEN) -> bytes:
     return buffer.getvalue()
 
 
-def file(content: bytes, name: str = "place.png") -> dict[str, Any]:
-    return {"name": name, "mimeType": "image/png", "buffer": content}
+def file(content: bytes) -> FilePayload:
+    return FilePayload(name="place.png", mimeType="image/png", buffer=content)
 
 
 async def hand_over(tab: Visit, how: str, content: bytes) -> None:
