@@ -60,13 +60,19 @@ def write_strip(path: Path, pictures: list[Picture], labels: list[str]) -> int:
         draw.text((8, 5), label, fill=(255, 255, 255))
         row.append(np.asarray(tile))
     whole = Image.fromarray(np.hstack(row))
-    for quality in range(85, 20, -5):
-        data = io.BytesIO()
-        whole.save(data, "JPEG", quality=quality, optimize=True)
-        if data.tell() <= MOST_BYTES:
-            break
-    path.write_bytes(data.getvalue())
-    return data.tell()
+    quality, content = 85, jpeg(whole, 85)
+    while len(content) > MOST_BYTES and quality > 20:
+        quality -= 5
+        content = jpeg(whole, quality)
+    path.write_bytes(content)
+    return len(content)
+
+
+def jpeg(picture: Image.Image, quality: int) -> bytes:
+    """`quality` from 1 to 95."""
+    data = io.BytesIO()
+    picture.save(data, "JPEG", quality=quality, optimize=True)
+    return data.getvalue()
 
 
 def write_strips(folder: Path, album: Album, seconds: float, every_s: float) -> list[Path]:

@@ -76,6 +76,7 @@ class DriftConfig:
     lost: float = 1.4
     calm: float = 0.8  # of a threshold, below which its verdict goes
     repaint_from: float = 0.8  # noise level from which the newest frame is drawn again by the prompt alone
+    lost_from: float = 0.8  # the same for a lost walk; from 1 on it would be another place
     fade: int = 24  # frames in which the walk takes the new picture over
     rest: int = 96  # frames before the next time
     doubt: float = 0.2  # noise on the newest frames meanwhile

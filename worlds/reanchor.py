@@ -59,9 +59,9 @@ class Keeper:
     def __init__(self, config: WorldConfig, gauge: Gauge, reprojection: Reprojection | None) -> None:
         self._world, self._config, self._gauge, self._reprojection = config, config.drift, gauge, reprojection
         self._levels = torch.tensor(config.first_steps)
+        begin = {STRAYING: config.drift.repaint_from, LOST: config.drift.lost_from}
         self._from = {
-            STRAYING: sum(level > config.drift.repaint_from for level in config.first_steps),
-            LOST: 0,
+            verdict: sum(level > highest for level in config.first_steps) for verdict, highest in begin.items()
         }
         self.standing = Standing()
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .autoencoder import Autoencoder
 from .config import WorldConfig
+from .drift import FILE as DRIFT_FILE
 from .drift import Gauge, load_gauge
 from .engines import Engine, build, choose
 from .familiarity import PictureViewer, load_familiarity
@@ -237,8 +238,7 @@ def load_world(
     steps: int | None = None,
     threads: int | None = None,
 ) -> LoadedWorld:
-    """Find, verify, load and warm a world. Raises WeightsError, or ValueError on an unknown engine or step count
-    or where the drift monitor's files are missing."""
+    """Find, verify, load and warm a world. Raises WeightsError, or ValueError on an unknown engine or step count."""
     card = find(name, data)
     network, autoencoder = load_modules(card)
     step_list = card.config.step_lists[0]
@@ -247,6 +247,8 @@ def load_world(
         runner = choose(network, autoencoder.decoder, len(step_list), cache, threads, key=card.sha256[:12])
     else:
         runner = build(engine, network, autoencoder.decoder, threads)
-    gauge = load_gauge(SHIPPED, autoencoder) if card.config.drift.on else None
+    folder = card.path.parent  # the monitor's measurements belong to one tokenizer: without them nobody watches
+    watched = card.config.drift.on and (folder / DRIFT_FILE).is_file()
+    gauge = load_gauge(folder, autoencoder) if watched else None
     world = LoadedWorld(card, network, autoencoder, runner, step_list, gauge)
     return world if steps is None else world.with_steps(steps)

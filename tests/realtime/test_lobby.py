@@ -123,27 +123,6 @@ def test_a_hidden_player_holds_the_world(hall: Hall) -> None:
     assert states(link)[-1] == states(viewer_link)[-1] == ("live", None)
 
 
-def test_a_tab_opened_in_the_background_gets_no_turn_until_it_is_looked_at(hall: Hall) -> None:
-    session = hall.lobby.admit(Hello(seed=1, prompt=""), FakeLink())
-    hall.lobby.hide(session)  # while the line is still being built
-    hall.lobby.enter(session)
-    assert session.role is Role.QUEUED
-    assert hall.plays() == []
-    hall.lobby.unhide(session)
-    assert hall.who() is session
-
-
-def test_a_viewer_who_looks_again_is_told_how_things_stand(hall: Hall) -> None:
-    player, _ = hall.come()
-    viewer, link = hall.come(watch=True)
-    hall.lobby.hide(player)
-    hall.lobby.hide(viewer)
-    hall.lobby.unhide(player)
-    count = len(states(link))
-    hall.lobby.unhide(viewer)
-    assert states(link)[count:] == [("live", None)]
-
-
 def test_a_player_hidden_for_a_minute_loses_the_turn_to_whoever_waits(hall: Hall) -> None:
     player, link = hall.come(seed=1)
     waiting, waiting_link = hall.come(seed=2)

@@ -17,8 +17,8 @@ from worldstream.realtime.conversation import receive
 from worldstream.realtime.errors import TooManySessions
 from worldstream.realtime.lobby import Lobby
 from worldstream.realtime.metrics import Metrics
-from worldstream.realtime.protocol import Hello, Input, Pause, Resume, encode
-from worldstream.realtime.session import Session
+from worldstream.realtime.protocol import Hello, Input, Pause, Resume, State, encode
+from worldstream.realtime.session import Role, Session
 from worldstream.realtime.worker import Worker
 
 SMALL = FakeWorld(width_px=96, height_px=48)
@@ -105,12 +105,42 @@ def test_a_viewer_alone_does_not_keep_the_world_going(theatre: Theatre) -> None:
     assert theatre.pass_time(600.0) == 0
 
 
+def test_a_tab_opened_in_the_background_gets_no_turn_until_it_is_looked_at(theatre: Theatre) -> None:
+    session = theatre.lobby.admit(Hello(seed=1, prompt=""), FakeLink())
+    theatre.say(session, Pause())  # while the line is still being built
+    theatre.lobby.enter(session)
+    assert session.role is Role.QUEUED
+    assert theatre.pass_time(10.0) == 0
+    theatre.say(session, Resume())
+    assert theatre.lobby.player is session
+    assert theatre.pass_time(PERIOD_S / 2) == 1
+
+
+def test_a_viewer_who_looks_again_is_told_how_things_stand(theatre: Theatre) -> None:
+    player, _ = theatre.come()
+    viewer, link = theatre.come(watch=True)
+    theatre.say(player, Pause())
+    theatre.say(viewer, Pause())
+    theatre.say(player, Resume())
+    count = len(link.said(State))
+    theatre.say(viewer, Resume())
+    assert [message.state for message in link.said(State)[count:]] == ["live"]
+
+
 def test_an_empty_house_draws_nothing(theatre: Theatre) -> None:
     assert theatre.pass_time(600.0) == 0
     player, _ = theatre.come()
     assert theatre.pass_time(1.0) in (24, 25)
     theatre.lobby.leave(player)
     assert theatre.pass_time(600.0) == 0
+
+
+def grows(events: list[object], patience_s: float = 20.0) -> None:
+    """Wait until there are more; fails after `patience_s`."""
+    count, end_s = len(events), time.monotonic() + patience_s
+    while len(events) == count:
+        assert time.monotonic() < end_s, "nothing is drawn"
+        time.sleep(0.01)
 
 
 def test_a_paused_worker_burns_no_processor_time() -> None:
@@ -124,16 +154,19 @@ def test_a_paused_worker_burns_no_processor_time() -> None:
     session = lobby.admit(Hello(seed=1, prompt="forest"), FakeLink())
     lobby.enter(session)
     try:
-        time.sleep(0.3)
+        grows(events)
         lobby.hide(session)
-        time.sleep(0.1)  # the frame that was being drawn
-        before, drawn = time.process_time(), len(events)
+        while True:  # the frame that was being drawn
+            drawn = len(events)
+            time.sleep(0.2)
+            if len(events) == drawn:
+                break
+        before = time.process_time()
         time.sleep(0.5)
         assert time.process_time() - before < 0.1
         assert len(events) == drawn
         lobby.unhide(session)
-        time.sleep(0.2)
-        assert len(events) > drawn
+        grows(events)
     finally:
         worker.stop()
 

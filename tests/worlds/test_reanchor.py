@@ -17,7 +17,7 @@ from worldstream.worlds.judge import Judge
 from worldstream.worlds.kv_cache import KVCache
 from worldstream.worlds.reanchor import MOST_SHARE, Keeper, from_prompt
 
-DRIFT = DriftConfig(every=4, looks=1.0, fade=8, rest=6, repaint_from=0.8)
+DRIFT = DriftConfig(every=4, looks=1.0, fade=8, rest=6, repaint_from=0.8, lost_from=1.0)
 CONFIG: WorldConfig = replace(WORLD, drift=DRIFT)
 SHAPE = (NETWORK.channels, NETWORK.rows, NETWORK.columns)
 STILL = torch.zeros(1, 1, NETWORK.action_size)
@@ -99,7 +99,7 @@ def test_it_rests_and_then_tries_again() -> None:
     assert min(b - a for a, b in pairwise(begun)) >= DRAWING + DRIFT.fade + DRIFT.rest
 
 
-def test_a_lost_walk_is_drawn_from_nothing() -> None:
+def test_a_lost_walk_begins_at_a_level_of_its_own() -> None:
     keep, blank = keeper(), Prompt()
     drive(keep, stack(2.0), blank, 8)
     assert blank.levels == pytest.approx([1.0, 0.8, 0.4])
