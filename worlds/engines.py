@@ -38,6 +38,7 @@ class Engine(Protocol):
     """Runs one world's three graphs on one thread of the caller's."""
 
     name: str
+    torch_threads: int  # that torch may use for the small work between the graphs
 
     def look(self, inputs: LookInputs) -> Tensor:
         """`WorldNetwork.look`."""
@@ -119,7 +120,8 @@ class EagerEngine:
     def __init__(self, network: WorldNetwork, decoder: Decoder, threads: int) -> None:
         self._network, self._decode = network.eval(), DecodeGraph(decoder).eval()
         # A pass over 40 tokens is mostly call overhead: more threads make it slower (see docs/model.md).
-        torch.set_num_threads(min(threads, 2))
+        self.torch_threads = min(threads, 2)
+        torch.set_num_threads(self.torch_threads)
 
     @torch.inference_mode()
     def look(self, inputs: LookInputs) -> Tensor:
@@ -153,6 +155,9 @@ class OpenVINOEngine:
             "INFERENCE_PRECISION_HINT": precision,
         }
         self.name = f"openvino {precision}"
+        # torch's threads and these would wait for each other's cores: a fifth of a frame was lost in copies of 2 MB
+        self.torch_threads = 1
+        torch.set_num_threads(1)
 
         def compiled(graph: nn.Module, example: tuple[Tensor, ...]) -> Any:
             with torch.no_grad(), warnings.catch_warnings():
@@ -255,6 +260,7 @@ def choose(
             f"{timing.frame_ms(steps):.1f} ms a frame at {steps} steps"
         )
     best = min(built, key=lambda name: built[name][1].frame_ms(steps))
+    torch.set_num_threads(built[best][0].torch_threads)  # the others have set theirs
     _say(f"engine chosen: {built[best][0].name}, {threads} threads")
     if cache is not None:
         try:
