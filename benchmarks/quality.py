@@ -7,7 +7,8 @@ The next frame from true context; free rollouts of 16 and 64 frames, on what was
 whether they obey each command; whether a place that was left is the same on return, with memory and without; what a
 turn of 90 degrees reveals; 3,000 frames of wandering; whether prompts are obeyed. PSNR rewards blur: the sharpness
 stands beside it. Ceilings are true renders that went through the tokenizer; `copy last` repeats the last given frame.
-Look at the film strips too. With --processes, parts run side by side, each on one thread.
+Look at the film strips too. With --processes, parts run side by side, each on one thread; with --only, the figures of
+the other parts stay in --json's file as they are there.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import torch.nn.functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import quality_figures as f
-from benchmarks.report import ROOT, Figure, at_most, print_table, write
+from benchmarks.report import ROOT, Figure, at_most, print_table, with_earlier, write
 from worldstream.worlds.drift import load_gauge
 from worldstream.worlds.engines import model_threads
 from worldstream.worlds.judge import Judge, load_judge
@@ -263,8 +264,9 @@ def main() -> int:
     print_table(figures)
     if not given.quick and not given.only and (absent := f.PROMISED - {figure.name for figure in figures}):
         raise SystemExit(f"promised and not measured: {sorted(absent)}")
+    world = f"{card.name} {card.sha256[:12]}"
     if given.json:
-        write(given.json, figures, {"world": f"{card.name} {card.sha256[:12]}"})
+        write(given.json, with_earlier(given.json, figures, world) if given.only else figures, {"world": world})
     if given.card:
         promised = {x.name: {"value": round(x.value, 4), "target": x.target, "met": x.met} for x in figures if x.target}
         metrics = {"denoising steps": len(bench.model.steps), **promised}

@@ -96,6 +96,18 @@ def write(path: Path, figures: Sequence[Figure], more_versions: dict[str, str] |
     path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n")
 
 
+def with_earlier(path: Path, figures: Sequence[Figure], world: str) -> list[Figure]:
+    """The figures, after those that `path` holds of the same world and that were not measured again."""
+    try:
+        earlier = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return list(figures)
+    if earlier.get("versions", {}).get("world") != world:
+        return list(figures)
+    names = {figure.name for figure in figures}
+    return [*(Figure(**f) for f in earlier["figures"] if f["name"] not in names), *figures]
+
+
 def print_table(figures: Sequence[Figure]) -> None:
     """The figures, and below them the machine, so that nobody quotes one without the other."""
     width = max((len(figure.name) for figure in figures), default=4)
