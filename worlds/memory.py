@@ -113,58 +113,65 @@ class Place:
     index: int  # of the frame in the session
 
 
+State = tuple[tuple[Place, ...], tuple[int, ...]]
+"""The places, and the frame in which each was kept or last recalled."""
+
+
 class PlaceMemory:
     """The places of one rollout. At most `budget` of them: then the one that was of no use for longest goes."""
 
     def __init__(self, config: NetworkConfig, budget: int) -> None:
         self.config, self.budget = config, budget if config.recall else 0
         self._places: list[Place] = []
-        self._used: list[int] = []  # the frame in which each was kept or last recalled
+        self._used: list[int] = []
+        self._poses, self._indices = np.empty((0, 4)), np.empty(0, np.int64)  # of the places, for quick looks
 
     def __len__(self) -> int:
         return len(self._places)
 
     def clear(self) -> None:
-        self._places, self._used = [], []
+        self._hold([], [])
 
     def keep(self, reprojection: Reprojection, latent: Tensor, pose: Poses, index: int) -> bool:
         """Remember the frame `[1, C, h, w]` where it is of a new place; returns whether it was."""
-        if not self.budget:
+        if not self.budget or not is_new(pose, self._poses):
             return False
-        if self._places and not is_new(pose, np.stack([p.pose for p in self._places])):
-            return False
-        if len(self._places) >= self.budget:
-            oldest = int(np.argmin(self._used))
-            del self._places[oldest], self._used[oldest]
+        places, used = self._places, self._used
+        if len(places) >= self.budget:
+            oldest = int(np.argmin(used))
+            del places[oldest], used[oldest]
         with torch.no_grad():
             picture = reprojection.pictures(latent)[0].clone()
-        self._places.append(Place(picture, pose, index))
-        self._used.append(index)
+        self._hold([*places, Place(picture, pose, index)], [*used, index])
         return True
 
     def forget(self, since: int) -> None:
         """Drop the places kept from the frame `since` on: the walk had strayed by then."""
         good = [i for i, place in enumerate(self._places) if place.index < since]
-        self._places, self._used = [self._places[i] for i in good], [self._used[i] for i in good]
+        if len(good) < len(self._places):
+            self._hold([self._places[i] for i in good], [self._used[i] for i in good])
 
     def recall(self, here: Poses, index: int) -> Places:
         """What is remembered of the view from `here`, for the frame `index`; B and T are 1, M is SHOWN."""
-        old = [i for i, place in enumerate(self._places) if place.index <= index - RECENT]
-        there = np.stack([self._places[i].pose for i in old]) if old else np.empty((0, 4))
-        rows = chosen(here, there, self.config)
-        places = nothing(self.config)
-        for m, row in enumerate(rows):
+        old = np.flatnonzero(self._indices <= index - RECENT)
+        there, places = self._poses[old], nothing(self.config)
+        for m, row in enumerate(chosen(here, there, self.config)):
             self._used[old[row]] = index
             places.pictures[0, 0, m] = self._places[old[row]].picture
             places.poses[0, 0, m] = torch.from_numpy(relative(here, there[row : row + 1])[0])
             places.known[0, 0, m] = 1.0
         return places
 
-    def snapshot(self) -> tuple[tuple[Place, ...], tuple[int, ...]]:
+    def snapshot(self) -> State:
         return tuple(self._places), tuple(self._used)
 
-    def restore(self, state: tuple[tuple[Place, ...], tuple[int, ...]]) -> None:
-        self._places, self._used = list(state[0]), list(state[1])
+    def restore(self, state: State) -> None:
+        self._hold(list(state[0]), list(state[1]))
+
+    def _hold(self, places: list[Place], used: list[int]) -> None:
+        self._places, self._used = places, used
+        self._poses = np.stack([p.pose for p in places]) if places else np.empty((0, 4))
+        self._indices = np.array([p.index for p in places], np.int64)
 
 
 def nothing(config: NetworkConfig, batch: int = 1, frames: int = 1) -> Places:

@@ -23,7 +23,8 @@ from .drift import Gauge
 from .engines import Engine
 from .history import begun, detailed, doubt, held_to, noised, pushed
 from .kv_cache import CacheState, KVCache
-from .memory import SUSPECT, Place, PlaceMemory, Poses, pose_of
+from .memory import SUSPECT, PlaceMemory, Poses, pose_of
+from .memory import State as PlacesState
 from .network import WorldNetwork
 from .reanchor import Keeper, Standing, from_prompt
 from .sampler import Denoise, draw_noise, guided, sample
@@ -36,7 +37,7 @@ class RolloutState:
     """Everything that the next frame depends on."""
 
     cache: CacheState
-    places: tuple[tuple[Place, ...], tuple[int, ...]]
+    places: PlacesState
     stack: Tensor | None
     given: Tensor | None
     random: Tensor
