@@ -99,7 +99,7 @@ class WorldConfig:
     doubt_from: float = 0.6  # `history.strayed` above which frames are doubted
     detail_kept: float = 1.25  # of the anchor's detail, asked of the newest frames (`history.detailed`)
     detail_gain: tuple[float, float] = (0.95, 1.22)  # and how far their own is turned down or up for it
-    places: int = 512  # frames of places that are remembered, about 35 kB each (memory.py); 0: none
+    places: int = 512  # frames of places that are remembered, 5 kB each (memory.py); 0: none
     first_guidance: float = 2.0  # classifier-free guidance on the first frame; 1 is off
     fps: float = 25.0
     max_step_m: float = 0.45

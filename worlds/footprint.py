@@ -9,21 +9,16 @@ from dataclasses import fields, is_dataclass
 import numpy as np
 from torch import Tensor
 
-from .memory import Place
-
 
 def footprint_bytes(state: object) -> int:
     """Bytes of the tensors and arrays that `state` holds, each storage once, and of everything else roughly.
 
-    Looks into dataclasses, mappings and sequences. What two snapshots share is counted in both, but for remembered
-    places: those belong to the walk, whose memory has a budget of its own.
+    Looks into dataclasses, mappings and sequences. What two snapshots share is counted in both.
     """
     return _bytes(state, set())
 
 
 def _bytes(value: object, seen: set[int]) -> int:
-    if isinstance(value, Place):
-        return sys.getsizeof(value)
     if isinstance(value, Tensor):
         storage = value.untyped_storage()
         return _once(storage.data_ptr(), storage.nbytes(), seen)

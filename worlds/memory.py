@@ -6,7 +6,8 @@ and laid over each other, and the network finds them on its channel axis with a 
 overlap of the two views (Context as Memory 2506.03141; WorldMem 2504.12369); the frames are moved by geometry, not
 found by attention, because a network this small copies what lies in its place and does not learn to search for it.
 
-All that is computed of a place, its small picture, is computed once, when it is kept.
+A place is kept as its latent, 5 kB: every snapshot of a walk (realtime/timeline.py) holds the places of its moment, and
+with small pictures of 30 kB each they filled a gigabyte in half an hour. A picture is made anew in 0.1 ms.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def chosen(here: Poses, there: Poses, config: NetworkConfig, count: int = SHOWN)
 class Place:
     """One remembered frame. Never changed, so that snapshots share it."""
 
-    picture: Tensor  # [3, h * POINTS, w * POINTS]
+    latent: Tensor  # [1, C, h, w]
     pose: Poses  # [4]
     index: int  # of the frame in the session
 
@@ -132,7 +133,7 @@ class PlaceMemory:
     def clear(self) -> None:
         self._hold([], [])
 
-    def keep(self, reprojection: Reprojection, latent: Tensor, pose: Poses, index: int) -> bool:
+    def keep(self, latent: Tensor, pose: Poses, index: int) -> bool:
         """Remember the frame `[1, C, h, w]` where it is of a new place; returns whether it was."""
         if not self.budget or not is_new(pose, self._poses):
             return False
@@ -140,9 +141,7 @@ class PlaceMemory:
         if len(places) >= self.budget:
             oldest = int(np.argmin(used))
             del places[oldest], used[oldest]
-        with torch.no_grad():
-            picture = reprojection.pictures(latent)[0].clone()
-        self._hold([*places, Place(picture, pose, index)], [*used, index])
+        self._hold([*places, Place(latent.clone(), pose, index)], [*used, index])
         return True
 
     def forget(self, since: int) -> None:
@@ -151,13 +150,14 @@ class PlaceMemory:
         if len(good) < len(self._places):
             self._hold([self._places[i] for i in good], [self._used[i] for i in good])
 
-    def recall(self, here: Poses, index: int) -> Places:
+    @torch.no_grad()
+    def recall(self, reprojection: Reprojection, here: Poses, index: int) -> Places:
         """What is remembered of the view from `here`, for the frame `index`; B and T are 1, M is SHOWN."""
         old = np.flatnonzero(self._indices <= index - RECENT)
         there, places = self._poses[old], nothing(self.config)
         for m, row in enumerate(chosen(here, there, self.config)):
             self._used[old[row]] = index
-            places.pictures[0, 0, m] = self._places[old[row]].picture
+            places.pictures[0, 0, m] = reprojection.pictures(self._places[old[row]].latent)[0]
             places.poses[0, 0, m] = torch.from_numpy(relative(here, there[row : row + 1])[0])
             places.known[0, 0, m] = 1.0
         return places

@@ -23,10 +23,11 @@ from .drift import Gauge
 from .engines import Engine
 from .history import begun, detailed, doubt, held_to, noised, pushed
 from .kv_cache import CacheState, KVCache
-from .memory import SUSPECT, PlaceMemory, Poses, pose_of
+from .memory import SUSPECT, PlaceMemory, Poses, nothing, pose_of
 from .memory import State as PlacesState
 from .network import WorldNetwork
 from .reanchor import Keeper, Standing, from_prompt
+from .reprojection import Places
 from .sampler import Denoise, draw_noise, guided, sample
 
 ANCHOR_AFTER = 48  # frames after a new prompt when the world is what it asked for: as long as transitions in training
@@ -145,7 +146,7 @@ class Rollout:
             doubted, steps = doubt(self._stack, self.config), self.steps
             level = float(doubted if self._keeper is None else self._keeper.doubt(doubted))
             given = noised(detailed(self._stack, self.config), level, self._generator, c)
-            seen = self._engine.look((given, action, *self._memory.recall(here, self.index)))
+            seen = self._engine.look((given, action, *self._recalled(here)))
         label = torch.full((1, 1), level)
         keys, values, bias = self._cache.view()
 
@@ -173,13 +174,21 @@ class Rollout:
         self._remember(latent[:, 0], here)
         return latent
 
+    def _recalled(self, here: Poses) -> Places:
+        reprojection = self._network.reprojection
+        return (
+            nothing(self.config.network)
+            if reprojection is None
+            else self._memory.recall(reprojection, here, self.index)
+        )
+
     def _remember(self, latent: Tensor, here: Poses) -> None:
         """Keep the frame in memory, unless the world is on its way to another prompt or has strayed."""
         unsure = None if self._keeper is None else self._keeper.unsure
         if unsure is not None and bool(unsure):
             self._memory.forget(self.index - SUSPECT)
-        elif not self._anchor_in and self._network.reprojection is not None:
-            self._memory.keep(self._network.reprojection, latent, here, self.index)
+        elif not self._anchor_in:
+            self._memory.keep(latent, here, self.index)
 
     def _kept(self, stack: Tensor, action: Tensor) -> Tensor:
         """The stack after the look for drift, which rests while the world is on its way to another prompt."""

@@ -92,24 +92,24 @@ def latent(value: float = 0.0) -> torch.Tensor:
 
 def test_a_place_is_kept_once() -> None:
     places, reprojection = memory()
-    assert places.keep(reprojection, latent(), at(), 0)
-    assert not places.keep(reprojection, latent(), at(z=APART_M * 0.9), 1)
-    assert not places.keep(reprojection, latent(), at(yaw=2 * math.pi - 0.1), 2), "a whole turn is none"
-    assert places.keep(reprojection, latent(), at(z=APART_M * 1.1), 3)
-    assert places.keep(reprojection, latent(), at(yaw=0.3), 4)
-    assert places.keep(reprojection, latent(), at(pitch=0.3), 5)
+    assert places.keep(latent(), at(), 0)
+    assert not places.keep(latent(), at(z=APART_M * 0.9), 1)
+    assert not places.keep(latent(), at(yaw=2 * math.pi - 0.1), 2), "a whole turn is none"
+    assert places.keep(latent(), at(z=APART_M * 1.1), 3)
+    assert places.keep(latent(), at(yaw=0.3), 4)
+    assert places.keep(latent(), at(pitch=0.3), 5)
     assert len(places) == 4
 
 
 def test_no_more_than_the_budget_and_the_unused_go_first() -> None:
     places, reprojection = memory(budget=3)
     for i in range(3):
-        places.keep(reprojection, latent(float(i)), at(x=100.0 * i), i)
-    assert places.recall(at(), 20).known.sum() == 1  # the first is used
-    places.keep(reprojection, latent(3.0), at(x=300.0), 21)
+        places.keep(latent(float(i)), at(x=100.0 * i), i)
+    assert places.recall(reprojection, at(), 20).known.sum() == 1  # the first is used
+    places.keep(latent(3.0), at(x=300.0), 21)
     assert len(places) == 3
-    assert places.recall(at(), 40).known.sum() == 1, "used lately: still there"
-    assert places.recall(at(x=100.0), 40).known.sum() == 0, "gone"
+    assert places.recall(reprojection, at(), 40).known.sum() == 1, "used lately: still there"
+    assert places.recall(reprojection, at(x=100.0), 40).known.sum() == 0, "gone"
 
 
 @settings(max_examples=30)
@@ -117,18 +117,18 @@ def test_no_more_than_the_budget_and_the_unused_go_first() -> None:
 def test_a_memory_never_outgrows_its_budget(poses: list[tuple[float, float, float]], budget: int) -> None:
     places, reprojection = memory(budget)
     for i, pose in enumerate(poses):
-        places.keep(reprojection, latent(), at(*pose), i)
+        places.keep(latent(), at(*pose), i)
         assert len(places) <= budget
-        found = places.recall(at(*pose), i + RECENT)
+        found = places.recall(reprojection, at(*pose), i + RECENT)
         assert all(x.isfinite().all() for x in found)
         assert budget == 0 or found.known[0, 0, 0] == 1
 
 
 def test_frames_that_are_seen_anyway_are_not_recalled() -> None:
     places, reprojection = memory()
-    places.keep(reprojection, latent(), at(), 5)
-    assert places.recall(at(), 5 + RECENT - 1).known.sum() == 0
-    assert places.recall(at(), 5 + RECENT).known.sum() == 1
+    places.keep(latent(), at(), 5)
+    assert places.recall(reprojection, at(), 5 + RECENT - 1).known.sum() == 0
+    assert places.recall(reprojection, at(), 5 + RECENT).known.sum() == 1
 
 
 @pytest.fixture(scope="module")
@@ -153,14 +153,14 @@ def test_a_place_that_was_turned_away_from_comes_back_where_it_was(tokenizer: Au
     worse = []
     for i in range(24):
         if i >= 16:
-            found = places.recall(poses[i], i)
+            found = places.recall(reprojection, poses[i], i)
             newest = latents[None, None, None, 12]
             _, recalled, cover = (x[0, 0] for x in reprojection(newest, actions[:, i, None], found))
             assert cover.mean() > 0.9
             full = cover[0] > 0.99
             off = (recalled - latents[i])[:, full].square().mean()
             worse.append(float(off / (latents[12] - latents[i])[:, full].square().mean()))
-        places.keep(reprojection, latents[i, None], poses[i], i)
+        places.keep(latents[i, None], poses[i], i)
     assert np.mean(worse) < 0.5
 
 

@@ -69,15 +69,14 @@ def walk_batch(
     if history is None:
         actions = torch.cat([torch.zeros_like(actions[:, :1]), actions[:, 1:]], 1)
     else:
-        remember(network, memories, history[:, -1], np.zeros((b, 4)), -1)
+        remember(memories, history[:, -1], np.zeros((b, 4)), -1)
     poses = poses_along(actions)
     for i in range(t):
         action = actions[:, i : i + 1]
         if given is not None:
             label, steps = doubt(given, c), model.steps
             label = (label if keeper is None else keeper.doubt(label))[:, None]
-            known = [memory.recall(pose, i) for memory, pose in zip(memories, poses[:, i], strict=True)]
-            places = Places(*(torch.cat(parts) for parts in zip(*known, strict=True)))
+            places = recalled(network, memories, poses[:, i], i)
             seen = network.look(noised(detailed(given, c), label, generator, c.network), action, places)
         else:
             seen, steps = torch.zeros(b, 1, c.network.seen, *shape[2:]), c.first_steps
@@ -101,13 +100,21 @@ def walk_batch(
             cache.commit(keys, values)
             given = pushed(given, latent, c.network)
             given = given if keeper is None else keeper.after(given, action, blank, generator)
-        remember(network, memories, latent[:, 0], poses[:, i], i, None if keeper is None else keeper.unsure)
+        remember(memories, latent[:, 0], poses[:, i], i, None if keeper is None else keeper.unsure)
         drawn.append(latent[:, 0])
     return torch.stack(drawn, 1)
 
 
+def recalled(network: WorldNetwork, memories: list[PlaceMemory], poses: Poses, index: int) -> Places | None:
+    """What every row's memory shows from its pose `[B, 4]`; None for a network without reprojection."""
+    module = network.reprojection
+    if module is None:
+        return None
+    known = [memory.recall(module, pose, index) for memory, pose in zip(memories, poses, strict=True)]
+    return Places(*(torch.cat(parts) for parts in zip(*known, strict=True)))
+
+
 def remember(
-    network: WorldNetwork,
     memories: list[PlaceMemory],
     frames: Tensor,
     poses: Poses,
@@ -118,8 +125,8 @@ def remember(
     for row, memory in enumerate(memories):
         if unsure is not None and bool(unsure[row]):
             memory.forget(index - SUSPECT)
-        elif network.reprojection is not None:
-            memory.keep(network.reprojection, frames[row, None], poses[row], index)
+        else:
+            memory.keep(frames[row, None], poses[row], index)
 
 
 def captions(model: Model, texts: list[str]) -> Tensor:
