@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .config import ENGINES, LOG_LEVELS, ServerConfig, from_environment, override, version
 from .errors import WorldstreamError
-from .startup import check_data_folder, listen
+from .startup import check_data_folder, listen, steady_heap
 
 if TYPE_CHECKING:
     from ..worlds.core import World
@@ -95,6 +95,7 @@ def _serve(options: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(options).items() if name != "command"}
     config = override(from_environment(), given)
     calm_threads()
+    steady_heap()
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("aioice", "aiortc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
