@@ -60,6 +60,7 @@ def write_strip(path: Path, pictures: list[Picture], labels: list[str]) -> int:
         draw.text((8, 5), label, fill=(255, 255, 255))
         row.append(np.asarray(tile))
     whole = Image.fromarray(np.hstack(row))
+    data = io.BytesIO()
     for quality in range(85, 20, -5):
         data = io.BytesIO()
         whole.save(data, "JPEG", quality=quality, optimize=True)
