@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from . import announcements, mailbox
+from .bitrate import shared_bitrate
 from .config import SessionConfig, VideoConfig
 from .errors import ServerStopping, SessionFailed, TooManySessions, TurnLost
 from .images import StartImage
@@ -334,11 +335,3 @@ class Lobby:
         for session in self.sessions.values():
             counts[session.role.value] += 1
         self.metrics.sessions(counts)
-
-
-def shared_bitrate(player: list[int], viewers: list[int], video: VideoConfig) -> int:
-    """One stream serves all: the player's line decides, viewers may pull it down only to `viewer_floor_bps`."""
-    wanted = min(player, default=video.start_bps if not viewers else video.ceiling_bps)
-    if viewers:
-        wanted = min(wanted, max(min(viewers), video.viewer_floor_bps))
-    return max(video.floor_bps, min(video.ceiling_bps, wanted))
