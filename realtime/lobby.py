@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from . import mailbox
+from . import announcements, mailbox
+from .bitrate import shared_bitrate
 from .config import SessionConfig, VideoConfig
 from .errors import ServerStopping, SessionFailed, TooManySessions, TurnLost
 from .images import StartImage
@@ -27,14 +28,10 @@ from .mailbox import (
     WorldReady,
 )
 from .metrics import Metrics
-from .protocol import Hello, Notice, State, Stats, Timeline, Welcome, WorldChanged, WorldInfo
-from .session import Link, Role, Session, unknown_words
+from .protocol import Hello, Notice, State, Stats, Welcome, WorldChanged, WorldInfo
+from .session import Link, Role, Session
 
 logger = logging.getLogger(__name__)
-
-IMAGE_GONE = (
-    "The picture is no longer on the server, so the world begins from its words and seed. Choose the picture again."
-)
 
 
 class Lobby:
@@ -111,7 +108,7 @@ class Lobby:
         not here is said, and the world begins without it."""
         image = None if image_id is None else self._find_image(image_id)
         if image_id is not None and image is None:
-            session.link.send(Notice(code="image_gone", message=IMAGE_GONE))
+            session.link.send(announcements.IMAGE_GONE)
         session.seed, session.prompt, session.image = seed, prompt, image
         if image is not None and not prompt.strip():
             session.prompt = image.sight.caption
@@ -260,7 +257,7 @@ class Lobby:
         """What the worker has to say. Events of an earlier turn are stale and dropped."""
         if isinstance(event, StepsChanged):
             self._steps = event.steps
-            self._broadcast(_steps_notice(event))
+            self._broadcast(announcements.steps_changed(event))
         elif isinstance(event, LogTaken):
             self.on_log(event)
         elif event.turn != self._turn:
@@ -271,37 +268,17 @@ class Lobby:
             for session in self._watching():
                 session.link.show(event, event.input_id if session is self.player else 0)
         elif isinstance(event, WorldReady):
-            unknown = unknown_words(event.prompt, event.understood)
-            image = event.image
-            self._world_message = WorldChanged(
-                seed=event.seed,
-                prompt=event.prompt,
-                understood=event.understood,
-                unknown=unknown,
-                image=None if image is None else image.id,
-                caption=None if image is None else image.sight.caption,
-                familiar=None if image is None else image.sight.familiar,
-            )
+            self._world_message = announcements.world_changed(event)
             self._broadcast(self._world_message)
         elif isinstance(event, Broke):
             self._turn_broke(event.error)
-
         elif self.player is not None:
             self._tell_player(self.player, event)
 
     def _tell_player(self, player: Session, event: TimelineChanged | Noticed | Refused) -> None:
         """What is about their walk and nobody else's."""
         if isinstance(event, TimelineChanged):
-            player.link.send(
-                Timeline(
-                    now=event.now,
-                    fps=self.world.fps,
-                    moments=event.moments,
-                    branches=event.branches,
-                    replay=event.replay,
-                    progress=event.progress,
-                )
-            )
+            player.link.send(announcements.timeline(event, self.world.fps))
         elif isinstance(event, Noticed):
             player.link.send(Notice(code=event.code, message=event.message))
         else:
@@ -358,18 +335,3 @@ class Lobby:
         for session in self.sessions.values():
             counts[session.role.value] += 1
         self.metrics.sessions(counts)
-
-
-def shared_bitrate(player: list[int], viewers: list[int], video: VideoConfig) -> int:
-    """One stream serves all: the player's line decides, viewers may pull it down only to `viewer_floor_bps`."""
-    wanted = min(player, default=video.start_bps if not viewers else video.ceiling_bps)
-    if viewers:
-        wanted = min(wanted, max(min(viewers), video.viewer_floor_bps))
-    return max(video.floor_bps, min(video.ceiling_bps, wanted))
-
-
-def _steps_notice(event: StepsChanged) -> Notice:
-    if event.lower:
-        text = f"This machine cannot keep up: {event.steps} denoising steps per frame from now on."
-        return Notice(code="steps_reduced", message=text)
-    return Notice(code="steps_raised", message=f"There is headroom: {event.steps} denoising steps per frame again.")

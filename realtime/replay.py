@@ -13,6 +13,7 @@ from ..worlds.action_log import (
     text_lines,
 )
 from ..worlds.core import Action, World
+from ..worlds.log_image import whole_image
 from .errors import BadLog
 from .protocol import MAX_PROMPT_CHARS, MAX_SEED
 
@@ -81,6 +82,14 @@ def accepted(content: bytes, breathe: Callable[[], None]) -> tuple[LogHeader, in
     if not frames:
         raise BadLog("The walk has no frames.")
     return header, frames, tuple(notes)
+
+
+def check_image(header: LogHeader, world: World) -> None:
+    """Raises BadLog where the walk began from a picture that the log does not hold whole."""
+    try:
+        whole_image(header, world)
+    except ActionLogError as error:
+        raise BadLog(f"The walk cannot be opened: {error}.") from None
 
 
 def _check_prompt(prompt: str) -> None:

@@ -10,7 +10,7 @@ import logging
 import mimetypes
 import socket as sockets
 import time
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,28 +21,20 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.requests import ClientDisconnect, HTTPConnection
 
 from ..worlds.procedural.attributes import MOODS, TIMES, WEATHERS
 from .archive import Archive
 from .config import ServerConfig, version
-from .errors import (
-    ClientError,
-    ForbiddenOrigin,
-    ImageTooLarge,
-    MessageTooLarge,
-    StartupError,
-    WorldstreamError,
-)
+from .errors import ClientError, ForbiddenOrigin, StartupError, WorldstreamError
+from .guard import Guard, check_origin, error_response
 from .images import Images
 from .lobby import Lobby
 from .mailbox import Event
 from .metrics import Metrics
-from .protocol import MAX_IMAGE_BYTES, WorldInfo, parse_hello
+from .protocol import WorldInfo, parse_hello
 from .session import Role
-from .sharing import Sharing, add_sharing, body_limit
+from .sharing import Sharing, add_sharing
 from .webrtc import Peers
 from .websocket import serve_socket
 from .worker import Worker
@@ -53,14 +45,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BROWSER_FILES = Path(__file__).resolve().parents[1] / "clients" / "browser"
-MAX_BODY_BYTES = 256 * 1024
-SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob: mediastream:; "
-    "worker-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",  # revalidate by ETag: a reload after an update never mixes old files with new ones
-}
 
 
 class Offer(BaseModel):
@@ -86,7 +70,7 @@ class House:
         self.lobby = Lobby(
             self.worker.submit, self.info, config.sessions, config.video, self.metrics, clock, self.images.find
         )
-        self.sharing = Sharing(self.lobby, self.archive, config.timeline.archive_days)
+        self.sharing = Sharing(self.lobby, self.archive, config.timeline.archive_days, world)
         self.peers = Peers(self.lobby, config)
         self._ticker: asyncio.Task[None] | None = None
 
@@ -159,6 +143,9 @@ def build_app(config: ServerConfig, world: World) -> FastAPI:
 
 
 def _add_api(app: FastAPI, house: House) -> None:
+    def check(asking: HTTPConnection) -> None:
+        check_origin(asking.headers.get("origin"), asking.headers.get("host"), house.config.origins)
+
     @app.get("/api/world")
     async def world() -> dict[str, Any]:
         return house.info.as_dict()
@@ -173,28 +160,25 @@ def _add_api(app: FastAPI, house: House) -> None:
 
     @app.post("/api/offer")
     async def offer(request: Request, body: Offer) -> dict[str, str]:
-        _check_origin(request.headers.get("origin"), request.headers.get("host"), house.config.origins)
+        check(request)
         hello = parse_hello(body.hello)
         sdp, session_id = await house.peers.answer(body.sdp, hello)
         return {"sdp": sdp, "type": "answer", "session": session_id}
 
-    def check_origin(request: Request) -> None:
-        _check_origin(request.headers.get("origin"), request.headers.get("host"), house.config.origins)
-
     @app.post("/api/image")
     async def image(request: Request) -> Response:
-        check_origin(request)
+        check(request)
         try:
             return JSONResponse((await house.images.receive(request.stream())).as_dict())
         except ClientDisconnect:
             return Response(status_code=400)  # nobody reads it
 
-    add_sharing(app, house.sharing, check_origin)
+    add_sharing(app, house.sharing, check)
 
     @app.websocket("/api/socket")
     async def socket(websocket: WebSocket) -> None:
         try:
-            _check_origin(websocket.headers.get("origin"), websocket.headers.get("host"), house.config.origins)
+            check(websocket)
         except ForbiddenOrigin:
             await websocket.close()  # before accepting: the browser sees HTTP 403
             return
@@ -209,14 +193,6 @@ def _add_api(app: FastAPI, house: House) -> None:
         return {"ok": True}
 
 
-def _check_origin(origin: str | None, host: str | None, allowed: tuple[str, ...]) -> None:
-    """Pages of other sites may not connect unless the config names them: a browser would let any page reach a server
-    on this machine. Programs send no Origin and may. Raises ForbiddenOrigin."""
-    if origin is None or origin.rstrip("/") in allowed or origin.partition("://")[2] == host:
-        return
-    raise ForbiddenOrigin(f"Pages of {origin[:100]} may not connect to this server.")
-
-
 def _add_pages(app: FastAPI) -> None:
     mimetypes.add_type("text/javascript", ".js")  # some systems say text/plain, which browsers refuse for modules
 
@@ -228,53 +204,19 @@ def _add_pages(app: FastAPI) -> None:
     app.mount("/app", StaticFiles(directory=BROWSER_FILES, check_dir=False), name="app")
 
 
-def _error_response(error: WorldstreamError) -> JSONResponse:
-    detail = {"code": error.code, "message": error.message, "remedy": error.remedy, "id": error.id}
-    return JSONResponse({"error": detail}, status_code=error.status)
-
-
 def _add_errors(app: FastAPI) -> None:
     async def ours(_: Request, error: Exception) -> Response:
         assert isinstance(error, WorldstreamError)
-        return _error_response(error)
+        return error_response(error)
 
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part != "body")
-        return _error_response(ClientError(f"{where or 'body'}: {first['msg']}"))
+        return error_response(ClientError(f"{where or 'body'}: {first['msg']}"))
 
     app.add_exception_handler(WorldstreamError, ours)
     app.add_exception_handler(RequestValidationError, invalid)
-
-
-class Guard:
-    """ASGI middleware: bounds request bodies, and puts the security headers on every answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_secured(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        size = Headers(scope=scope).get("content-length", "0" if scope["method"] in ("GET", "HEAD") else "")
-        picture = scope["path"] == "/api/image"
-        limit = MAX_IMAGE_BYTES if picture else body_limit(scope["path"], MAX_BODY_BYTES)
-        if not size.isdecimal() or int(size) > limit:
-            text = f"a body must state its length, at most {limit} bytes"
-            error = ImageTooLarge(text, "Make the picture smaller.") if picture else MessageTooLarge(text)
-            await _error_response(error)(scope, receive, send_secured)
-            return
-        await self._app(scope, receive, send_secured)
 
 
 class Server(uvicorn.Server):

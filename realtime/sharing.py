@@ -23,9 +23,10 @@ from . import mailbox
 from .archive import Archive, fresh_id
 from .errors import MessageTooLarge, SessionFailed, TooManySessions
 from .mailbox import LogTaken
-from .replay import accepted
+from .replay import accepted, check_image
 
 if TYPE_CHECKING:
+    from ..worlds.core import World
     from .lobby import Lobby
 
 logger = logging.getLogger(__name__)
@@ -40,8 +41,8 @@ LIVE = "live/"  # begins the ticket of a log that goes on; no id holds a slash
 class Sharing:
     """Between HTTP, the worker and the archive. Lives on the event loop."""
 
-    def __init__(self, lobby: Lobby, archive: Archive, days: float) -> None:
-        self._lobby, self._archive, self._days = lobby, archive, days
+    def __init__(self, lobby: Lobby, archive: Archive, days: float, world: World) -> None:
+        self._lobby, self._archive, self._days, self._world = lobby, archive, days, world
         self._files = ThreadPoolExecutor(1, "worldstream-files")
         self._asked: dict[str, asyncio.Future[bytes | None]] = {}
         self._uploads = 0
@@ -89,6 +90,7 @@ class Sharing:
     def _accept(self, raw: bytearray) -> dict[str, Any]:
         content = bytes(raw)
         header, frames, notes = accepted(content, lambda: time.sleep(0.001))  # the live walk draws meanwhile
+        check_image(header, self._world)
         id = fresh_id()
         self._archive.keep(id, content)
         return {"id": id, "seed": header.seed, "prompt": header.prompt, "frames": frames, "notes": notes}

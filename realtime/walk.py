@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ..worlds.action_log import ActionLogError, LogHeader
 from ..worlds.core import Action, Player, World
 from ..worlds.first_image import FirstImage
-from ..worlds.log_image import kept_image, to_text
+from ..worlds.log_image import to_text, whole_image
 from .archive import Archive
 from .config import TimelineConfig
 from .errors import NoSuchLog, NoSuchMoment
@@ -53,7 +53,7 @@ class Walk:
                 raise NoSuchLog("No walks are kept here.")
             opened = Replay(self._archive.load(replay))
             differs = opened.differences(world)
-            image = kept_image(opened.header, world)
+            image = whole_image(opened.header, world)
         except NoSuchLog as error:
             self._notice("replay_missing", f"{error.message} {fallback}")
         except ActionLogError as error:

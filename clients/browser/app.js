@@ -2,6 +2,7 @@
 
 import { readAddress, rollSeed, writeAddress } from "./address.js";
 import { Controls } from "./controls.js";
+import { expose } from "./diagnostics.js";
 import { FAR, FirstImage } from "./firstImage.js";
 import { Landing } from "./landing.js";
 import { drawOverlay, rowsFor } from "./overlay.js";
@@ -98,7 +99,7 @@ const deeds = {
     stage.openWords(stream.wish.prompt);
   },
   reset: () => {
-    stream.reset(stream.wish.seed, stream.wish.prompt, stream.wish.image);
+    stream.restart();
     stage.toast("Back to the start of this world.");
   },
   picture: () => {
@@ -304,45 +305,4 @@ if (address.replay) enter({ seed: address.seed ?? rollSeed(), prompt: address.pr
 void askServer();
 setInterval(() => void (document.hidden ? null : askServer()), STATUS_EVERY_MS);
 void landing.showRecordings("app/recordings");
-
-// What tests and benchmarks read; nothing here can be changed from outside.
-Object.defineProperty(window, "worldstream", {
-  value: Object.freeze({
-    get state() {
-      return stream.state.name;
-    },
-    get transport() {
-      return stream.link?.transport ?? null;
-    },
-    get role() {
-      return stream.welcome?.role ?? null;
-    },
-    get place() {
-      return stream.state.place;
-    },
-    get stats() {
-      return stream.stats;
-    },
-    get world() {
-      return stream.world;
-    },
-    get timeline() {
-      return stream.timeline;
-    },
-    get lastFrame() {
-      return stream.photon.lastFrame;
-    },
-    get lastInput() {
-      return stream.seq;
-    },
-    get a2p() {
-      return [...stream.photon.samples];
-    },
-    get figures() {
-      return stream.photon.figures(performance.now());
-    },
-    get marks() {
-      return { ...stream.marks };
-    },
-  }),
-});
+expose(stream);

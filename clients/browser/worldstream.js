@@ -56,6 +56,7 @@ export class WorldStream extends EventTarget {
     this.fatal = null;
     this.seq = 0;
     this.hidden = false;
+    this.fromLog = false; // the walk began as a kept one, perhaps from a picture that only its log holds
     this.everShown = false;
     /** @type {Record<string, number>} moments of the newest entry, `performance.now()` */
     this.marks = {};
@@ -115,7 +116,14 @@ export class WorldStream extends EventTarget {
    */
   reset(seed, prompt, image = null) {
     this.wish = { ...this.wish, seed, prompt, image };
+    this.fromLog = false;
     this.link?.send({ type: "reset", seed, prompt, image });
+  }
+
+  /** Back to the start of this world; what began as a kept walk goes back to where that began. */
+  restart() {
+    if (this.fromLog) this.rewind(0);
+    else this.reset(this.wish.seed, this.wish.prompt, this.wish.image);
   }
 
   /**
@@ -166,7 +174,7 @@ export class WorldStream extends EventTarget {
     this.abort.abort();
     this.abort = new AbortController();
     const { signal } = this.abort;
-    Object.assign(this, { welcome: null, timeline: null, fatal: null, seq: 0 });
+    Object.assign(this, { welcome: null, timeline: null, fatal: null, seq: 0, fromLog: false });
     this.photon.restart();
     const transports = transportsFor(this.wish, this.state.fellBack);
     const { base, wish } = this;
@@ -263,6 +271,7 @@ export class WorldStream extends EventTarget {
     const first = this.timeline === null;
     this.timeline = timeline;
     if (first) this.#wishWhatIs();
+    if (timeline.replay !== null) this.fromLog = true;
     if (timeline.replay === null) this.wish = { ...this.wish, replay: "" }; // theirs from here on
   }
 

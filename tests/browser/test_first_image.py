@@ -16,6 +16,7 @@ from PIL import Image
 from playwright.async_api import FilePayload
 
 from tests.browser.test_access import SIZES, find_faults
+from tests.browser.test_timeline import shared_link, walk
 from tests.browser.visiting import FakeServer, Visit
 from worldstream.worlds.procedural.attributes import THEMES, Attributes
 from worldstream.worlds.procedural.episodes import TEST_SEED, episode
@@ -89,6 +90,81 @@ async def test_a_chosen_picture_is_where_the_walk_begins(visit: Any, way: str) -
     await shows(tab, GREEN)
 
 
+async def from_a_picture(visit: Any, way: str, **options: Any) -> Visit:
+    """Walking in the world of a green picture."""
+    tab: Visit = await (await visit(**options)).open(f"?transport={way}")
+    await tab.page.set_input_files("#image-file", files=[file(png())])
+    await tab.page.wait_for_selector("#image-chosen:not([hidden])")
+    await tab.page.click("#enter")
+    await tab.state("live")
+    await tab.until("worldstream.timeline !== null && worldstream.world.image !== null")
+    return tab
+
+
+@pytest.mark.parametrize("way", ["webrtc", "websocket"])
+async def test_a_walk_from_a_picture_is_shared_with_the_picture(visit: Any, way: str) -> None:
+    first = await from_a_picture(visit, way)
+    await walk(first, "w", 2.0)
+    link = await shared_link(first)
+    toast = await first.page.inner_text("#toast")
+    assert "sees it again and can take over" in toast
+    assert "not the picture" not in toast
+
+    second: Visit = await visit()
+    await second.page.goto(f"{link}&transport={way}")
+    await second.until("worldstream.timeline?.replay > 24")
+    await second.state("live")
+    assert (await second.ask("world"))["prompt"] == "forest"
+    await second.page.click("#take-over")
+    await second.until("worldstream.timeline.replay === null")
+    await second.page.keyboard.press("r")  # back to the start: the picture, which only the log holds
+    await shows(second, GREEN)
+    rest = await second.green_at_rest()
+    await second.page.keyboard.down("w")
+    await second.green_leaves(rest)
+    await second.page.keyboard.up("w")
+    again = await shared_link(second)
+    third: Visit = await visit()
+    await third.page.goto(f"{again}&transport={way}")
+    await third.until("worldstream.timeline !== null && worldstream.state === 'live'")
+    await third.page.keyboard.press("r")
+    await shows(third, GREEN)
+
+
+async def test_where_the_walk_cannot_be_kept_the_link_says_what_it_lacks(visit: Any) -> None:
+    tab = await from_a_picture(visit, "websocket", forgiving=True)  # the console names every HTTP 500
+    await tab.page.route("**/share", lambda route: route.fulfill(status=500, json={"error": {}}))
+    await tab.page.click("[data-do=share]")
+    await tab.until("document.getElementById('toast').innerText.includes('The link to this world is copied')")
+    assert "It has the words and the seed, not the picture." in await tab.page.inner_text("#toast")
+    assert "replay=" not in await tab.page.evaluate("navigator.clipboard.readText()")
+
+
+async def test_a_picture_stands_in_for_words(visit: Any) -> None:
+    """With a picture an empty box is not filled with words of chance: its caption is the prompt."""
+    tab: Visit = await (await visit()).open("?transport=websocket")
+    await tab.page.set_input_files("#image-file", files=[file(png())])
+    await tab.page.wait_for_selector("#image-chosen:not([hidden])")
+    await tab.page.fill("#prompt", "")
+    await tab.page.click("#enter")
+    await tab.state("live")
+    await tab.until("worldstream.world.image !== null")
+    assert (await tab.ask("world"))["prompt"] == "forest"
+    assert await tab.page.input_value("#prompt") == ""
+
+
+async def test_whoever_only_watches_brings_no_picture(visit: Any) -> None:
+    player = await from_a_picture(visit, "websocket")
+    viewer: Visit = await (await visit()).open("?transport=websocket")
+    await viewer.page.set_input_files("#image-file", files=[file(png(BLUE))])
+    await viewer.page.wait_for_selector(".far")
+    await viewer.page.click("text=Just watch")
+    await viewer.state("live")
+    assert await viewer.ask("role") == "viewer"
+    await shows(viewer, GREEN)
+    assert (await viewer.ask("world"))["image"] == (await player.ask("world"))["image"]
+
+
 async def test_a_strange_picture_is_said_to_be_strange(visit: Any) -> None:
     tab: Visit = await (await visit()).open("?transport=websocket")
     await tab.page.set_input_files("#image-file", files=[file(png(BLUE))])
@@ -120,9 +196,11 @@ async def test_a_broken_file_is_said_in_words(visit: Any, content: bytes, said: 
     assert await tab.page.get_attribute("#image-status", "data-tone") is None
 
 
-async def test_a_file_that_is_too_large_is_not_even_sent(visit: Any) -> None:
+async def test_a_file_that_is_too_large_is_not_even_sent(visit: Any, tmp_path: Path) -> None:
     tab: Visit = await (await visit()).open()
-    await tab.page.set_input_files("#image-file", files=[file(bytes(25 * 2**20))])
+    large = tmp_path / "place.png"  # by its path: the bytes themselves would take a busy machine a minute to hand over
+    large.write_bytes(bytes(25 * 2**20))
+    await tab.page.set_input_files("#image-file", large)
     await tab.until("document.getElementById('image-status').innerText.includes('25 MiB; 24 MiB is the limit')")
 
 

@@ -252,6 +252,11 @@ class Hall:
         self.lobby.enter(session)
         return link
 
+    def begun(self, seed: int, prompt: str, image: StartImage | None = None) -> mailbox.Play:
+        """What the player's first turn should look like to the worker."""
+        assert self.lobby.player is not None
+        return mailbox.Play(1, seed, prompt, None, session=self.lobby.player.id, image=image)
+
     def last(self) -> Command:
         return [c for c in self.commands if isinstance(c, mailbox.Play | mailbox.Renew)][-1]
 
@@ -263,18 +268,18 @@ def hall(clock: Clock) -> Hall:
 
 def test_a_picture_without_words_is_its_caption(hall: Hall) -> None:
     link = hall.come(image="a", prompt="  ")
-    assert hall.last() == mailbox.Play(1, 1, "forest", None, hall.pictures["a"])
+    assert hall.last() == hall.begun(1, "forest", hall.pictures["a"])
     assert link.said(Notice) == []
 
 
 def test_words_win_over_the_caption(hall: Hall) -> None:
     hall.come(image="a", prompt="desert at night")
-    assert hall.last() == mailbox.Play(1, 1, "desert at night", None, hall.pictures["a"])
+    assert hall.last() == hall.begun(1, "desert at night", hall.pictures["a"])
 
 
 def test_a_picture_that_is_gone_is_said_and_the_world_begins(hall: Hall) -> None:
     link = hall.come(image="gone", prompt="forest")
-    assert hall.last() == mailbox.Play(1, 1, "forest", None)
+    assert hall.last() == hall.begun(1, "forest")
     assert [notice.code for notice in link.said(Notice)] == ["image_gone"]
     assert not link.closed
 
@@ -306,7 +311,7 @@ def test_a_picture_waits_in_line_with_its_owner(hall: Hall) -> None:
 
 
 def test_everyone_hears_what_the_world_began_from(hall: Hall) -> None:
-    link, viewer = hall.come(image="a"), hall.come(watch=True)  # type: ignore[arg-type]
+    link, viewer = hall.come(image="a"), hall.come(watch=True)
     strange = replace(hall.pictures["a"], sight=Sight("forest", 0.2, 1.5))
     hall.lobby.on_event(WorldReady(1, 1, "forest", ("forest",), strange))
     expected = WorldChanged(
@@ -321,9 +326,9 @@ def test_the_worker_begins_from_the_picture_and_says_so_with_every_new_prompt(cl
     bench = Bench(clock)
     rgb = np.full((SMALL.height_px, SMALL.width_px, 3), (9, 90, 200), np.uint8)
     image = replace(kept("a"), rgb=rgb)
-    bench.worker.submit(mailbox.Play(1, 7, "forest", None, image))
+    bench.worker.submit(mailbox.Play(1, 7, "forest", None, image=image))
     assert len(bench.run(0.5)) == 12
-    assert bench.player.image is rgb
+    begun = [bench.player.image]
     bench.worker.submit(mailbox.Say("desert"))
     bench.run(0.1)
     assert bench.of(WorldReady) == [
@@ -331,7 +336,9 @@ def test_the_worker_begins_from_the_picture_and_says_so_with_every_new_prompt(cl
     ]  # fmt: skip
     bench.worker.submit(mailbox.Renew(8, "desert"))
     bench.run(0.1)
-    assert bench.player.image is None
+    begun.append(bench.player.image)
+    assert begun[0] is rgb
+    assert begun[1] is None
     assert bench.of(WorldReady)[-1] == WorldReady(1, 8, "desert", ("desert",))
 
 
@@ -339,7 +346,7 @@ def test_a_slower_rung_keeps_the_picture(clock: Clock) -> None:
     world = replace(SMALL, steps=4, draw_s=0.02, wait=clock.advance)
     bench = Bench(clock, world)
     image = replace(kept("a"), rgb=np.zeros((world.height_px, world.width_px, 3), np.uint8))
-    bench.worker.submit(mailbox.Play(1, 7, "forest", None, image))
+    bench.worker.submit(mailbox.Play(1, 7, "forest", None, image=image))
     bench.run(10.0)
     assert bench.player.world.steps < 4
     assert bench.player.image is image.rgb

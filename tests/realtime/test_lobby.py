@@ -13,11 +13,11 @@ from tests.realtime.doubles import WORLD_INFO, Clock, FakeLink
 from worldstream.realtime import mailbox
 from worldstream.realtime.config import SessionConfig, VideoConfig
 from worldstream.realtime.errors import ServerStopping, SessionFailed, TooManySessions, TurnLost
-from worldstream.realtime.lobby import Lobby, shared_bitrate
+from worldstream.realtime.lobby import Lobby
 from worldstream.realtime.mailbox import Command, Drawn
 from worldstream.realtime.metrics import Metrics
 from worldstream.realtime.protocol import ErrorMessage, Hello, Input, Notice, State, Stats, Welcome, WorldChanged
-from worldstream.realtime.session import Codec, Role, Session, unknown_words
+from worldstream.realtime.session import Codec, Role, Session
 
 VIDEO = VideoConfig()
 
@@ -305,35 +305,12 @@ def test_unknown_words_are_named(hall: Hall) -> None:
     assert link.said(WorldChanged)[-1].unknown == ("zebras",)
 
 
-def test_unknown_words() -> None:
-    assert unknown_words("", ()) == ()
-    assert unknown_words("forest, forest! d'été x2", ("forest",)) == ("d'été", "x2")
-    assert unknown_words("the forest at dusk", ("forest", "dusk")) == ()
-    assert unknown_words("Snowy pines, 12 dragons", ("snowy pine",)) == ("12", "dragons"), "plurals are no other words"
-
-
 def test_the_bitrate_follows_the_player(hall: Hall) -> None:
     _, link = hall.come(codec="rtp")
     link.bandwidth_bps = 900_000
     hall.lobby.tick()
     hall.lobby.tick()
     assert [c for c in hall.commands if isinstance(c, mailbox.WantBitrate)] == [mailbox.WantBitrate(900_000)]
-
-
-@pytest.mark.parametrize(
-    ("player", "viewers", "expected"),
-    [
-        ([], [], VIDEO.start_bps),
-        ([50_000], [], VIDEO.floor_bps),
-        ([10**8], [], VIDEO.ceiling_bps),
-        ([2_000_000], [1_000_000], 1_000_000),
-        ([2_000_000], [100_000], VIDEO.viewer_floor_bps),
-        ([300_000], [100_000], 300_000),
-        ([], [900_000, 700_000], 700_000),
-    ],
-)
-def test_one_bitrate_for_all(player: list[int], viewers: list[int], expected: int) -> None:
-    assert shared_bitrate(player, viewers, VIDEO) == expected
 
 
 class AnyOrder(RuleBasedStateMachine):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from numpy.typing import NDArray
 
 from tests.realtime.fake_world import FakePlayer, FakeWorld
 from worldstream.realtime.config import TimelineConfig
@@ -37,7 +38,7 @@ class Walker(FakePlayer):
         super().__init__(WORLD)
         self.seen: tuple[float, ...] = ()
 
-    def reset(self, seed: int, prompt: str) -> None:
+    def reset(self, seed: int, prompt: str, image: NDArray[np.uint8] | None = None) -> None:
         self.seen = ()
 
     def walk(self, forward_m: float) -> Action:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -12,14 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.worlds.test_rollout import begun, play
-from tests.worlds.tiny_world import NETWORK, WORLD, network
+from tests.worlds.tiny_world import NETWORK, WORLD, autoencoder, network, world
 from worldstream.worlds.autoencoder import Autoencoder, AutoencoderConfig
-from worldstream.worlds.conditioning import PoseTracker, action_vector, path_vectors
-from worldstream.worlds.config import NetworkConfig
+from worldstream.worlds.conditioning import PoseTracker, action_vector, path_vectors, word_ids
+from worldstream.worlds.config import DriftConfig, NetworkConfig
 from worldstream.worlds.core import Action, Camera
+from worldstream.worlds.drift import Gauge
+from worldstream.worlds.judge import Judge
 from worldstream.worlds.memory import (
     APART_M,
     RECENT,
+    SUSPECT,
     PlaceMemory,
     chosen,
     nothing,
@@ -31,7 +35,9 @@ from worldstream.worlds.memory import (
 from worldstream.worlds.procedural.episodes import episode
 from worldstream.worlds.procedural.paths import YAW
 from worldstream.worlds.reprojection import Places, Reprojection
+from worldstream.worlds.training import playing
 from worldstream.worlds.training.data import still_batch
+from worldstream.worlds.training.playing import Model, walk_batch
 from worldstream.worlds.training.tokenizer import to_tensor
 
 VIEW = math.radians(78)
@@ -209,3 +215,93 @@ def test_snapshots_share_places_and_keep_their_own_list() -> None:
     walk.restore(state)
     again = walk.snapshot()
     assert all(a is b for a, b in zip(again.places[0], state.places[0], strict=True))
+
+
+# -- with the drift monitor -------------------------------------------------------------------------------------------
+
+WATCHED = replace(WORLD, drift=DriftConfig(every=4, looks=1.0, straying=1.0, lost=9.0, fade=8, rest=12))
+AHEAD = Action(forward_m=0.45)  # every second frame is a place
+FRAMES, STRAYS = 160, 101  # one that is looked at: 1 and every fourth from there on
+
+
+class Alarm(Gauge):
+    """Finds that some walks have strayed at the frame STRAYS, and at no other."""
+
+    def __init__(self, *strays: bool) -> None:
+        super().__init__(Judge(), autoencoder())
+        self.strays = torch.tensor(strays)
+        self.frame, self.anchored = 1 - WATCHED.drift.every, False
+
+    def readings(self, latents: torch.Tensor) -> torch.Tensor:
+        if self.frame == 1 and not self.anchored:
+            self.anchored = True  # the first look reads the anchor too
+        else:
+            self.frame += WATCHED.drift.every
+        return 1.5 * (self.strays & (self.frame == STRAYS)).float()[:, None]
+
+
+Kept = list[tuple[bool, list[int]]]
+"""For every frame: whether the walk is being brought back, and the frames whose places are remembered after it."""
+
+
+@cache
+def kept_by_a_rollout(strays: bool) -> Kept:
+    walk = replace(world(WATCHED), gauge=Alarm(strays)).rollout()
+    walk.reset(3, "forest")
+    out = []
+    for _ in range(FRAMES):
+        list(walk.step(AHEAD, decode=False))
+        unsure = walk._keeper.unsure if walk._keeper is not None else None
+        out.append((unsure is not None and bool(unsure), [place.index for place in walk.snapshot().places[0]]))
+    return out
+
+
+def kept_by_a_batch(monkeypatch: pytest.MonkeyPatch, *strays: bool) -> list[Kept]:
+    out: list[Kept] = [[] for _ in strays]
+    remember = playing.remember
+
+    def watched(*given: object) -> None:
+        remember(*given)  # type: ignore[arg-type]
+        memories, _, _, _, unsure = given
+        assert isinstance(memories, list)
+        assert unsure is None or isinstance(unsure, torch.Tensor)
+        for row, places in enumerate(memories):
+            indices = [place.index for place in places.snapshot()[0]]
+            out[row].append((unsure is not None and bool(unsure[row]), indices))
+
+    monkeypatch.setattr(playing, "remember", watched)
+    model = Model(WATCHED, network(), autoencoder(), WATCHED.step_lists[0], Alarm(*strays))
+    actions = torch.tensor([action_vector(AHEAD, 0.0)]).expand(len(strays), FRAMES, -1)
+    words = word_ids("forest", NETWORK.text_buckets).expand(len(strays), -1, -1)
+    walk_batch(model, None, actions, words, torch.Generator().manual_seed(3))
+    return out
+
+
+def check_that_straying_is_forgotten(kept: Kept) -> None:
+    unsure = [frame for frame, (away, _) in enumerate(kept) if away]
+    assert unsure == list(range(STRAYS, unsure[-1] + 1)), "brought back once, from the look that found it on"
+    assert unsure[-1] < FRAMES - 20
+    before = kept[STRAYS - 1][1]
+    assert max(before) >= STRAYS - 2
+    sure = [index for index in before if index < STRAYS - SUSPECT]
+    assert len(sure) > 10
+    for frame in unsure:
+        assert kept[frame][1] == sure, "what may show the strayed world is gone, and nothing is kept meanwhile"
+    after = kept[-1][1]
+    assert after[: len(sure)] == sure
+    assert min(after[len(sure) :]) > unsure[-1]
+    assert max(after) >= FRAMES - 2, "places are kept again"
+
+
+def test_a_rollout_forgets_what_it_kept_while_it_strayed() -> None:
+    check_that_straying_is_forgotten(kept_by_a_rollout(True))
+    calm = kept_by_a_rollout(False)
+    assert not any(away for away, _ in calm)
+    assert len(calm[-1][1]) == FRAMES // 2
+
+
+def test_in_a_batch_only_the_walk_that_strays_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    calm, strayed = kept_by_a_batch(monkeypatch, False, True)
+    check_that_straying_is_forgotten(strayed)
+    assert strayed == kept_by_a_rollout(True)
+    assert calm == kept_by_a_rollout(False)

@@ -112,7 +112,7 @@ def test_newest_frames_are_doubted_while_the_picture_is_taken_over() -> None:
     for _ in range(DRAWING + DRIFT.fade + 4):
         keep.after(given, STILL, Prompt(), generator)
         found.append(float(keep.doubt(torch.tensor([0.04]))))
-    assert found.count(pytest.approx(DRIFT.doubt)) == DRIFT.fade
+    assert sum(level == pytest.approx(DRIFT.doubt) for level in found) == DRIFT.fade
     assert found[0] == found[-1] == pytest.approx(0.04)
     assert float(keep.doubt(torch.tensor([0.3]))) == pytest.approx(0.3)
 
