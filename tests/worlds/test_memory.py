@@ -97,7 +97,7 @@ def latent(value: float = 0.0) -> torch.Tensor:
 
 
 def test_a_place_is_kept_once() -> None:
-    places, reprojection = memory()
+    places, _ = memory()
     assert places.keep(latent(), at(), 0)
     assert not places.keep(latent(), at(z=APART_M * 0.9), 1)
     assert not places.keep(latent(), at(yaw=2 * math.pi - 0.1), 2), "a whole turn is none"
