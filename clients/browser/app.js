@@ -5,12 +5,10 @@ import { Controls } from "./controls.js";
 import { expose } from "./diagnostics.js";
 import { FAR, FirstImage } from "./firstImage.js";
 import { Landing } from "./landing.js";
-import { drawOverlay, rowsFor } from "./overlay.js";
 import { Recorder, save } from "./record.js";
 import { Stage } from "./stage.js";
 import { StateCard } from "./states.js";
 import { TimelineStrip } from "./timeline.js";
-import { bringWalk, logAddress, shareWalk } from "./walks.js";
 import { WorldStream } from "./worldstream.js";
 
 /** @typedef {import("./states.js").StreamState} StreamState */
@@ -147,6 +145,7 @@ function remember(change) {
 
 async function share() {
   const { seed, prompt } = stream.wish;
+  const { shareWalk } = await import("./walks.js"); // as all of that file: seldom, so not with the page
   const kept = stream.timeline ? await shareWalk(stream.base, stream.session) : null; // a visitor who watches has no walk
   const link = new URL(location.pathname + writeAddress({ seed, prompt, replay: kept?.id }), location.href).href;
   const name = kept ? "this walk" : "this world";
@@ -177,6 +176,7 @@ async function openWalk(file) {
   const line = byId("status");
   try {
     line.textContent = `Reading ${file.name}.`;
+    const { bringWalk } = await import("./walks.js");
     const { id, seed, prompt, notes } = await bringWalk(stream.base, file);
     landing.fill({ seed, prompt });
     enter({ seed, prompt, replay: id });
@@ -234,7 +234,7 @@ function draw() {
   const around = { host: stream.base.host, prompt: stream.wish.prompt, seconds, recording: recorder.recording !== null, everShown: stream.everShown };
   card.show(stream.state, around);
   stage.tellRecording(recorder.active ? recorder.seconds(performance.now()) : null);
-  if (address.measure) drawOverlay(byId("overlay"), rowsFor(stream, traffic));
+  if (address.measure) void import("./overlay.js").then(({ drawOverlay, rowsFor }) => drawOverlay(byId("overlay"), rowsFor(stream, traffic)));
 }
 
 stream.addEventListener("world", () => {
@@ -248,7 +248,7 @@ stream.addEventListener("timeline", () => {
   if (!timeline) return;
   const replayed = strip.timeline !== null && strip.timeline.replay !== null;
   strip.tell(timeline);
-  /** @type {HTMLAnchorElement} */ (byId("keep-log")).href = logAddress(stream.base, stream.session);
+  /** @type {HTMLAnchorElement} */ (byId("keep-log")).href = new URL(`api/sessions/${encodeURIComponent(stream.session)}/log`, stream.base).href;
   if (timeline.replay !== null && !replayed) byId("announcer").textContent = "This walk was kept, and is drawn again. Walk, or press Take over, and it is yours.";
   if (timeline.replay === null && address.replay) remember({ replay: "", seed: stream.wish.seed, prompt: stream.wish.prompt });
   if (timeline.replay === null && replayed) stage.toast("It is your walk from here.");

@@ -6,11 +6,6 @@ const MAX_LOG_BYTES = 33 * 2 ** 20; // as in realtime/sharing.py
 
 /** @typedef {{id: string, seed: number, prompt: string, frames: number, notes: string[]}} Brought */
 
-/** Where the log of a session can be had. @param {URL} base @param {string} session */
-export function logAddress(base, session) {
-  return new URL(`api/sessions/${encodeURIComponent(session)}/log`, base).href;
-}
-
 /**
  * Freeze the walk of this session; what happens later does not change it. Resolves with its id, or null where the server
  * does not keep it.

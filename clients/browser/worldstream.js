@@ -15,7 +15,6 @@ import { Lifeline, serverIsBack } from "./lifeline.js";
 import { PhotonMeter } from "./photon.js";
 import { Picture } from "./picture.js";
 import { IDLE } from "./states.js";
-import { sendImage } from "./upload.js";
 
 /** @typedef {import("./link.js").Link} Link */
 /** @typedef {import("./link.js").Trouble} Trouble */
@@ -132,7 +131,8 @@ export class WorldStream extends EventTarget {
    * @param {Blob} file PNG, JPEG or WebP
    * @param {AbortSignal} [signal]
    */
-  upload(file, signal) {
+  async upload(file, signal) {
+    const { sendImage } = await import("./upload.js");
     return sendImage(this.base, file, signal);
   }
 

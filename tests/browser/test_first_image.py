@@ -67,6 +67,12 @@ async def shows(tab: Visit, colour: tuple[int, int, int]) -> None:
     await tab.holds(close)
 
 
+async def listen_for_choosers(tab: Visit) -> None:
+    """`expect_file_chooser` does not wait until the browser listens: a key pressed at once would open a real dialog."""
+    tab.page.on("filechooser", lambda _: None)
+    await tab.ask("state")
+
+
 @pytest.mark.parametrize("way", ["webrtc", "websocket"])
 async def test_a_chosen_picture_is_where_the_walk_begins(visit: Any, way: str) -> None:
     tab: Visit = await (await visit()).open(f"?transport={way}")
@@ -231,6 +237,7 @@ async def test_a_picture_starts_a_new_world_while_walking(visit: Any, how: str) 
     await tab.enter("desert", seed=3)
     await tab.state("live")
     if how == "button":
+        await listen_for_choosers(tab)
         async with tab.page.expect_file_chooser() as chooser:
             await tab.page.keyboard.press("p")
         await (await chooser.value).set_files([file(png())])
@@ -279,6 +286,7 @@ async def test_axe_has_no_objection_to_a_picture(visit: Any, width: int, height:
 
 async def test_a_picture_by_keyboard_alone(visit: Any) -> None:
     tab: Visit = await (await visit()).open("?transport=websocket")
+    await listen_for_choosers(tab)
     await tab.page.focus("#image-choose")
     async with tab.page.expect_file_chooser() as chooser:
         await tab.page.keyboard.press("Enter")
