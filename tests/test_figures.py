@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
 from benchmarks.quality_figures import PROMISED, figure, reading_figures
 from benchmarks.readme import rows_of
-from benchmarks.report import at_least, between, print_table
+from benchmarks.report import Figure, at_least, between, print_table, with_earlier, write
 from worldstream.worlds.training.likeness import Reading
 
 
@@ -60,3 +61,12 @@ def test_the_printed_table_has_a_column_for_each(capsys: pytest.CaptureFixture[s
     assert "memory off" not in head
     assert "31.2" in row
     assert row.endswith("NO")
+
+
+def test_parts_measured_apart_stand_together_where_they_are_of_one_world(tmp_path: Path) -> None:
+    path, old, new = tmp_path / "quality.json", Figure("a", 1.0, "dB"), Figure("a", 2.0, "dB")
+    other = Figure("b", 3.0, "")
+    assert with_earlier(path, [new], "nano 1") == [new], "nothing was measured before"
+    write(path, [old, other], {"world": "nano 1"})
+    assert with_earlier(path, [new], "nano 1") == [other, new]
+    assert with_earlier(path, [new], "nano 2") == [new], "another world's figures are not this one's"

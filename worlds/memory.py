@@ -174,12 +174,12 @@ class PlaceMemory:
         self._indices = np.array([p.index for p in places], np.int64)
 
 
-def nothing(config: NetworkConfig, batch: int = 1, frames: int = 1) -> Places:
-    """No place is remembered."""
-    shape = (3, config.rows * POINTS, config.columns * POINTS)
+def nothing(config: NetworkConfig) -> Places:
+    """No place is remembered; B and T are 1."""
+    picture = (3, config.rows * POINTS, config.columns * POINTS)
     return Places(
-        torch.zeros(batch, frames, SHOWN, *shape),
-        torch.zeros(batch, frames, SHOWN, 4),
-        torch.zeros(batch, frames, SHOWN),
-        torch.zeros(batch, frames, SHOWN),
+        torch.zeros(1, 1, SHOWN, *picture),
+        torch.zeros(1, 1, SHOWN, 4),
+        torch.zeros(1, 1, SHOWN),
+        torch.zeros(1, 1, SHOWN),
     )

@@ -176,11 +176,9 @@ class Rollout:
 
     def _recalled(self, here: Poses) -> Places:
         reprojection = self._network.reprojection
-        return (
-            nothing(self.config.network)
-            if reprojection is None
-            else self._memory.recall(reprojection, here, self.index)
-        )
+        if reprojection is None:
+            return nothing(self.config.network)
+        return self._memory.recall(reprojection, here, self.index)
 
     def _remember(self, latent: Tensor, here: Poses) -> None:
         """Keep the frame in memory, unless the world is on its way to another prompt or has strayed."""

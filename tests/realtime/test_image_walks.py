@@ -15,8 +15,8 @@ from tests.realtime.fake_world import FakeWorld
 from tests.realtime.test_images import picture as png
 from tests.realtime.test_sharing import session_of, walking
 from tests.realtime.test_walk import Bench, kept, replayed
-from tests.realtime.test_walk import one_thread as one_thread
 from tests.realtime.test_websocket import visit
+from tests.worlds.conftest import one_thread as one_thread
 from tests.worlds.tiny_world import world as tiny_world
 from worldstream.realtime.config import ServerConfig, TimelineConfig
 from worldstream.realtime.images import StartImage

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.realtime.doubles import Clock
+from tests.worlds.conftest import one_thread as one_thread
 from tests.worlds.tiny_world import WORLD
 from tests.worlds.tiny_world import world as tiny_world
 from worldstream.realtime import pacing
@@ -383,14 +383,3 @@ def test_a_walk_that_is_too_long_says_so_once(clock: Clock, tmp_path: Path) -> N
     assert again == shown[: len(again)]
     bench.submit(Rewind(2))
     assert bench.run(1)[0] == shown[2]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny matrices: threads would only get in each other's way."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

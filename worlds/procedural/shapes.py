@@ -23,15 +23,15 @@ def hit_cylinder(
     d = b * b - a * (ox * ox + oz * oz - r * r)
     if d <= 0.0 or a < 1e-12:
         return FAR, 0.0, 0.0, 0.0
-    t = (-b - math.sqrt(d)) / a
+    root = math.sqrt(d)
+    t = (-b - root) / a
     if t > 0.0:
         y = oy + t * dy
         if y0 <= y <= y1:
             return t, (ox + t * dx) / r, 0.0, (oz + t * dz) / r
         if y > y1 and dy < 0.0:
             t = (y1 - oy) / dy
-            x, z = ox + t * dx, oz + t * dz
-            if x * x + z * z <= r * r:
+            if t * a <= root - b:  # the lid lies before the far wall; measured by t, since at the rim x and z round off
                 return t, 0.0, 1.0, 0.0
     return FAR, 0.0, 0.0, 0.0
 

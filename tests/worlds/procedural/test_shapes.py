@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from worldstream.worlds.procedural.shapes import FAR, Hit, hit_box, hit_cone, hit_cylinder, hit_ellipsoid
@@ -43,6 +43,11 @@ def check(ray: tuple[Point, Point], hit: Hit, inside: Inside) -> None:
         assert abs(t[run] - hit[0]) < 0.02
 
 
+@example(
+    ((8.743955927797627, 2.5, 5.614429535294077), (-0.7473241148414911, -0.17150732200900365, -0.641943849471028)),
+    2.2078724584085583,
+    1.0,
+)  # meets the lid exactly at its rim
 @given(rays(), sizes, sizes)
 def test_cylinder(ray: tuple[Point, Point], r: float, h: float) -> None:
     check(ray, hit_cylinder(*ray[0], *ray[1], r, -1.0, h), lambda x, y, z: (x * x + z * z < r * r) & (y > -1) & (y < h))

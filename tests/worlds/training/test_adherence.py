@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import pytest
 import torch
 from torch import Tensor
 
-from tests.worlds.training.true_walker import latents_of, model
-from worldstream.worlds.judge import Judge, load_judge
+from tests.worlds.training.true_walker import latents_of
+from worldstream.worlds.judge import Judge
 from worldstream.worlds.procedural.attributes import THEMES, TIMES, WEATHERS
 from worldstream.worlds.procedural.captions import parse, unknown
 from worldstream.worlds.training.adherence import (
@@ -25,19 +24,8 @@ from worldstream.worlds.training.adherence import (
 )
 from worldstream.worlds.training.playing import Model
 from worldstream.worlds.training.truth import World
-from worldstream.worlds.weights import SHIPPED
 
 CHOSEN, EACH, FRAMES = (0, 1, 4, 9), 2, 3
-
-
-@pytest.fixture(scope="module")
-def judge() -> Judge:
-    return load_judge(SHIPPED)
-
-
-@pytest.fixture(scope="module")
-def world() -> Model:
-    return model()
 
 
 def walker(world: Model, mixed_up: bool) -> object:

@@ -11,18 +11,13 @@ from torch import Tensor
 from tests.worlds.tiny_world import autoencoder, network
 from worldstream.worlds.autoencoder import Autoencoder
 from worldstream.worlds.config import NetworkConfig, WorldConfig
-from worldstream.worlds.judge import Judge, load_judge
+from worldstream.worlds.judge import Judge
 from worldstream.worlds.training import evaluate
 from worldstream.worlds.training.evaluate import Scope, Scripted, commands, long_path, long_walk
 from worldstream.worlds.training.playing import Model
-from worldstream.worlds.weights import SHIPPED, find, load_modules
+from worldstream.worlds.weights import find, load_modules
 
 SCOPE = Scope(command_frames=8, walk_frames=20, themes=(0, 9))
-
-
-@pytest.fixture(scope="module")
-def judge() -> Judge:
-    return load_judge(SHIPPED)
 
 
 @pytest.fixture(scope="module")

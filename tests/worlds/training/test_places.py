@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.worlds.training.true_walker import following, latents_of, model, standing
+from tests.worlds.training.true_walker import following, latents_of, standing
 from worldstream.worlds.training import places
 from worldstream.worlds.training.likeness import Readings
 from worldstream.worlds.training.places import FIRST_WORLD, LOOPS, STILL, loop_closure, out_and_back, turn
@@ -20,11 +20,6 @@ THEMES = (9,)
 RETURN, GAIN = "PSNR of the start view on return", "gain of memory"
 WAY = "PSNR of the way back, what the start view showed"
 OWN = "PSNR of the way back against the own first visit"
-
-
-@pytest.fixture(scope="module")
-def world() -> Model:
-    return model()
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.worlds.training.true_walker import following, latents_of, model, standing
-from worldstream.worlds.judge import Judge, load_judge
+from tests.worlds.training.true_walker import following, latents_of, standing
+from worldstream.worlds.judge import Judge
 from worldstream.worlds.procedural.episodes import TEST_SEED, episode
 from worldstream.worlds.procedural.paths import YAW
 from worldstream.worlds.training.likeness import each_psnr
@@ -29,22 +29,11 @@ from worldstream.worlds.training.reveal import (
 )  # fmt: skip
 from worldstream.worlds.training.tokenizer import to_tensor
 from worldstream.worlds.training.truth import worlds_of
-from worldstream.worlds.weights import SHIPPED
 
 THEMES = (0, 9)
 NAME = "90° turn, what it reveals"
 SHARP, FAR = f"{NAME}: sharpness", f"{NAME}: Fréchet distance, share of reconstructions'"
 GEOMETRY = "geometry of turns: disagreement of overlapping frames, share of the ceiling"
-
-
-@pytest.fixture(scope="module")
-def judge() -> Judge:
-    return load_judge(SHIPPED)
-
-
-@pytest.fixture(scope="module")
-def world() -> Model:
-    return model()
 
 
 def turns(world: Model, themes: tuple[int, ...]) -> Tensor:

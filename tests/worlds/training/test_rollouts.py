@@ -6,25 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.worlds.training.true_walker import following, latents_of, model, standing
-from worldstream.worlds.judge import Judge, load_judge
+from tests.worlds.training.true_walker import following, latents_of, standing
+from worldstream.worlds.judge import Judge
 from worldstream.worlds.training.likeness import Readings
 from worldstream.worlds.training.playing import Model
 from worldstream.worlds.training.rollouts import CLIP, FIRST_WORLD, masks, pearson, rollouts
 from worldstream.worlds.training.truth import WalkBatch, true_walks, worlds_of
-from worldstream.worlds.weights import SHIPPED
 
 THEMES, LENGTHS = (1, 9), (4, 2 * CLIP)
-
-
-@pytest.fixture(scope="module")
-def judge() -> Judge:
-    return load_judge(SHIPPED)
-
-
-@pytest.fixture(scope="module")
-def world() -> Model:
-    return model()
 
 
 def measured(world: Model, judge: Judge, walk: WalkBatch) -> Readings:

@@ -9,25 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.worlds.training.true_walker import following, latents_of, model, standing
-from worldstream.worlds.judge import Judge, load_judge
+from tests.worlds.training.true_walker import following, latents_of, standing
+from worldstream.worlds.judge import Judge
 from worldstream.worlds.training.playing import Model
 from worldstream.worlds.training.truth import worlds_of
 from worldstream.worlds.training.wander import FIRST_WORLD, Look, Wander, details, drift, shifts, wander, wandering
-from worldstream.worlds.weights import SHIPPED
 
 FRAMES, SPAN, THEME = 80, 40, 9
 NAME = f"drift over {FRAMES} frames"
-
-
-@pytest.fixture(scope="module")
-def judge() -> Judge:
-    return load_judge(SHIPPED)
-
-
-@pytest.fixture(scope="module")
-def world() -> Model:
-    return model()
 
 
 @pytest.fixture(scope="module")
