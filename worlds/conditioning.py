@@ -54,6 +54,11 @@ def path_vectors(paths: Tensor) -> Tensor:
     )
 
 
+def led(action: Tensor, gain: float) -> Tensor:
+    """Action vectors `[B, T, A]` with their steps (not their turns) `gain` times as long."""
+    return torch.cat([gain * action[..., :3], action[..., 3:]], -1)
+
+
 def word_ids(prompt: str, buckets: int) -> Tensor:
     """`int64[MOST_WORDS, IDS_PER_WORD]`: per word its own bucket and those of its letter triples; 0 is padding.
 

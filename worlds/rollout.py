@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .autoencoder import Autoencoder
-from .conditioning import MISSING, PoseTracker, word_ids
+from .conditioning import MISSING, PoseTracker, led, word_ids
 from .config import WorldConfig
 from .core import Action, Camera, Frame
 from .drift import Gauge
@@ -146,7 +146,7 @@ class Rollout:
             doubted, steps = doubt(self._stack, self.config), self.steps
             level = float(doubted if self._keeper is None else self._keeper.doubt(doubted))
             given = noised(detailed(self._stack, self.config), level, self._generator, c)
-            seen = self._engine.look((given, action, *self._recalled(here)))
+            seen = self._engine.look((given, led(action, self.config.step_gain), *self._recalled(here)))
         label = torch.full((1, 1), level)
         keys, values, bias = self._cache.view()
 

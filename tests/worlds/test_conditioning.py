@@ -21,6 +21,7 @@ from worldstream.worlds.conditioning import (
     PoseTracker,
     TextEncoder,
     action_vector,
+    led,
     path_vectors,
     word_ids,
 )
@@ -152,3 +153,9 @@ def test_other_words_are_other_vectors_and_rows_do_not_mix() -> None:
     for row in range(3):
         torch.testing.assert_close(model(ids[row : row + 1])[0][0], pooled[row], rtol=0, atol=1e-6)
     assert not torch.allclose(pooled[0], pooled[2], atol=1e-2)
+
+
+def test_led_lengthens_steps_alone() -> None:
+    told = torch.arange(1.0, 8.0).view(1, 1, 7)
+    assert led(told, 1.5)[0, 0].tolist() == [1.5, 3.0, 4.5, 4.0, 5.0, 6.0, 7.0]
+    assert torch.equal(led(told, 1.0), told)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..autoencoder import Autoencoder
-from ..conditioning import MISSING, word_ids
+from ..conditioning import MISSING, led, word_ids
 from ..config import WorldConfig
 from ..drift import Gauge
 from ..history import begun, detailed, doubt, from_frames, noised, pushed
@@ -77,7 +77,8 @@ def walk_batch(
             label, steps = doubt(given, c), model.steps
             label = (label if keeper is None else keeper.doubt(label))[:, None]
             places = recalled(network, memories, poses[:, i], i)
-            seen = network.look(noised(detailed(given, c), label, generator, c.network), action, places)
+            newest = noised(detailed(given, c), label, generator, c.network)
+            seen = network.look(newest, led(action, c.step_gain), places)
         else:
             seen, steps = torch.zeros(b, 1, c.network.seen, *shape[2:]), c.first_steps
             label = torch.full((b, 1), MISSING)
