@@ -99,7 +99,7 @@ class WorldConfig:
     doubt_from: float = 0.6  # `history.strayed` above which frames are doubted
     detail_kept: float = 1.1  # of the anchor's detail, asked of the newest frames (`history.detailed`)
     detail_gain: tuple[float, float] = (0.95, 1.22)  # and how far their own is turned down or up for it
-    # The picture moved by the action is moved this much further by steps: the network goes a part of the way it is shown.
+    # The picture that the action moves is moved further by steps: the network goes a part of the way it is shown.
     step_gain: float = 1.25
     places: int = 512  # frames of places that are remembered, 5 kB each (memory.py); 0: none
     first_guidance: float = 2.0  # classifier-free guidance on the first frame; 1 is off
