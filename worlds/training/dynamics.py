@@ -100,8 +100,7 @@ def places_of(
     b, t, m = batch.places.shape[:3]
     bad = torch.rand(b, generator=generator, device=generator.device) < worn_share
     flat = batch.places.flatten(1, 2)
-    if bool(bad.any()):
-        flat = torch.where(bad.view(b, 1, 1, 1, 1), worn(flat, generator, 0.3), faded(flat, faded_share, generator))
+    flat = torch.where(bad.view(b, 1, 1, 1, 1), worn(flat, generator, 0.3), faded(flat, faded_share, generator))
     off = torch.tensor(PLACE_OFF, device=generator.device) * draw_noise((b, 1, m, 4), generator)
     poses = batch.place_poses + bad.view(b, 1, 1, 1) * off
     pictures = network.reprojection.pictures(flat.flatten(0, 1))
