@@ -28,7 +28,7 @@ def world_changed(event: WorldReady) -> WorldChanged:
 
 
 def timeline(event: TimelineChanged, fps: float) -> Timeline:
-    """Where the player's walk stands."""
+    """Where the player's walk stands; `fps` moments of it are a second."""
     return Timeline(
         now=event.now,
         fps=fps,

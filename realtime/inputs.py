@@ -18,8 +18,10 @@ from .protocol import Input
 class InputState:
     """What one player's hands do. Owned by the worker thread."""
 
-    def __init__(self, config: InputConfig, max_step_m: float, max_turn_rad: float) -> None:
+    def __init__(self, config: InputConfig, max_step_m: float, max_turn_rad: float, frames: int = 1) -> None:
+        """`frames` are those of one action; the bounds are for all of them together."""
         self._config = config
+        self._frames = frames
         self._max_step_m = max_step_m
         self._max_turn_rad = max_turn_rad
         self.begin(None)
@@ -42,7 +44,7 @@ class InputState:
         last = self._newest
         if last is not None and message.seq <= last.seq:
             return False
-        bound = self._config.carry_frames * self._max_turn_rad
+        bound = self._config.carry_frames * self._max_turn_rad / self._frames
         yaw, pitch = (last.yaw, last.pitch) if last is not None else (0.0, 0.0)
         self._yaw_owed_rad = _clip(self._yaw_owed_rad + message.yaw - yaw, bound)
         self._pitch_owed_rad = _clip(self._pitch_owed_rad + message.pitch - pitch, bound)
@@ -89,12 +91,12 @@ class InputState:
         length = math.hypot(right, forward)
         if length > 1.0:
             right, forward = right / length, forward / length
-        step_m = min(self._config.walk_m, self._max_step_m)
+        step_m = min(self._frames * self._config.walk_m, self._max_step_m)
         return right * step_m, forward * step_m
 
     def _turn(self, held: Set[str], plus: str, minus: str, speed_rad: float, owed_rad: float) -> tuple[float, float]:
         """Radians to turn now, and what the mouse is still owed."""
-        by_key = _clip(speed_rad * ((plus in held) - (minus in held)), self._max_turn_rad)
+        by_key = _clip(self._frames * speed_rad * ((plus in held) - (minus in held)), self._max_turn_rad)
         total = _clip(by_key + owed_rad, self._max_turn_rad)
         return total, owed_rad - (total - by_key)
 

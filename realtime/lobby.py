@@ -278,7 +278,7 @@ class Lobby:
     def _tell_player(self, player: Session, event: TimelineChanged | Noticed | Refused) -> None:
         """What is about their walk and nobody else's."""
         if isinstance(event, TimelineChanged):
-            player.link.send(announcements.timeline(event, self.world.fps))
+            player.link.send(announcements.timeline(event, self.world.fps / self.world.chunk))
         elif isinstance(event, Noticed):
             player.link.send(Notice(code=event.code, message=event.message))
         else:

@@ -139,6 +139,7 @@ class Drawn:
     bitrate_bps: int = 0
     drift: str = "fine"
     reanchored: int = 0  # times that this walk was brought back so far
+    scene: int = 0  # rises where the picture jumps: a new world, another moment
 
 
 @dataclass(frozen=True, slots=True)

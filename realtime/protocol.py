@@ -31,6 +31,7 @@ MAX_U32 = 2**32 - 1
 MAX_TURN_RAD = 1e6  # cumulative; a spin of 160,000 turns is not a person
 MAX_IMAGE_BYTES = 24 * 2**20  # of a file for `POST /api/image`
 KEY_NAMES = ("forward", "back", "left", "right", "turn_left", "turn_right", "look_up", "look_down")
+CONTROLS = ("walk", "look", "words", "picture")
 MAX_TEXT_CHARS = 2000  # of anything that the server writes
 MAX_TIME = 1e15  # milliseconds; epoch milliseconds are 1.8e12
 
@@ -195,6 +196,8 @@ class WorldInfo(Message):
     version: str = wire(text(MAX_TEXT_CHARS))
     protocol: int = wire(integer(1, 1000), default=VERSION)
     max_prompt_chars: int = wire(integer(1, 10_000), default=MAX_PROMPT_CHARS)
+    chunk: int = wire(integer(1, 1000), default=1)  # frames drawn at once: an input shows from the next chunk on
+    controls: tuple[str, ...] = wire(_WORDS, default=CONTROLS)  # what a player can do
 
 
 def _world_info(value: object) -> object:

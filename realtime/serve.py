@@ -32,6 +32,7 @@ from .images import Images
 from .lobby import Lobby
 from .mailbox import Event
 from .metrics import Metrics
+from .playout import Playout
 from .protocol import WorldInfo, parse_hello
 from .session import Role
 from .sharing import Sharing, add_sharing
@@ -73,14 +74,20 @@ class House:
         self.sharing = Sharing(self.lobby, self.archive, config.timeline.archive_days, world)
         self.peers = Peers(self.lobby, config)
         self._ticker: asyncio.Task[None] | None = None
+        self._playout: Playout | None = None
 
     async def open(self) -> None:
         """Warm the worker up and start it."""
         loop = asyncio.get_running_loop()
 
+        self._playout = Playout(
+            self.lobby.on_event, self.info.fps, self.info.chunk, self.clock, lambda s, call: loop.call_later(s, call)
+        )
+        played_out = self._playout.on_event
+
         def emit(event: Event) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(self.lobby.on_event, event)
+                loop.call_soon_threadsafe(played_out, event)
 
         await asyncio.wrap_future(self.worker.start(emit))
         self._ticker = asyncio.create_task(self._tick(), name="worldstream-ticker")
@@ -93,6 +100,8 @@ class House:
             self._ticker.cancel()
             self._ticker = None
             await asyncio.get_running_loop().run_in_executor(None, self.worker.stop)
+            if self._playout is not None:
+                self._playout.clear()
             await asyncio.get_running_loop().run_in_executor(None, self.images.stop)
         await self.sharing.close()
 
@@ -116,10 +125,12 @@ def world_info(world: World) -> WorldInfo:
         engine=world.engine,
         steps=world.steps,
         themes=tuple(world.themes),
-        times=TIMES,
-        weathers=WEATHERS,
-        moods=MOODS,
+        times=TIMES if world.themes else (),  # they are the embedded worlds' grammar, as the themes are
+        weathers=WEATHERS if world.themes else (),
+        moods=MOODS if world.themes else (),
         version=version(),
+        chunk=world.frames_per_step,
+        controls=world.controls,
     )
 
 

@@ -1,6 +1,6 @@
 """Where a walk has been: its log, kept moments to go back to, and the ways that were left.
 
-A *moment* n is the world after n frames of the walk; moment 0 is the fresh world. Snapshots of some moments are kept,
+A *moment* n is the world after n steps of the walk, of one frame each in most worlds; moment 0 is the fresh world. Snapshots of some moments are kept,
 within a budget of bytes: one a second while there is room, then thinner the longer ago, as (age + one minute), so that
 any exact moment is the nearest snapshot and a few frames drawn again. Whoever goes back leaves a *branch*: the way that
 was gone until then, which can be returned to at its end at once, because the snapshot of its end is kept as long as it
@@ -66,10 +66,12 @@ class Path:
 class Timeline:
     """The current path and those that were left."""
 
-    def __init__(self, header: LogHeader, config: TimelineConfig) -> None:
+    def __init__(self, header: LogHeader, config: TimelineConfig, rate: float | None = None) -> None:
+        """`rate` is how many moments pass in a second: the frame rate, where a step draws one frame."""
+        rate = header.fps if rate is None else rate
         self._config = config
-        self._every = max(1, round(config.every_s * header.fps))
-        self._dense = DENSE_S * header.fps
+        self._every = max(1, round(config.every_s * rate))
+        self._dense = DENSE_S * rate
         self._next_id = 1
         self.path = Path(Recording(header, config.log_bytes), [(0, 0)])
         self.left: list[Path] = []  # oldest first

@@ -34,7 +34,7 @@ class Walk:
         self._config, self._archive, self._emit = config, archive, emit
         self._turn, self._session = 0, ""
         self._timeline: Timeline | None = None
-        self._fps = 1.0
+        self._rate = 1.0  # moments of a walk in a second
         self.replay: Replay | None = None
         self.redraw: Redraw | None = None
         self._told = 0.0
@@ -75,8 +75,8 @@ class Walk:
             world.name, world.sha256, world.engine, steps, world.fps, seed, prompt,
             image_sha256=None if image is None else image.sha256, image_png=png,
         )  # fmt: skip
-        self._fps = world.fps
-        self._timeline, self.redraw, self._said_full = Timeline(header, self._config), None, False
+        self._rate = world.fps / world.frames_per_step
+        self._timeline, self.redraw, self._said_full = Timeline(header, self._config, self._rate), None, False
         self._tell()
 
     def finish(self) -> None:
@@ -126,7 +126,7 @@ class Walk:
     @property
     def lost_s(self) -> float:
         """What media time must be ahead of the walk's own, so that it never goes back."""
-        return self._timeline.lost / self._fps if self._timeline is not None else 0.0
+        return self._timeline.lost / self._rate if self._timeline is not None else 0.0
 
     @property
     def prompt(self) -> str:

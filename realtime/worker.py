@@ -31,6 +31,7 @@ from .mailbox import (
     GoToBranch,
     Hold,
     LogTaken,
+    Noticed,
     Play,
     Renew,
     Rewind,
@@ -67,11 +68,11 @@ class Worker:
         self._world = world
         self._player: Player = world.rollout()
         self._encoder = H264Encoder(config.video, world.width_px, world.height_px, world.fps)
-        self._inputs = InputState(config.inputs, world.max_step_m, world.max_turn_rad)
+        self._inputs = InputState(config.inputs, world.max_step_m, world.max_turn_rad, world.frames_per_step)
         self._ladder = pacing.ladder(_rungs(world), config.pacing)
         self._formats = WantFormats(h264=False, jpeg=False)
         self._walk = Walk(config.timeline, archive, lambda event: self.emit(event))
-        self._period_s = 1.0 / world.fps
+        self._period_s = world.frames_per_step / world.fps
 
         self._turn = 0
         self._playing = False
@@ -81,6 +82,7 @@ class Worker:
         self._prompt: str | None = None  # set where the next action must carry it
         self._slot: pacing.Slot | None = None  # of the frame drawn last; None starts a new grid
         self._picture = 0
+        self._scene = 0  # counts cuts: what follows one displaces what was drawn before it
 
     # -- the thread
 
@@ -199,6 +201,8 @@ class Worker:
                 self._go_elsewhere(command)
             case TakeLog(ticket):
                 self.emit(LogTaken(ticket, self._walk.log()))
+            case Say() if "words" not in self._world.controls:
+                self.emit(Noticed(self._turn, "no_words", f"{self._world.name} takes no new words on the way."))
             case Say(prompt):
                 self._walk.take_over()
                 self._prompt = prompt
@@ -229,6 +233,7 @@ class Worker:
 
     def _reset(self, seed: int, prompt: str, image: BeganFrom | None) -> None:
         self._seed, self._image, self._prompt, self._slot = seed, image, None, None
+        self._scene += 1
         self._world, self._player = at_steps(self._world, self._player, self._ladder.steps)
         self._player.reset(seed, prompt, None if image is None else image.rgb)
         self._encoder.request_keyframe()
@@ -254,6 +259,7 @@ class Worker:
         since_s = action.input_time_s if fresh else start_s
         for frame in self._player.step(action):
             self._publish(frame, since_s, fresh, slot)
+            fresh = False
         self._walk.record(action, self._world.steps, self._player)
         if recorded is None:  # a replay keeps to the steps of its log
             now_s = self._clock()
@@ -265,6 +271,7 @@ class Worker:
         if reached is not None:
             self._world, self._player = reached
             self._slot = None
+            self._scene += 1
             self._encoder.request_keyframe()
             self._announce(self._walk.prompt if self._prompt is None else self._prompt)
 
@@ -291,6 +298,7 @@ class Worker:
                 bitrate_bps=self._encoder.bitrate_bps,
                 drift=frame.drift,
                 reanchored=frame.reanchored,
+                scene=self._scene,
             )
         )
 

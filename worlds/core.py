@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
+CONTROLS = ("walk", "look", "words", "picture")  # move, turn, new words on the way, begin from a picture
 KEYS = ("forward", "back", "left", "right", "turn_left", "turn_right", "look_up", "look_down")
 
 
@@ -131,9 +132,22 @@ class World(Protocol):
     @property
     def fps(self) -> float: ...
     @property
+    def frames_per_step(self) -> int:
+        """Frames that a step draws at once; the very first step may draw fewer."""
+        ...
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """What a player can do, of CONTROLS."""
+        ...
+
+    @property
     def themes(self) -> tuple[str, ...]: ...
     @property
-    def max_step_m(self) -> float: ...
+    def max_step_m(self) -> float:
+        """How far one step can lead; likewise `max_turn_rad`."""
+        ...
+
     @property
     def max_turn_rad(self) -> float: ...
     def understood(self, prompt: str) -> tuple[str, ...]: ...

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .autoencoder import Autoencoder
 from .config import WorldConfig
+from .core import CONTROLS
 from .drift import FILE as DRIFT_FILE
 from .drift import Gauge, load_gauge
 from .engines import Engine, build, choose
@@ -195,6 +196,14 @@ class LoadedWorld:
     @property
     def fps(self) -> float:
         return self.config.fps
+
+    @property
+    def frames_per_step(self) -> int:
+        return 1
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        return CONTROLS
 
     @property
     def themes(self) -> tuple[str, ...]:

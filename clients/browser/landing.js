@@ -65,10 +65,12 @@ export class Landing {
     const { themes, times, weathers, moods } = info;
     this.groups = [themes, times, weathers, moods];
     this.prompt.maxLength = info.max_prompt_chars;
+    const controls = info.controls;
+    if (controls) for (const part of document.querySelectorAll("[data-needs]")) part.classList.toggle("absent", !controls.includes(part.getAttribute("data-needs") ?? ""));
     this.chips.clear();
     const named = /** @type {const} */ ([["Theme", themes], ["Time", times], ["Weather", weathers], ["Mood", moods]]);
     byId("chips").replaceChildren(...named.filter(([, words]) => words.length > 0).map(([name, words]) => this.#group(name, words)));
-    byId("facts").textContent = `${info.name} · ${info.width} × ${info.height} · ${info.fps} frames a second · ${info.engine}, ${info.steps} ${info.steps === 1 ? "step" : "steps"}`;
+    byId("facts").textContent = `${info.name} · ${info.width} × ${info.height} · ${info.fps} frames a second · ${info.engine}, ${info.steps} ${info.steps === 1 ? "step" : "steps"}${controls?.includes("walk") === false ? " · steered by words alone" : ""}`;
     this.#light();
   }
 

@@ -16,6 +16,8 @@
  * @property {string[]} moods
  * @property {number} max_prompt_chars
  * @property {string} version
+ * @property {number} [chunk] frames drawn at once
+ * @property {string[]} [controls] what a player can do: "walk", "look", "words", "picture"
  */
 
 /** @typedef {"jpeg" | "h264"} Codec */

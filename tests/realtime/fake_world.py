@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from worldstream.worlds.core import Action, Camera, Frame, Player, Sight, Viewer
+from worldstream.worlds.core import CONTROLS, Action, Camera, Frame, Player, Sight, Viewer
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class FakeWorld:
     sha256: str = "f" * 64
     engine: str = "none"
     themes: tuple[str, ...] = ("forest", "desert")
+    frames_per_step: int = 1
+    controls: tuple[str, ...] = CONTROLS
     max_step_m: float = 0.4
     max_turn_rad: float = 0.2
     fail_prompt: str = "please fail"  # a prompt that breaks the model
@@ -78,10 +80,11 @@ class FakePlayer:
         if action.prompt is not None:
             self.prompts.append(action.prompt)
         self.camera = self.camera.moved(action)
-        if decode:
-            yield Frame(self._paint(), self.index, self.index / self.world.fps, action.input_id, {"denoise": 1.0})
-        self.index += 1
-        self.drawn += 1
+        for _ in range(self.world.frames_per_step):
+            if decode:
+                yield Frame(self._paint(), self.index, self.index / self.world.fps, action.input_id, {"denoise": 1.0})
+            self.index += 1
+            self.drawn += 1
 
     def _paint(self) -> NDArray[np.uint8]:
         if self.image is not None:

@@ -153,3 +153,12 @@ def test_small_turns_arrive_in_full(path: list[float]) -> None:
         state.receive(Input(seq=seq, yaw=yaw), 1.0)
         turned += compose(state).yaw_rad
     assert turned == pytest.approx(yaw, abs=1e-9)
+
+
+def test_an_action_of_many_frames_is_as_many_times_as_long() -> None:
+    one, twelve = InputState(CONFIG, 0.45, 0.1), InputState(CONFIG, 12 * 0.45, 12 * 0.1, frames=12)
+    for state in (one, twelve):
+        state.receive(Input(seq=1, keys=frozenset({"forward", "turn_right"})), 0.0)
+    short, long = one.compose()[0], twelve.compose()[0]
+    assert long.forward_m == pytest.approx(12 * short.forward_m)
+    assert long.yaw_rad == pytest.approx(12 * short.yaw_rad)

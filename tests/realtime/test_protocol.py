@@ -87,7 +87,7 @@ GOLDEN_SERVER: list[tuple[Message, str]] = [
         Welcome(session="abc", role="player", world=WORLD_INFO),
         '{"type":"welcome","session":"abc","role":"player","world":{"name":"fake","width":320,"height":192,"fps":24.0,'
         '"engine":"none","steps":2,"themes":["forest"],"times":["dusk"],"weathers":["clear"],"moods":["warm"],'
-        '"version":"0","protocol":1,"max_prompt_chars":500},"v":1}',
+        '"version":"0","protocol":1,"max_prompt_chars":500,"chunk":1,"controls":["walk","look","words","picture"]},"v":1}',
     ),
     (State(state="queued", place=2), '{"type":"state","state":"queued","place":2,"reason":null}'),
     (

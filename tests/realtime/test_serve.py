@@ -27,7 +27,7 @@ async def test_world(server: RunningServer) -> None:
     world = (await get(server, "/api/world")).json()
     assert set(world) == {
         "protocol", "name", "width", "height", "fps", "engine", "steps", "themes", "times", "weathers", "moods",
-        "max_prompt_chars", "version",
+        "max_prompt_chars", "version", "chunk", "controls",
     }  # fmt: skip
     assert (world["protocol"], world["name"], world["width"], world["max_prompt_chars"]) == (1, "fake", 320, 500)
 

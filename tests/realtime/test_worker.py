@@ -19,6 +19,7 @@ from worldstream.realtime.mailbox import (
     Drawn,
     Event,
     Hold,
+    Noticed,
     Play,
     Renew,
     Say,
@@ -217,6 +218,50 @@ def test_a_slow_machine_takes_fewer_steps_and_keeps_the_world(clock: Clock) -> N
     assert sum(item.skipped for item in bench.drawn) > 0
     rate = len(bench.run(10.0)) / 10.0
     assert rate == pytest.approx(24.0, abs=0.3)
+
+
+CHUNKED = replace(SMALL, fps=16.0, frames_per_step=12, controls=("words",))
+
+
+def test_a_world_of_chunks_is_stepped_at_its_own_pace(clock: Clock) -> None:
+    bench = Bench(clock, CHUNKED)
+    bench.worker.submit(BOTH)
+    bench.worker.submit(Play(1, 5, "forest", None))
+    bench.run(1.6)  # a chunk is 0.75 s
+    assert len(bench.drawn) == 3 * 12
+    assert [d.media_time_s for d in bench.drawn[:3]] == pytest.approx([0.0, 1 / 16, 2 / 16])
+
+
+def test_a_chunk_answers_an_input_once(clock: Clock) -> None:
+    bench = Bench(clock, CHUNKED)
+    bench.worker.submit(BOTH)
+    bench.worker.submit(Play(1, 5, "forest", None))
+    bench.worker.submit(Steer(Input(seq=1, keys=frozenset({"forward"})), clock()))
+    bench.run(0.1)
+    chunk = bench.drawn[-12:]
+    assert [d.input_id for d in chunk] == [1] * 12
+    assert [d.fresh for d in chunk] == [True] + [False] * 11
+
+
+def test_a_cut_is_told(clock: Clock) -> None:
+    bench = Bench(clock, CHUNKED)
+    bench.worker.submit(BOTH)
+    bench.worker.submit(Play(1, 5, "forest", None))
+    bench.run(0.1)
+    before = bench.drawn[-1].scene
+    bench.worker.submit(Renew(5, "desert", None))
+    bench.run(0.1)
+    assert bench.drawn[-1].scene == before + 1
+
+
+def test_a_world_without_words_says_so(clock: Clock) -> None:
+    bench = Bench(clock, replace(SMALL, controls=("walk", "look", "picture")))
+    bench.worker.submit(BOTH)
+    bench.worker.submit(Play(1, 5, "forest", None))
+    bench.worker.submit(Say("night"))
+    bench.run(0.1)
+    assert [e.code for e in bench.events if isinstance(e, Noticed)] == ["no_words"]
+    assert not any(isinstance(e, WorldReady) and e.prompt == "night" for e in bench.events)
 
 
 def test_stamped_pictures_carry_frame_and_input(clock: Clock) -> None:
