@@ -1,10 +1,10 @@
 """Where a walk has been: its log, kept moments to go back to, and the ways that were left.
 
-A *moment* n is the world after n steps of the walk, of one frame each in most worlds; moment 0 is the fresh world. Snapshots of some moments are kept,
-within a budget of bytes: one a second while there is room, then thinner the longer ago, as (age + one minute), so that
-any exact moment is the nearest snapshot and a few frames drawn again. Whoever goes back leaves a *branch*: the way that
-was gone until then, which can be returned to at its end at once, because the snapshot of its end is kept as long as it
-is. Owned by the worker thread.
+A *moment* n is the world after n steps of the walk, of one frame each in most worlds; moment 0 is the fresh world.
+Snapshots of some moments are kept, within a budget of bytes: one a second while there is room, then thinner the
+longer ago, as (age + one minute), so that any exact moment is the nearest snapshot and a few frames drawn again.
+Whoever goes back leaves a *branch*: the way that was gone until then, which can be returned to at its end at once,
+because the snapshot of its end is kept as long as it is. Owned by the worker thread.
 """
 
 from __future__ import annotations

@@ -201,12 +201,8 @@ class Worker:
                 self._go_elsewhere(command)
             case TakeLog(ticket):
                 self.emit(LogTaken(ticket, self._walk.log()))
-            case Say() if "words" not in self._world.controls:
-                self.emit(Noticed(self._turn, "no_words", f"{self._world.name} takes no new words on the way."))
             case Say(prompt):
-                self._walk.take_over()
-                self._prompt = prompt
-                self._announce(prompt)
+                self._say(prompt)
             case Stop():
                 self._playing, self._slot = False, None
                 self._walk.finish()
@@ -224,6 +220,14 @@ class Worker:
                 if h264 and not self._formats.h264:
                     self._encoder.request_keyframe(at_once=True)  # nobody has seen the last one
                 self._formats = command
+
+    def _say(self, prompt: str) -> None:
+        if "words" not in self._world.controls:
+            self.emit(Noticed(self._turn, "no_words", f"{self._world.name} takes no new words on the way."))
+            return
+        self._walk.take_over()
+        self._prompt = prompt
+        self._announce(prompt)
 
     def _go_elsewhere(self, command: Rewind | GoToBranch | TakeOver) -> None:
         self._walk.take_over()
