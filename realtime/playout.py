@@ -77,8 +77,7 @@ class Playout:
                 return
             frame = self._waiting.popleft()
             # a loop that was held up does not make up for it with a burst
-            self._next_s = max(self._next_s, now_s - self._period_s) + self._period_s * (
-                HURRY if self._hurried else 1.0
-            )
+            period_s = self._period_s * (HURRY if self._hurried else 1.0)
+            self._next_s = max(self._next_s, now_s - self._period_s) + period_s
             self._hurried = max(0, self._hurried - 1)
             self._show(frame)
