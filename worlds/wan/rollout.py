@@ -1,0 +1,248 @@
+"""One walk through an open checkpoint: blocks of latent frames, drawn one after another.
+
+The same contract as the embedded worlds' `Rollout`: `reset`, `step`, `snapshot`, `restore`; a step draws one block and
+yields its frames as they are decoded. A block is denoised in a few passes that read the cache, then shown to it once
+more, clean (Self-Forcing, 2506.08009). What differs between the models is data in `live.py`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..core import Action, Camera, Frame
+from ..sampler import draw_noise
+from .action_walk import ActionWalk, ActionWalkState
+from .attention import Context
+from .codec import VideoCodec
+from .kv_cache import CacheState, KVCache
+from .live import LivePreset
+from .schedule import sample_block
+from .start_picture import StartPicture, StartState
+from .streaming import CodecStream, StreamSnapshot, encode_clip, from_pictures, pictures
+from .transformer import WanTransformer
+
+CELL_PX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class WanModel:
+    """All that the rollouts of a world share. Tensors lie on the transformer's device."""
+
+    transformer: WanTransformer
+    decoder: VideoCodec[Any, Any]
+    preset: LivePreset
+    width_px: int
+    height_px: int
+    window: int  # latent frames attended to, the block and the sink included
+    prompt: Callable[[str], Tensor] | None = None  # -> rows [L, text_dim]; None: the model reads no words
+    encoder: VideoCodec[Any, Any] | None = None  # of pictures; the full VAE where the decoder is the small one
+    look: Callable[[NDArray[np.uint8]], Tensor] | None = None  # picture [H, W, 3] -> CLIP tokens [1, I, image_dim]
+    paint: Callable[[int, str], NDArray[np.uint8]] | None = None  # (seed, prompt) -> a first picture, where none came
+
+    @property
+    def latent(self) -> tuple[int, int, int]:
+        """Channels, rows and columns of a latent frame."""
+        return self.transformer.config.out_channels, self.height_px // CELL_PX, self.width_px // CELL_PX
+
+
+@dataclass(frozen=True, slots=True)
+class WanState:
+    """Everything that the next block depends on."""
+
+    cache: CacheState
+    pictures: StreamSnapshot[Any, Any]
+    random: Tensor
+    prompt: str
+    camera: Camera
+    blocks: int
+    index: int
+    start: StartState | None
+    actions: ActionWalkState | None
+    newest: tuple[Tensor, ...]
+    given: Tensor | None
+
+
+class WanRollout:
+    """One walk. Not thread-safe; owned by the worker thread."""
+
+    def __init__(self, model: WanModel) -> None:
+        """Allocates the cache, once."""
+        self._model, self._preset = model, model.preset
+        _, rows, columns = model.latent
+        transformer = model.transformer
+        self._cache = KVCache(
+            transformer.config, rows, columns, model.window, chunk=self._preset.block, sink=self._preset.sink,
+            dtype=transformer.dtype, device=transformer.device,
+        )  # fmt: skip
+        self._stream: CodecStream[Any, Any] = CodecStream(model.decoder)
+        self._generator = torch.Generator()
+        self._walk = None if self._preset.actions is None else ActionWalk(self._preset.actions)
+        self._start: StartPicture | None = None  # where the model is shown the first picture with every block
+        self._given: Tensor | None = None  # [1, C, 1, h, w]: the first latent frame, where a picture was given for it
+        self._newest: list[Tensor] = []  # clean blocks that new words are shown with, where the model wants it
+        self._context: Context | None = None
+        self._prompt = ""
+        self.camera = Camera()
+        self.blocks = self.index = 0
+
+    @torch.inference_mode()
+    def reset(self, seed: int = 0, prompt: str = "", image: NDArray[np.uint8] | None = None) -> None:
+        """Forget everything. `seed` is in [0, 2^63); `image` is `[H, W, 3]` at the world's size. Raises ValueError."""
+        if not 0 <= seed < 1 << 63:
+            raise ValueError(f"seed must be in [0, 2^63), got {seed}")
+        model = self._model
+        if image is not None and image.shape != (model.height_px, model.width_px, 3):
+            wanted = f"{model.width_px} x {model.height_px}"
+            raise ValueError(f"a first image has {wanted} pixels, got {image.shape[1]} x {image.shape[0]}")
+        if image is not None and "picture" not in self._preset.controls:
+            raise ValueError("this world cannot begin from a picture; begin it with words")
+        self._generator.manual_seed(seed)
+        self._cache.reset()
+        self._stream.reset()
+        self._newest, self._given, self._start = [], None, None
+        self.camera, self.blocks, self.index, self._prompt = Camera(), 0, 0, prompt
+        if self._walk is not None:
+            self._walk.reset()
+        if model.look is not None:
+            self._begin_from(self._painted(seed, prompt) if image is None else image)
+        else:
+            self._context = self._worded(prompt)
+            if image is not None:
+                self._given = self._encoded(image)
+
+    @torch.inference_mode()
+    def step(self, action: Action, decode: bool = True) -> Iterator[Frame]:
+        """Draw the next block and yield its frames; without `decode` none, and what follows is the same."""
+        assert self._context is not None, "call reset before step"
+        started = time.perf_counter()
+        if action.prompt is not None and action.prompt != self._prompt and self._model.prompt is not None:
+            self._reword(action.prompt)
+        if self.blocks:  # into the first frame nobody moves
+            self.camera = self.camera.moved(action)
+        conditioned = time.perf_counter()
+        latents = self._draw(action)
+        self._wait()
+        stages = {"condition": 1e3 * (conditioned - started), "denoise": 1e3 * (time.perf_counter() - conditioned)}
+        self.blocks += 1
+        before, count = self._stream.latents_before, latents.shape[2]
+        if not decode:
+            self._stream.decode(latents)
+            self.index += self._stream.frames(before, count)
+            return
+        for i in range(count):  # one by one: the first is there soonest
+            at = time.perf_counter()
+            rgb = pictures(self._stream.decode(latents[:, :, i : i + 1]))[0].cpu().numpy()
+            stages = {**stages, "decode": 1e3 * (time.perf_counter() - at) / max(1, len(rgb))}
+            for picture in rgb:
+                yield Frame(picture, self.index, self.index / self._preset.fps, action.input_id, stages)
+                self.index += 1
+
+    def _draw(self, action: Action) -> Tensor:
+        """The next clean block `[1, C, T, h, w]`, committed to the cache."""
+        model, preset = self._model, self._preset
+        acting = None if self._walk is None else self._walk.block(self.blocks * preset.block, self._row(action))
+        seen = None if self._start is None else self._start.block(preset.block)
+        assert self._context is not None
+        context, device, dtype = self._context, model.transformer.device, model.transformer.dtype
+        channels, rows, columns = model.latent
+        shape = (1, channels, preset.block, rows, columns)
+
+        def pass_over(z: Tensor, timestep: float, commit: bool) -> Tensor:
+            x = z if seen is None else torch.cat([z, seen.to(z)], 1)
+            told = torch.full((1,), timestep, device=device)
+            return model.transformer.chunk(x, told, context, self._cache, commit=commit, actions=acting)
+
+        if self._given is not None and not self.blocks:
+            latents = self._given.to(device, dtype)
+        else:
+            latents = sample_block(
+                lambda z, timestep: pass_over(z, timestep, False),
+                lambda: draw_noise(shape, self._generator).to(device, dtype),
+                preset.schedule,
+                first_block=not self.blocks,
+            )
+        pass_over(latents, preset.schedule.context_noise, True)
+        if preset.recache:
+            most = self._cache.window // preset.block
+            self._newest = [*self._newest, latents][-most:]
+        return latents
+
+    def _row(self, action: Action) -> tuple[list[float], list[float]]:
+        assert self._preset.row is not None
+        row = self._preset.row(action, self._preset.frames)
+        return list(row.keyboard), list(row.mouse)
+
+    def _reword(self, prompt: str) -> None:
+        """New words on the way: what comes is drawn by them; LongLive also reads the newest frames by them."""
+        self._prompt, self._context = prompt, self._worded(prompt)
+        if self._newest:
+            clean = torch.cat(self._newest, 2)
+            self._model.transformer.recache(clean, self._context, self._cache)
+
+    def _worded(self, prompt: str) -> Context:
+        assert self._model.prompt is not None
+        return self._model.transformer.context(self._model.prompt(prompt)[None].to(self._model.transformer.device))
+
+    def _begin_from(self, image: NDArray[np.uint8]) -> None:
+        """A model that is shown the first picture with every block, and whose tokens stand for words."""
+        model = self._model
+        assert model.look is not None
+        encoder = model.decoder if model.encoder is None else model.encoder
+        self._start = StartPicture(encoder, image, model.transformer.device, model.transformer.dtype)
+        self._context = model.transformer.context(image=model.look(image).to(model.transformer.device))
+
+    def _painted(self, seed: int, prompt: str) -> NDArray[np.uint8]:
+        if self._model.paint is None:
+            raise ValueError("this world begins from a picture; choose one")
+        return self._model.paint(seed, prompt)
+
+    def _encoded(self, image: NDArray[np.uint8]) -> Tensor:
+        encoder = self._model.decoder if self._model.encoder is None else self._model.encoder
+        return encode_clip(encoder, from_pictures(image).to(self._model.transformer.device))
+
+    def _wait(self) -> None:
+        """For the device, once a block, so that the stages' times are true."""
+        if self._model.transformer.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    @torch.inference_mode()
+    def snapshot(self) -> WanState:
+        """A copy to come back to, on the same device."""
+        return WanState(
+            self._cache.snapshot(),
+            self._stream.snapshot(),
+            self._generator.get_state(),
+            self._prompt,
+            self.camera,
+            self.blocks,
+            self.index,
+            None if self._start is None else self._start.snapshot(),
+            None if self._walk is None else self._walk.snapshot(),
+            tuple(self._newest),
+            self._given,
+        )
+
+    @torch.inference_mode()
+    def restore(self, state: WanState) -> None:
+        """Continue from a snapshot of a rollout of the same world; what this rollout was before is forgotten."""
+        self._cache.restore(state.cache)
+        self._stream.restore(state.pictures)
+        self._generator.set_state(state.random)
+        self._prompt, self.camera, self.blocks, self.index = state.prompt, state.camera, state.blocks, state.index
+        self._newest, self._given = list(state.newest), state.given
+        if state.start is not None:
+            self._begin_from(state.start.image)
+            assert self._start is not None
+            self._start.restore(state.start)
+        else:
+            self._context = self._worded(state.prompt)
+        if self._walk is not None and state.actions is not None:
+            self._walk.restore(state.actions)
