@@ -16,6 +16,7 @@ from .schedule import Schedule
 
 MOUSE = 0.1  # the mouse number of a steady turn, in the published demonstrations
 TURN_RAD = math.radians(3.0)  # a frame, that we call a steady turn: what the turn keys ask for
+STEP_M = 0.3  # a frame: a full step, as the keys make it
 KEPT_STILL = 0.2  # share of a full step below which nobody meant to move
 
 
@@ -46,9 +47,9 @@ class LivePreset:
         return ROWS_PER_LATENT * self.block
 
 
-def _pressed(action: Action, frames: float, step_m: float = 0.2) -> tuple[bool, bool, bool, bool]:
+def _pressed(action: Action, frames: float) -> tuple[bool, bool, bool, bool]:
     """Forward, back, left, right: from what moves, so that sticks and camera paths count as keys do."""
-    least = KEPT_STILL * step_m * frames
+    least = KEPT_STILL * STEP_M * frames
     ahead, aside = action.forward_m, action.right_m
     return ahead > least, ahead < -least, aside < -least, aside > least
 

@@ -232,21 +232,21 @@ def test_nothing_settles_to_a_constant() -> None:
 
 
 def test_rows_of_the_variants() -> None:
-    """Twelve frames of it: 0.2 m each is a full step, 3 degrees each a steady turn."""
+    """Twelve frames of it: 0.3 m each is a full step, 3 degrees each a steady turn."""
     steady = 12 * math.radians(3.0)
     assert universal(Action(), 12).keyboard == (0, 0, 0, 0)
-    assert universal(Action(forward_m=2.4, right_m=-2.4), 12).keyboard == (1, 0, 1, 0)
-    assert universal(Action(forward_m=-2.4, right_m=2.4), 12).keyboard == (0, 1, 0, 1)
+    assert universal(Action(forward_m=3.6, right_m=-3.6), 12).keyboard == (1, 0, 1, 0)
+    assert universal(Action(forward_m=-3.6, right_m=3.6), 12).keyboard == (0, 1, 0, 1)
     assert universal(Action(yaw_rad=steady, pitch_rad=-steady / 2), 12).mouse == pytest.approx((-0.05, 0.1))
     assert universal(Action(yaw_rad=9.0), 12).mouse == pytest.approx((0.0, 0.1))
-    assert gta_drive(Action(forward_m=2.4, right_m=2.4), 12).keyboard == (1, 0)
-    assert gta_drive(Action(forward_m=2.4, right_m=2.4), 12).mouse == pytest.approx((0.0, 0.1))
-    assert gta_drive(Action(yaw_rad=-steady, right_m=2.4), 12).mouse == pytest.approx((0.0, -0.1))
+    assert gta_drive(Action(forward_m=3.6, right_m=3.6), 12).keyboard == (1, 0)
+    assert gta_drive(Action(forward_m=3.6, right_m=3.6), 12).mouse == pytest.approx((0.0, 0.1))
+    assert gta_drive(Action(yaw_rad=-steady, right_m=3.6), 12).mouse == pytest.approx((0.0, -0.1))
     names = ("nothing", "jump", "slide", "turn left", "turn right", "left side", "right side")
     moves = {
-        "nothing": Action(), "jump": Action(forward_m=2.4), "slide": Action(forward_m=-2.4),
+        "nothing": Action(), "jump": Action(forward_m=3.6), "slide": Action(forward_m=-3.6),
         "turn left": Action(yaw_rad=-steady), "turn right": Action(yaw_rad=steady),
-        "left side": Action(right_m=-2.4), "right side": Action(right_m=2.4),
+        "left side": Action(right_m=-3.6), "right side": Action(right_m=3.6),
     }  # fmt: skip
     for name, action in moves.items():
         assert names[temple_run(action, 12).keyboard.index(1.0)] == name

@@ -1,0 +1,324 @@
+"""An open checkpoint from the catalogue as a world that can be played: the same contract as the embedded ones.
+
+`load_open_world` reads the card, reckons what a session takes, refuses what would not fit before anything is loaded,
+then builds the parts one after another. The text and image encoders are read when a prompt or a picture needs them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .. import catalogue, weights
+from ..core import Action, Sight
+from ..model_card import ModelCard, models_folder
+from ..model_check import free_bytes
+from ..weights import WeightsError
+from . import families
+from .actions import ActionModule
+from .clip import ClipEncoder
+from .config import WanConfig
+from .embeddings import EmbeddingStore
+from .families import Family
+from .layout import TransformerShape
+from .layout_parts import ClipShape, TaehvShape, VaeShape
+from .live import LivePreset, live
+from .loading import fill
+from .lora import merged
+from .memory import GIB, MemoryRefused, admit, session_bytes, weights_bytes
+from .offload import Offload
+from .recognise import Recognised
+from .rollout import WanModel, WanRollout
+from .streaming import from_pictures
+from .taehv import TAEHV, TAEHVConfig
+from .text import TextEncoder
+from .transformer import WanTransformer
+from .vae import VAEConfig, WanVAE
+
+PRECISIONS = ("auto", "bf16", "fp8", "float32")
+DECODERS = ("auto", "taehv", "vae")
+HEADS = 16  # of CLIP, at every size
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOptions:
+    """What an operator may choose; the defaults are the checkpoint's own."""
+
+    width_px: int | None = None
+    height_px: int | None = None
+    window: int | None = None  # latent frames attended to
+    precision: str = "auto"  # bf16 on a GPU, float32 on a CPU
+    decoder: str = "auto"  # the small one where it is there
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        if self.decoder not in DECODERS:
+            raise ValueError(f"the decoder is one of {', '.join(DECODERS)}, got {self.decoder!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWorld:
+    """A world ready to play; satisfies `core.World`."""
+
+    card: ModelCard
+    model: WanModel
+    engine: str
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+    @property
+    def sha256(self) -> str:
+        """Of all weights, the window and the size: what an action log must agree with."""
+        files = [file.sha256 for part in self.card.parts for file in part.files]
+        m = self.model
+        return hashlib.sha256(repr((files, m.window, m.width_px, m.height_px)).encode()).hexdigest()
+
+    @property
+    def width_px(self) -> int:
+        return self.model.width_px
+
+    @property
+    def height_px(self) -> int:
+        return self.model.height_px
+
+    @property
+    def steps(self) -> int:
+        return len(self.model.preset.schedule.steps)
+
+    @property
+    def fps(self) -> float:
+        return self.model.preset.fps
+
+    @property
+    def frames_per_step(self) -> int:
+        return self.model.preset.frames
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        return self.model.preset.controls
+
+    @property
+    def themes(self) -> tuple[str, ...]:
+        """None: any words."""
+        return ()
+
+    @property
+    def max_step_m(self) -> float:
+        return 0.45 * self.frames_per_step
+
+    @property
+    def max_turn_rad(self) -> float:
+        return 0.1 * self.frames_per_step
+
+    def understood(self, prompt: str) -> tuple[str, ...]:
+        """All of them: the text encoder knows every language's words."""
+        return tuple(prompt.split())
+
+    def rollout(self) -> WanRollout:
+        """A new rollout with a cache of its own; call `reset` before `step`."""
+        return WanRollout(self.model)
+
+    def viewer(self) -> AnyPicture:
+        return AnyPicture()
+
+    def with_steps(self, steps: int) -> OpenWorld:
+        """Raises ValueError: a distilled checkpoint has one schedule."""
+        if steps != self.steps:
+            raise ValueError(f"{self.name} runs at {self.steps} steps, not {steps}")
+        return self
+
+
+class AnyPicture:
+    """The open checkpoints have seen all kinds of pictures; none is far, and none is captioned."""
+
+    def look(self, rgb: NDArray[np.uint8]) -> Sight:
+        return Sight("", 0.0, 0.0)
+
+
+def load_open_world(card: ModelCard, data: Path, options: OpenOptions | None = None) -> OpenWorld:
+    """Raises WeightsError, CheckpointError, MemoryRefused or ValueError, all of one line; then nothing stays loaded."""
+    options = options or OpenOptions()
+    family = families.family(card.family)
+    if not family.causal:
+        raise WeightsError(
+            f"{card.name} ({family.name}) makes clips and is not played live; choose a causal checkpoint"
+        )
+    device = torch.device(
+        options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    )
+    opened = {p.role: catalogue.open_part(card, data, p.role) for p in card.parts if p.role != families.TOKENIZER}
+    plan = _planned(card, family, opened, options, device)
+    transformer = _transformer(opened, plan, device)
+    decoder = _codec(opened[plan.decoder], plan.dtype, device)
+    encoder = None
+    if "picture" in plan.preset.controls and plan.decoder != families.VAE and families.VAE in opened:
+        encoder = _codec(opened[families.VAE], plan.dtype, device)
+    look = _looker(card, data, opened, device) if families.CLIP in opened else None
+    model = WanModel(
+        transformer, decoder, plan.preset, plan.width_px, plan.height_px, plan.window,
+        prompt=_reader(card, data, device) if families.TEXT in opened else None,
+        encoder=encoder, look=look,
+        paint=None if look is None else partial(_first_picture, data, plan.width_px, plan.height_px),
+    )  # fmt: skip
+    precision = "fp8" if plan.fp8 else str(plan.dtype).removeprefix("torch.")
+    return OpenWorld(card, model, f"torch {precision}, {plan.decoder}, window {plan.window}, {device.type}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What was decided before anything is loaded."""
+
+    preset: LivePreset
+    width_px: int
+    height_px: int
+    window: int
+    dtype: torch.dtype
+    fp8: bool
+    decoder: str  # a role of families.py
+
+
+def _planned(
+    card: ModelCard, family: Family, opened: dict[str, Recognised], options: OpenOptions, device: torch.device
+) -> _Plan:
+    preset, shape = live(family.name), opened[families.TRANSFORMER].shape
+    assert isinstance(shape, TransformerShape)
+    width, height = options.width_px or family.sizes[0][0], options.height_px or family.sizes[0][1]
+    window = family.windows[0] if options.window is None else options.window
+    if window < preset.block + preset.sink:
+        raise ValueError(
+            f"the window of {card.name} must hold {preset.block + preset.sink} latent frames or more, got {window}"
+        )
+    if preset.actions is not None and shape.action is not None:
+        a = shape.action
+        given = replace(
+            preset.actions, keyboard=a.keyboard, mouse=a.mouse, blocks=a.blocks, hidden=a.hidden, width=a.inner,
+            heads=a.inner // a.head, window=window,
+        )  # fmt: skip
+        preset = replace(preset, actions=given)
+    automatic = torch.bfloat16 if device.type == "cuda" else torch.float32
+    dtype = {"bf16": torch.bfloat16, "float32": torch.float32}.get(options.precision, automatic)
+    role = _decoder_role(card, opened, options.decoder)
+    plan = _Plan(preset, width, height, window, dtype, options.precision == "fp8", role)
+    _admit(card, opened, shape, plan, device)
+    return plan
+
+
+def _decoder_role(card: ModelCard, opened: dict[str, Recognised], wanted: str) -> str:
+    roles = {"taehv": families.TAEHV, "vae": families.VAE}
+    have = [role for role in roles.values() if role in opened]
+    role = have[0] if wanted == "auto" and have else roles.get(wanted, "")
+    if role not in have:
+        raise WeightsError(f"{card.name} has no {wanted} decoder, but {' and '.join(have)}; add it again with one")
+    return role
+
+
+def _admit(
+    card: ModelCard, opened: dict[str, Recognised], shape: TransformerShape, plan: _Plan, device: torch.device
+) -> None:
+    """Raises MemoryRefused where weights and one session do not fit."""
+    decoder = opened[plan.decoder].shape
+    assert isinstance(decoder, VaeShape | TaehvShape)
+    size = plan.dtype.itemsize
+    session = session_bytes(
+        shape, plan.width_px, plan.height_px, plan.window, decoder, plan.preset.block, itemsize=size
+    ).total
+    parts = [opened[role].layout for role in {plan.decoder, *({families.VAE} & opened.keys())}]
+    held = weights_bytes(opened[families.TRANSFORMER].layout, size, plan.fp8) + sum(
+        weights_bytes(p, size) for p in parts
+    )
+    free, where = free_bytes()
+    try:
+        admit(free, held + session, f"{card.name}: {held / GIB:.2f} GiB of weights and a session")
+    except MemoryRefused as error:
+        raise MemoryRefused(f"{error} ({where})") from None
+
+
+def transformer_config(shape: TransformerShape, image_tokens: int = 257) -> WanConfig:
+    """Our network's shapes for a checkpoint's."""
+    return WanConfig(
+        dim=shape.dim, ffn_dim=shape.ffn, heads=shape.heads, layers=shape.layers, in_channels=shape.in_channels,
+        out_channels=shape.out_channels, text_dim=shape.text or 4096, freq_dim=shape.frequencies,
+        has_text=bool(shape.text), image_dim=shape.image or None, image_tokens=image_tokens,
+    )  # fmt: skip
+
+
+def _transformer(opened: dict[str, Recognised], plan: _Plan, device: torch.device) -> WanTransformer:
+    part, clip = opened[families.TRANSFORMER], opened.get(families.CLIP)
+    assert isinstance(part.shape, TransformerShape)
+    tokens = clip.shape.tokens if clip is not None and isinstance(clip.shape, ClipShape) else 257
+    config, actions = transformer_config(part.shape, tokens), plan.preset.actions
+    with torch.device("meta"):
+        network = WanTransformer(
+            config, lambda i: ActionModule(actions, config.dim) if actions is not None and i < actions.blocks else None
+        )
+    fill(network, part, plan.dtype, device)
+    if families.LORA in opened:  # part of the model as published, always on
+        merged(network, {opened[families.LORA].checkpoint.path: 1.0})
+    network.cast(plan.dtype)
+    if plan.fp8:
+        quantize(network)
+    return network.eval().requires_grad_(False)
+
+
+def _codec(part: Recognised, dtype: torch.dtype, device: torch.device) -> Any:
+    shape: Any = part.shape
+    with torch.device("meta"):
+        codec: nn.Module = (
+            WanVAE(VAEConfig(width=shape.dim))
+            if isinstance(shape, VaeShape)
+            else TAEHV(TAEHVConfig(widths=shape.widths, encoder_width=shape.encoder))
+        )
+    fill(codec, part, dtype, device)
+    return codec.eval().requires_grad_(False)
+
+
+def _reader(card: ModelCard, data: Path, device: torch.device) -> Callable[[str], Tensor]:
+    """From the store of embeddings, or by the text encoder, which then makes room again."""
+    part = card.part(families.TEXT)
+    assert part is not None
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    tokenizer = catalogue.entry_path(card, data, families.TOKENIZER) / "tokenizer.json"
+    encoder = TextEncoder(catalogue.entry_path(card, data, families.TEXT), device, dtype, tokenizer=tokenizer)
+    sha256 = hashlib.sha256("".join(file.sha256 for file in part.files).encode()).hexdigest()
+    store = EmbeddingStore(models_folder(data) / "embeddings", sha256, encoder, after_use=Offload.FREE)
+    return store.rows
+
+
+def _looker(
+    card: ModelCard, data: Path, opened: dict[str, Recognised], device: torch.device
+) -> Callable[[NDArray[np.uint8]], Tensor]:
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    encoder = ClipEncoder(catalogue.entry_path(card, data, families.CLIP), device, dtype, heads=HEADS)
+
+    def look(rgb: NDArray[np.uint8]) -> Tensor:
+        tokens = encoder.encode(from_pictures(rgb)[:, :, 0])
+        encoder.offload(Offload.CPU)
+        return tokens
+
+    return look
+
+
+def _first_picture(data: Path, width_px: int, height_px: int, seed: int, prompt: str) -> NDArray[np.uint8]:
+    """What the embedded world draws first for these words, at the size of this one."""
+    import cv2
+
+    rollout = weights.load_world(None, data, engine="eager").rollout()
+    rollout.reset(seed, prompt)
+    frame = next(iter(rollout.step(Action())))
+    large: NDArray[np.uint8] = cv2.resize(frame.rgb, (width_px, height_px), interpolation=cv2.INTER_CUBIC).astype(
+        np.uint8
+    )
+    return large
