@@ -28,7 +28,8 @@ from worldstream.worlds.wan.actions import ActionModule
 from worldstream.worlds.wan.families import FAMILIES
 from worldstream.worlds.wan.layout import TransformerShape
 from worldstream.worlds.wan.live import live
-from worldstream.worlds.wan.rollout import WanModel
+from worldstream.worlds.wan.rollout import WanModel, WanRollout
+from worldstream.worlds.wan.start_picture import SETTLED
 from worldstream.worlds.wan.synthesize import tiny
 from worldstream.worlds.wan.taehv import TAEHV, TAEHVConfig
 from worldstream.worlds.wan.transformer import WanTransformer
@@ -36,6 +37,7 @@ from worldstream.worlds.wan.vae import VAEConfig, WanVAE
 from worldstream.worlds.wan.world import transformer_config
 
 GIB = 2**30
+TINY_PX = (64, 48)
 IMAGE_TOKENS = 257
 
 
@@ -48,10 +50,10 @@ class Case:
     decoder: str = "taehv"
     limit_gib: float | None = None  # what was promised
 
-    @property
-    def name(self) -> str:
-        width, height = FAMILIES[self.family].sizes[0]
-        return f"{self.family}, {width}×{height}, window {self.window}, {self.decoder}"
+    def name(self, small: bool) -> str:
+        """`small`: of the rehearsal, so that nobody takes its times for the model's."""
+        width, height = TINY_PX if small else FAMILIES[self.family].sizes[0]
+        return f"{'TINY ' * small}{self.family}, {width}×{height}, window {self.window}, {self.decoder}"
 
 
 CASES = (
@@ -102,7 +104,7 @@ def made(case: Case, device: torch.device, dtype: torch.dtype, small: bool) -> W
     assert isinstance(transformer, WanTransformer)
     assert isinstance(vae, WanVAE)
     decoder = vae if case.decoder == "vae" else randomly(light, device, dtype)
-    width, height = (64, 48) if small else family.sizes[0]
+    width, height = TINY_PX if small else family.sizes[0]
     g = torch.Generator().manual_seed(1)
     words = torch.randn(24, config.text_dim, generator=g)
     image = torch.randn(1, IMAGE_TOKENS, config.image_dim or 1, generator=g)
@@ -118,8 +120,6 @@ def made(case: Case, device: torch.device, dtype: torch.dtype, small: bool) -> W
 
 def measured(case: Case, device: torch.device, dtype: torch.dtype, small: bool, blocks: int) -> Iterator[Figure]:
     """Block time, frames a second, stages and memory of one case."""
-    from worldstream.worlds.wan.rollout import WanRollout
-
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -129,7 +129,9 @@ def measured(case: Case, device: torch.device, dtype: torch.dtype, small: bool, 
     times: list[float] = []
     denoise: list[float] = []
     decode: list[float] = []
-    warm = case.window // block + 2
+    # past the window, and past the latents of the first picture, which are made as the walk goes
+    warm = max(case.window, SETTLED if rollout.begins_from_pictures else 0) // block + 2
+    name = case.name(small)
     for i in range(warm + blocks):
         at = time.perf_counter()
         frames = list(rollout.step(action))
@@ -138,14 +140,14 @@ def measured(case: Case, device: torch.device, dtype: torch.dtype, small: bool, 
             denoise.append(frames[0].stages_ms["denoise"])
             decode.append(times[-1] - denoise[-1])
     ms, count = statistics.median(times), len(frames)
-    yield Figure(f"{case.name}: block of {count} frames", ms, "ms")
-    yield Figure(f"{case.name}: frames/s", 1e3 * count / ms, "fps")
-    yield Figure(f"{case.name}: denoise and cache pass", statistics.median(denoise), "ms")
-    yield Figure(f"{case.name}: decode and copy back", statistics.median(decode), "ms")
+    yield Figure(f"{name}: block of {count} frames", ms, "ms")
+    yield Figure(f"{name}: frames/s", 1e3 * count / ms, "fps")
+    yield Figure(f"{name}: denoise and cache pass", statistics.median(denoise), "ms")
+    yield Figure(f"{name}: decode and copy back", statistics.median(decode), "ms")
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated() / GIB
-        name = f"{case.name}: peak memory"
-        yield at_most(name, peak, "GiB", case.limit_gib) if case.limit_gib else Figure(name, peak, "GiB")
+        what = f"{name}: peak memory"
+        yield at_most(what, peak, "GiB", case.limit_gib) if case.limit_gib else Figure(what, peak, "GiB")
 
 
 def main() -> int:

@@ -93,6 +93,11 @@ class WanRollout:
         self.camera = Camera()
         self.blocks = self.index = 0
 
+    @property
+    def begins_from_pictures(self) -> bool:
+        """Whether the model is shown the first picture with every block: without one, one is painted."""
+        return self._model.look is not None
+
     @torch.inference_mode()
     def reset(self, seed: int = 0, prompt: str = "", image: NDArray[np.uint8] | None = None) -> None:
         """Forget everything. `seed` is in [0, 2^63); `image` is `[H, W, 3]` at the world's size. Raises ValueError."""
@@ -111,7 +116,7 @@ class WanRollout:
         self.camera, self.blocks, self.index, self._prompt = Camera(), 0, 0, prompt
         if self._walk is not None:
             self._walk.reset()
-        if model.look is not None:
+        if self.begins_from_pictures:
             self._begin_from(self._painted(seed, prompt) if image is None else image)
         else:
             self._context = self._worded(prompt)
