@@ -14,7 +14,7 @@ import json
 import pickle
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class Checkpoint:
     signature: Signature  # names as in the files
     where: Mapping[str, Path]  # which file holds a name
     root: str = ""  # the entry of a pickle that was taken, e.g. generator_ema
+    index: Path | None = None  # the file that lists the shards
 
     @property
     def path(self) -> Path:
@@ -76,16 +77,23 @@ class Checkpoint:
         return sum(tensor_bytes(shape, dtype) for shape, dtype in self.signature.values())
 
     def tensors(
-        self, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+        self,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
+        names: Collection[str] | None = None,
     ) -> Iterator[tuple[str, Tensor]]:
-        """Names as in the files, with their tensors; floating point ones as `dtype`. Raises CheckpointError, first of
-        all when they would not fit into the free memory of `device`."""
-        check_memory(self.path, loaded_bytes(self.signature, dtype), device)
+        """Names as in the files, with their tensors; floating point ones as `dtype`; `names`: these only.
+
+        Raises CheckpointError, first of all when they would not fit into the free memory of `device`.
+        """
+        wanted = {name: self.signature[name] for name in (self.signature if names is None else names)}
+        check_memory(self.path, loaded_bytes(wanted, dtype), device)
         for file in self.files:
-            names = [name for name, place in self.where.items() if place == file]
-            source = _pickled_tensors(file, self.root) if self.pickled else _safe_tensors(file, names)
+            here = [name for name in wanted if self.where[name] == file]
+            source = _pickled_tensors(file, self.root, here) if self.pickled else _safe_tensors(file, here)
             for name, tensor in source:
-                yield name, tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+                moved = tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+                yield name, moved.clone() if moved.data_ptr() == tensor.data_ptr() else moved  # keep no mapping alive
 
 
 def tensor_bytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:
@@ -229,7 +237,7 @@ def _open_shards(index: Path) -> Checkpoint:
             raise CheckpointError(f"{path} and its index disagree about {odd!r}; download both again")
         signature |= held
         where |= dict.fromkeys(held, path)
-    return Checkpoint(tuple(index.parent / shard for shard in shards), signature, where)
+    return Checkpoint(tuple(index.parent / shard for shard in shards), signature, where, index=index)
 
 
 def _safe_tensors(path: Path, names: list[str]) -> Iterator[tuple[str, Tensor]]:
@@ -241,10 +249,10 @@ def _safe_tensors(path: Path, names: list[str]) -> Iterator[tuple[str, Tensor]]:
         raise CheckpointError(f"{path} cannot be read ({_brief(error)}); download or copy it again") from None
 
 
-def _pickled_tensors(path: Path, root: str) -> Iterator[tuple[str, Tensor]]:
+def _pickled_tensors(path: Path, root: str, names: list[str]) -> Iterator[tuple[str, Tensor]]:
     _, state = _state(path, root)
-    for name in list(state):
-        yield name, state.pop(name)  # a mapped tensor that nobody holds gives its pages back
+    for name in names:
+        yield name, state.pop(name)
 
 
 def _state(path: Path, root: str | None) -> tuple[str, dict[str, Tensor]]:

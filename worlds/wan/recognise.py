@@ -30,6 +30,10 @@ PartShape = TransformerShape | VaeShape | TaehvShape | TextShape | ClipShape
 SUPPORTED = "Wan 2.1 transformers, VACE, Matrix-Game 2.0, the Wan VAE, TAEHV, UMT5, CLIP ViT-H and LoRA"
 
 
+class UnknownFamily(CheckpointError):
+    """Weights that are whole, but of nothing that is known here."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoraShape:
     """What a LoRA changes. The dialects of its keys are lora.py's business."""
@@ -85,8 +89,13 @@ class Recognised:
 
 
 def _kind(shape: TransformerShape) -> tuple[object, ...]:
-    """What tells families apart. Only 14B is told by width: everything narrower counts as the small model."""
-    action = (shape.action.keyboard, bool(shape.action.mouse)) if shape.action else None
+    """What tells families apart. Only 14B is told by width: everything narrower counts as the small model.
+
+    Matrix-Game's undistilled models have the action module in every block and take dozens of steps: no family here.
+    """
+    action = None
+    if shape.action:
+        action = shape.action.keyboard, bool(shape.action.mouse), shape.action.blocks < shape.layers
     return (
         shape.dim >= 4096 or shape.image_attention,
         shape.in_channels,
@@ -118,7 +127,7 @@ def recognise(checkpoint: Checkpoint) -> Recognised:
             return Recognised(role, _matched(checkpoint, shapes, role, read), checkpoint, published, diffusers)
     examples = ", ".join(sorted(signature)[:: max(1, len(signature) // 3)][:3])
     hint = "; diffusers' own VAE and encoders are not read" if _FOREIGN & {key.split(".")[0] for key in shapes} else ""
-    raise CheckpointError(
+    raise UnknownFamily(
         f"{checkpoint.path} is of no known family (keys like {examples}); supported are {SUPPORTED}{hint}"
     )
 
