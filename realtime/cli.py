@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[:1] == ["train"]:  # has a command line of its own
             return _train(arguments[1:])
         options = _parser().parse_args(arguments)
-        commands = {"serve": _serve, "worlds": _list_worlds, "film": _film, "replay": _replay}
+        commands = {"serve": _serve, "worlds": _list_worlds, "film": _film, "replay": _replay, "models": _models}
         return commands[options.command](options)
     except KeyboardInterrupt:
         return 130
@@ -78,8 +78,31 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--data", type=Path, metavar="DIR", help="folder of the server's worlds")
         command.add_argument("--world", metavar="NAME", help="which world; `worldstream worlds` lists them")
         command.add_argument("--engine", choices=ENGINES, help="what runs the network (default auto)")
+    _models_parser(commands.add_parser("models", help="open checkpoints: add a folder of weights, list, check, remove"))
     commands.add_parser("train", help="train a world; see `worldstream train --help`", add_help=False)
     return parser
+
+
+def _models_parser(models: argparse.ArgumentParser) -> None:
+    actions = models.add_subparsers(dest="action", required=True, metavar="action")
+    listing = actions.add_parser("list", help="every world on this machine, embedded ones too")
+    add = actions.add_parser("add", help="recognise the weights in a folder and put them into the catalogue")
+    add.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="where the weights are; several if apart")
+    add.add_argument("--as", dest="name", metavar="NAME", help="what to call it; a known checkpoint's name says which")
+    add.add_argument("--family", metavar="FAMILY", help="which known checkpoint it is, under another name")
+    add.add_argument("--copy", action="store_true", help="copy the weights into the data folder")
+    check = actions.add_parser("check", help="parameters, memory of a session, and whether it fits this machine")
+    check.add_argument("--verify", action="store_true", help="hash every file again")
+    remove = actions.add_parser("remove", help="forget a model; the weights stay unless they were copied")
+    synthesize = actions.add_parser("synthesize", help="write random weights in a published layout")
+    synthesize.add_argument("preset", metavar="PRESET", help="a known checkpoint, e.g. self-forcing")
+    synthesize.add_argument("--scale", choices=("tiny", "full"), default="tiny", help="default tiny")
+    synthesize.add_argument("--out", type=Path, metavar="FOLDER", help="default ./PRESET")
+    synthesize.add_argument("--seed", type=int, default=0, help="of the numbers (default 0)")
+    for command in (check, remove):
+        command.add_argument("name", metavar="NAME")
+    for command in (listing, add, check, remove):
+        command.add_argument("--data", type=Path, metavar="DIR", help="folder of the server's worlds")
 
 
 def calm_threads() -> None:
@@ -154,13 +177,47 @@ def _written(out: Path, count: int, notes: Sequence[str]) -> int:
     return 0
 
 
-def _list_worlds(_: argparse.Namespace) -> int:
+def _list_worlds(options: argparse.Namespace) -> int:
     weights: Any = importlib.import_module("..worlds.weights", __package__)
-    cards = weights.catalogue(from_environment().data)
+    cards = weights.catalogue(override(from_environment(), {"data": getattr(options, "data", None)}).data)
     for card in cards:
         c = card.config
         print(f"{card.name}  {c.width_px}x{c.height_px} at {c.fps:g} fps, {len(c.step_lists[0])} steps  {card.path}")
     return 0 if cards else _complain("there are no worlds on this machine.")
+
+
+def _models(options: argparse.Namespace) -> int:
+    calm_threads()
+    if options.action == "synthesize":
+        return _synthesize(options)
+    catalogue: Any = importlib.import_module("..worlds.catalogue", __package__)
+    cards: Any = importlib.import_module("..worlds.model_card", __package__)
+    data = override(from_environment(), {"data": options.data}).data
+    if options.action == "list":
+        _list_worlds(options)
+        for card in cards.all_cards(data):
+            print(f"{card.name}  {card.family}, {card.bytes / 2**30:.2f} GiB, licence {card.licence}")
+    elif options.action == "add":
+        check_data_folder(data)
+        card = catalogue.add(options.folders, data, options.name, options.family, options.copy, print)
+        print(f"added {card.name}: {card.family}, licence {card.licence}; see `worldstream models check {card.name}`")
+    elif options.action == "check":
+        checking: Any = importlib.import_module("..worlds.model_check", __package__)
+        for line in checking.check(cards.find_card(data, options.name), data, options.verify, print):
+            print(line)
+    else:
+        catalogue.remove(options.name, data)
+        print(f"removed {options.name}")
+    return 0
+
+
+def _synthesize(options: argparse.Namespace) -> int:
+    families: Any = importlib.import_module("..worlds.wan.families", __package__)
+    writing: Any = importlib.import_module("..worlds.wan.synthesize", __package__)
+    family = families.family(options.preset)
+    paths = writing.synthesize(family, options.out or Path(options.preset), options.scale, options.seed, print)
+    print(f"wrote {len(paths)} files")
+    return 0
 
 
 def _train(arguments: list[str]) -> int:

@@ -1,0 +1,65 @@
+"""Fill a module from a recognised checkpoint: every key used, none invented, one tensor in memory beside the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from .checkpoint_files import CheckpointError
+from .layout import Layout
+from .recognise import Recognised
+
+
+def fill(
+    module: nn.Module,
+    part: Recognised,
+    dtype: torch.dtype | None = torch.bfloat16,
+    device: torch.device | str = "cpu",
+    wanted: Callable[[str], bool] = lambda key: True,
+    convert: Callable[[str, Tensor], Tensor] = lambda key, tensor: tensor,
+) -> None:
+    """Replace the parameters of `module`, which may be on the meta device, by those of a checkpoint.
+
+    `wanted`: which published keys the module has; CLIP's file also holds a text tower. `convert`: what becomes of a
+    tensor of a key before it is kept, e.g. another precision. Floating point tensors are loaded as `dtype`.
+
+    Raises CheckpointError, on a key too many or too few and before anything is read; after a failure half way the
+    module is empty (on the meta device).
+    """
+    checkpoint = part.checkpoint
+    keys = {name: key for key, name in part.published.items() if wanted(key)}
+    target = module.state_dict(keep_vars=True)
+    _compare(part, {key: tuple(value.shape) for key, value in target.items()}, set(keys.values()))
+    try:
+        for name, tensor in checkpoint.tensors(dtype, device, keys.keys()):
+            _replace(module, keys[name], convert(keys[name], tensor))
+    except BaseException:
+        module.to("meta")
+        raise
+
+
+def _compare(part: Recognised, target: Layout, published: set[str]) -> None:
+    path, table = part.checkpoint.path, part.layout
+    for what, odd in (("lacks", target.keys() - published), ("has no use for", published - target.keys())):
+        if odd:
+            subject = path if what == "lacks" else "this model"
+            raise CheckpointError(
+                f"{subject} {what} {min(odd)} ({len(odd)} in all); {path} does not fit this model, give its own weights"
+            )
+    for key, shape in target.items():
+        if table[key] != shape:
+            raise CheckpointError(
+                f"{path}: {key} is {list(table[key])}, this model has {list(shape)}; give its own weights"
+            )
+
+
+def _replace(module: nn.Module, key: str, tensor: Tensor) -> None:
+    """Put a tensor in place of a parameter or buffer, without a copy."""
+    path, _, leaf = key.rpartition(".")
+    owner = module.get_submodule(path)
+    if leaf in owner._parameters:
+        owner._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
+    else:
+        owner._buffers[leaf] = tensor
