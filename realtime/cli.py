@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import ENGINES, LOG_LEVELS, ServerConfig, from_environment, override, version
+from .config import DECODERS, ENGINES, LOG_LEVELS, PRECISIONS, ServerConfig, from_environment, override, version
 from .errors import WorldstreamError
 from .startup import check_data_folder, listen, steady_heap
 
@@ -57,6 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--world", metavar="NAME", help="which world; `worldstream worlds` lists them")
     serve.add_argument("--engine", choices=ENGINES, help="what runs the network (default auto)")
     serve.add_argument("--steps", type=int, metavar="N", help="denoising steps per frame (default: as trained)")
+    serve.add_argument("--size", metavar="WxH", help="picture of an open checkpoint (default: its own)")
+    serve.add_argument("--window", type=int, metavar="N", help="latent frames that an open checkpoint attends to")
+    serve.add_argument("--precision", choices=PRECISIONS, help="of an open checkpoint's weights (default auto)")
+    serve.add_argument("--decoder", choices=DECODERS, help="of an open checkpoint's pictures (default auto)")
     serve.add_argument("--stamp", action="store_true", default=None, help="draw the benchmark's barcode on each frame")
     serve.add_argument("--log-level", choices=LOG_LEVELS, help="default info")
 
@@ -132,17 +136,27 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def load_world(config: ServerConfig) -> World:
-    """The world that the config names, or the catalogue's first. Raises ValueError or OSError in one line."""
-    weights: Any = importlib.import_module("..worlds.weights", __package__)
-    world: World = weights.load_world(config.world or None, config.data, engine=config.engine, steps=config.steps)
+    """The world that the config names, or the first embedded one. Raises ValueError or OSError in one line."""
+    library: Any = importlib.import_module("..worlds.library", __package__)
+    choice = library.Choice(config.size, config.window, config.precision, config.decoder)
+    world: World = library.load_any_world(config.world or None, config.data, config.engine, config.steps, choice)
     return world
+
+
+def load_embedded(config: ServerConfig) -> Any:
+    """The embedded world that the config names. Raises ValueError or OSError in one line."""
+    library: Any = importlib.import_module("..worlds.library", __package__)
+    if config.world and library.is_open(config.world, config.data):
+        raise ValueError(f"{config.world} is an open checkpoint; films are drawn by embedded worlds so far")
+    weights: Any = importlib.import_module("..worlds.weights", __package__)
+    return weights.load_world(config.world or None, config.data, engine=config.engine, steps=config.steps)
 
 
 def _film(options: argparse.Namespace) -> int:
     if options.prompt is None and options.image is None:
         return _complain("film needs a prompt, or a picture with --image, or both.")
     film: Any = _filming()
-    world = load_world(_config_of(options))
+    world = load_embedded(_config_of(options))
     image = film.opened(world, options.image)
     log = film.scripted(world, options.prompt or "", options.camera, options.seconds, options.seed, image)
     return _written(options.out, film.shoot(world, log, options.out, options.log, image), log.notes)
@@ -155,7 +169,7 @@ def _replay(options: argparse.Namespace) -> int:
     config = _config_of(options)
     log = logs.read(options.log)  # all of this before the seconds that loading a world takes
     film.check(log, weights.find(config.world or None, config.data), options.anyway)
-    world = load_world(config)
+    world = load_embedded(config)
     image = film.opened(world, options.image)
     count, notes = film.replay(world, log, options.out, options.anyway, image)
     return _written(options.out, count, notes)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -15,6 +16,8 @@ from pathlib import Path
 from .errors import StartupError
 
 ENGINES = ("auto", "eager", "openvino")
+PRECISIONS = ("auto", "bf16", "fp8", "float32")
+DECODERS = ("auto", "taehv", "vae")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -103,6 +106,10 @@ class ServerConfig:
     world: str = ""  # empty: the catalogue's default
     engine: str = "auto"
     steps: int | None = None  # None: as the world was trained for
+    size: str = ""  # of an open checkpoint's picture, e.g. 832x480; empty: the checkpoint's own
+    window: int | None = None  # latent frames that an open checkpoint attends to; None: its own
+    precision: str = "auto"  # of an open checkpoint's weights
+    decoder: str = "auto"  # of an open checkpoint's pictures
     stamp: bool = False  # barcode for the latency benchmark
     log_level: str = "info"
     origins: tuple[str, ...] = ()  # other sites whose pages may connect, e.g. https://example.org
@@ -120,6 +127,13 @@ class ServerConfig:
             raise StartupError(f"steps must be from 1 to 64, got {self.steps}")
         if self.engine not in ENGINES:
             raise StartupError(f"the engine must be one of {', '.join(ENGINES)}, got {self.engine!r}")
+        if self.size and not re.fullmatch(r"[1-9]\d{1,4}x[1-9]\d{1,4}", self.size):
+            raise StartupError(f"the size must be like 832x480, got {self.size!r}")
+        if self.window is not None and not 1 <= self.window <= 1024:
+            raise StartupError(f"the window must be from 1 to 1024 latent frames, got {self.window}")
+        for name, known in (("precision", PRECISIONS), ("decoder", DECODERS)):
+            if getattr(self, name) not in known:
+                raise StartupError(f"the {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
         if self.log_level not in LOG_LEVELS:
             raise StartupError(f"the log level must be one of {', '.join(LOG_LEVELS)}, got {self.log_level!r}")
 
@@ -133,10 +147,14 @@ def version() -> str:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> ServerConfig:
-    """Defaults overridden by `WORLDSTREAM_HOST`, `_PORT`, `_DATA`, `_WORLD`, `_ENGINE`, `_STEPS`, `_STAMP`,
-    `_LOG_LEVEL`, `_ORIGINS` (comma separated). Raises StartupError that names the variable."""
+    """Defaults overridden by `WORLDSTREAM_HOST`, `_PORT`, `_DATA`, `_WORLD`, `_ENGINE`, `_STEPS`, `_SIZE`, `_WINDOW`,
+    `_PRECISION`, `_DECODER`, `_STAMP`, `_LOG_LEVEL`, `_ORIGINS` (comma separated). Raises StartupError that names the
+    variable."""
     changes: dict[str, object] = {}
-    for name in ("host", "port", "data", "world", "engine", "steps", "stamp", "log_level", "origins"):
+    for name in (
+        "host", "port", "data", "world", "engine", "steps", "size", "window", "precision", "decoder", "stamp",
+        "log_level", "origins",
+    ):  # fmt: skip
         raw = environment.get(f"WORLDSTREAM_{name.upper()}", "")
         if not raw:
             continue
@@ -154,7 +172,7 @@ def override(config: ServerConfig, changes: Mapping[str, object]) -> ServerConfi
 
 
 def _parse(name: str, raw: str) -> object:
-    if name in ("port", "steps"):
+    if name in ("port", "steps", "window"):
         if not raw.isdecimal():
             raise ValueError("must be a whole number")
         return int(raw)

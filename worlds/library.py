@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import weights
 from .core import World
 from .model_card import card_path, find_card, models_folder
-from .wan.world import OpenOptions, load_open_world
 from .weights import WeightsError
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How an open checkpoint is to be run; the defaults are its own."""
+
+    size: str = ""  # WIDTHxHEIGHT
+    window: int | None = None  # latent frames
+    precision: str = "auto"
+    decoder: str = "auto"
 
 
 def load_any_world(
@@ -16,18 +28,21 @@ def load_any_world(
     data: Path,
     engine: str = "auto",
     steps: int | None = None,
-    options: OpenOptions | None = None,
+    choice: Choice = Choice(),
 ) -> World:
-    """Embedded worlds go first; None is the first of them. `engine` is for those, `options` for open checkpoints.
+    """Embedded worlds go first; None is the first of them. `engine` is for those, `choice` for open checkpoints.
 
     Raises WeightsError, MemoryRefused or ValueError, all of one line.
     """
     embedded = {card.name for card in weights.catalogue(data)}
-    if name is None or name in embedded or not is_open(name, data):
-        if name is not None and name not in embedded:
-            raise WeightsError(f"there is no world named {name!r}; worlds on this machine: {', '.join(names(data))}")
+    if name is None or name in embedded:
         return weights.load_world(name, data, engine=engine, steps=steps)
-    world = load_open_world(find_card(data, name), data, options)
+    if not is_open(name, data):
+        raise WeightsError(f"there is no world named {name!r}; worlds on this machine: {', '.join(names(data))}")
+    opening: Any = importlib.import_module(".wan.world", __package__)  # not for those who walk in embedded worlds
+    width, height = (int(side) for side in choice.size.split("x")) if choice.size else (None, None)
+    options = opening.OpenOptions(width, height, choice.window, choice.precision, choice.decoder)
+    world: World = opening.load_open_world(find_card(data, name), data, options)
     return world if steps is None else world.with_steps(steps)
 
 

@@ -284,7 +284,7 @@ async function askServer() {
   if (stream.state.name !== "idle") return;
   const line = byId("status");
   try {
-    if (byId("chips").childElementCount === 0) {
+    if (byId("facts").textContent === "") {
       const response = await fetch("api/world");
       const info = await response.json();
       if (!response.ok) throw new Error(info.error?.message);

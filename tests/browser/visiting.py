@@ -108,7 +108,7 @@ class Visit:
 
     async def open(self, search: str = "") -> Visit:
         await self.page.goto(self.server.url + search)
-        await self.until("document.querySelector('.chip') !== null")
+        await self.until("document.getElementById('facts').textContent !== ''")
         return self
 
     async def enter(self, prompt: str = "forest at dawn", seed: int = 7) -> Visit:

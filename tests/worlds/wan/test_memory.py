@@ -131,7 +131,9 @@ def test_a_window_that_holds_no_chunk() -> None:
 
 def test_admission() -> None:
     admit(2 * GIB, 2 * GIB)
-    with pytest.raises(MemoryRefused, match=r"the session needs 3\.00 GiB and 2\.00 GiB are free; use a smaller window, fp8"):
+    with pytest.raises(
+        MemoryRefused, match=r"the session needs 3\.00 GiB and 2\.00 GiB are free; use a smaller window, fp8"
+    ):
         admit(2 * GIB, 3 * GIB)
 
 

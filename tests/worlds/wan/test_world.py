@@ -144,12 +144,12 @@ def test_options_that_do_not_exist() -> None:
 def test_the_library_knows_both_kinds(data: Path) -> None:
     added(data, "self-forcing")
     assert library.names(data) == ["nano", "self-forcing"]
-    world = library.load_any_world("self-forcing", data, options=SMALL)
+    world = library.load_any_world("self-forcing", data, choice=library.Choice("64x48"))
     assert isinstance(world, OpenWorld)
     assert isinstance(world.rollout(), WanRollout)
     assert world.steps == 4
     with pytest.raises(ValueError, match="runs at 4 steps, not 3"):
-        library.load_any_world("self-forcing", data, steps=3, options=SMALL)
+        library.load_any_world("self-forcing", data, steps=3, choice=library.Choice("64x48"))
     with pytest.raises(WeightsError, match="no world named 'mars'; worlds on this machine: nano, self-forcing"):
         library.load_any_world("mars", data)
     assert library.load_any_world(None, data, engine="eager").name == "nano"
