@@ -60,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--size", metavar="WxH", help="picture of an open checkpoint (default: its own)")
     serve.add_argument("--window", type=int, metavar="N", help="latent frames that an open checkpoint attends to")
     serve.add_argument("--precision", choices=PRECISIONS, help="of an open checkpoint's weights (default auto)")
+    serve.add_argument(
+        "--lora", type=Path, action="append", metavar="FILE", help="a LoRA of the open checkpoint; words ask for it"
+    )
     serve.add_argument("--decoder", choices=DECODERS, help="of an open checkpoint's pictures (default auto)")
     serve.add_argument("--stamp", action="store_true", default=None, help="draw the benchmark's barcode on each frame")
     serve.add_argument("--log-level", choices=LOG_LEVELS, help="default info")
@@ -138,7 +141,7 @@ def _serve(options: argparse.Namespace) -> int:
 def load_world(config: ServerConfig) -> World:
     """The world that the config names, or the first embedded one. Raises ValueError or OSError in one line."""
     library: Any = importlib.import_module("..worlds.library", __package__)
-    choice = library.Choice(config.size, config.window, config.precision, config.decoder)
+    choice = library.Choice(config.size, config.window, config.precision, config.decoder, tuple(config.lora))
     world: World = library.load_any_world(config.world or None, config.data, config.engine, config.steps, choice)
     return world
 

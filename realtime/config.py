@@ -110,6 +110,7 @@ class ServerConfig:
     window: int | None = None  # latent frames that an open checkpoint attends to; None: its own
     precision: str = "auto"  # of an open checkpoint's weights
     decoder: str = "auto"  # of an open checkpoint's pictures
+    lora: tuple[Path, ...] = ()  # files that an open checkpoint's words can ask for
     stamp: bool = False  # barcode for the latency benchmark
     log_level: str = "info"
     origins: tuple[str, ...] = ()  # other sites whose pages may connect, e.g. https://example.org

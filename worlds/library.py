@@ -21,6 +21,7 @@ class Choice:
     window: int | None = None  # latent frames
     precision: str = "auto"
     decoder: str = "auto"
+    loras: tuple[Path, ...] = ()
 
 
 def load_any_world(
@@ -41,7 +42,7 @@ def load_any_world(
         raise WeightsError(f"there is no world named {name!r}; worlds on this machine: {', '.join(names(data))}")
     opening: Any = importlib.import_module(".wan.world", __package__)  # not for those who walk in embedded worlds
     width, height = (int(side) for side in choice.size.split("x")) if choice.size else (None, None)
-    options = opening.OpenOptions(width, height, choice.window, choice.precision, choice.decoder)
+    options = opening.OpenOptions(width, height, choice.window, choice.precision, choice.decoder, loras=choice.loras)
     world: World = opening.load_open_world(find_card(data, name), data, options)
     return world if steps is None else world.with_steps(steps)
 

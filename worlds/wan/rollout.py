@@ -24,6 +24,8 @@ from .attention import Context
 from .codec import VideoCodec
 from .kv_cache import CacheState, KVCache
 from .live import LivePreset
+from .lora import Adapters
+from .lora_words import asked
 from .schedule import sample_block
 from .start_picture import StartPicture, StartState
 from .streaming import CodecStream, StreamSnapshot, encode_clip, from_pictures, pictures
@@ -46,6 +48,7 @@ class WanModel:
     encoder: VideoCodec[Any, Any] | None = None  # of pictures; the full VAE where the decoder is the small one
     look: Callable[[NDArray[np.uint8]], Tensor] | None = None  # picture [H, W, 3] -> CLIP tokens [1, I, image_dim]
     paint: Callable[[int, str], NDArray[np.uint8]] | None = None  # (seed, prompt) -> a first picture, where none came
+    adapters: Adapters | None = None  # LoRAs that words can ask for
 
     @property
     def latent(self) -> tuple[int, int, int]:
@@ -89,6 +92,7 @@ class WanRollout:
         self._given: Tensor | None = None  # [1, C, 1, h, w]: the first latent frame, where a picture was given for it
         self._newest: list[Tensor] = []  # clean blocks that new words are shown with, where the model wants it
         self._context: Context | None = None
+        self._scales: dict[str, float] = {}  # of the LoRAs that the words ask for
         self._prompt = ""
         self.camera = Camera()
         self.blocks = self.index = 0
@@ -133,6 +137,8 @@ class WanRollout:
         if self.blocks:  # into the first frame nobody moves
             self.camera = self.camera.moved(action)
         conditioned = time.perf_counter()
+        if self._model.adapters is not None:  # another rollout may have asked for others
+            self._model.adapters.set_scales(self._scales)
         latents = self._draw(action)
         self._wait()
         stages = {"condition": 1e3 * (conditioned - started), "denoise": 1e3 * (time.perf_counter() - conditioned)}
@@ -189,11 +195,15 @@ class WanRollout:
         """New words on the way: what comes is drawn by them; LongLive also reads the newest frames by them."""
         self._prompt, self._context = prompt, self._worded(prompt)
         if self._newest:
+            if self._model.adapters is not None:
+                self._model.adapters.set_scales(self._scales)
             clean = torch.cat(self._newest, 2)
             self._model.transformer.recache(clean, self._context, self._cache)
 
     def _worded(self, prompt: str) -> Context:
         assert self._model.prompt is not None
+        if self._model.adapters is not None:
+            prompt, self._scales = asked(prompt, self._model.adapters.names)
         return self._model.transformer.context(self._model.prompt(prompt)[None].to(self._model.transformer.device))
 
     def _begin_from(self, image: NDArray[np.uint8]) -> None:

@@ -33,7 +33,7 @@ from .layout import TransformerShape
 from .layout_parts import ClipShape, TaehvShape, VaeShape
 from .live import LivePreset, live
 from .loading import fill
-from .lora import merged
+from .lora import Adapters, merged
 from .memory import GIB, MemoryRefused, admit, session_bytes, weights_bytes
 from .offload import Offload
 from .recognise import Recognised
@@ -59,6 +59,7 @@ class OpenOptions:
     precision: str = "auto"  # bf16 on a GPU, float32 on a CPU
     decoder: str = "auto"  # the small one where it is there
     device: str = "auto"
+    loras: tuple[Path, ...] = ()  # files; words ask for them by their stem: `<lora:stem:0.8>`
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -170,7 +171,7 @@ def load_open_world(card: ModelCard, data: Path, options: OpenOptions | None = N
     model = WanModel(
         transformer, decoder, plan.preset, plan.width_px, plan.height_px, plan.window,
         prompt=_reader(card, data, device) if families.TEXT in opened else None,
-        encoder=encoder, look=look,
+        encoder=encoder, look=look, adapters=_adapters(transformer, options.loras),
         paint=None if look is None else partial(_first_picture, data, plan.width_px, plan.height_px),
     )  # fmt: skip
     precision = "fp8" if plan.fp8 else str(plan.dtype).removeprefix("torch.")
@@ -271,6 +272,18 @@ def _transformer(opened: dict[str, Recognised], plan: _Plan, device: torch.devic
     if plan.fp8:
         quantize(network)
     return network.eval().requires_grad_(False)
+
+
+def _adapters(network: WanTransformer, files: tuple[Path, ...]) -> Adapters | None:
+    """All LoRAs at scale 0. Raises WeightsError on a file that is damaged or of another model."""
+    if not files:
+        return None
+    adapters = Adapters(network)
+    for path in files:
+        if path.stem in adapters.names:
+            raise WeightsError(f"two LoRA files are named {path.stem}; rename one of them")
+        adapters.load(path.stem, path)
+    return adapters
 
 
 def _codec(part: Recognised, dtype: torch.dtype, device: torch.device) -> Any:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import json
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
 
 from worldstream.worlds import catalogue, library
 from worldstream.worlds.core import Action, World
@@ -161,3 +164,41 @@ def test_logs_of_other_weights_or_windows_are_told_apart(data: Path) -> None:
     assert len(hashes) == 2
     assert all(len(h) == 64 for h in hashes)
     json.dumps(sorted(hashes))
+
+
+def test_words_ask_for_loras_between_blocks(data: Path, tmp_path: Path) -> None:
+    """The scale changes with the words, without a reload; who does not ask has none of it."""
+    card = added(data, "self-forcing")
+    lora = tmp_path / "longlive"
+    synthesize(FAMILIES["longlive"], lora)
+    file = (lora / "models/lora.pt").rename(tmp_path / "ink.pt")
+    world = load_open_world(card, data, replace(SMALL, loras=(file,)))
+    plain = load_open_world(card, data, SMALL)
+
+    def walk(world: OpenWorld, *words: str) -> list[NDArray[np.uint8]]:
+        rollout = world.rollout()
+        rollout.reset(1, words[0])
+        return [f.rgb for word in words for f in rollout.step(Action(prompt=word))]
+
+    def same(a: list[NDArray[np.uint8]], b: list[NDArray[np.uint8]]) -> bool:
+        return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+    asked = walk(world, "a forest", "a forest <lora:ink:1>", "a forest")
+    without = walk(plain, "a forest", "a forest", "a forest")
+    assert same(asked[:9], without[:9])
+    assert not same(asked[9:21], without[9:21])
+    assert same(walk(world, "a forest", "a forest"), without[:21]), "another walk, which did not ask"
+    assert not same(walk(world, "a forest <lora:ink:0.5>"), walk(world, "a forest <lora:ink:1>"))
+
+
+def test_a_lora_of_another_model_is_refused_and_nothing_stays(data: Path, tmp_path: Path) -> None:
+    card, other = added(data, "self-forcing"), tmp_path / "other.safetensors"
+    save_file(
+        {
+            "blocks.0.self_attn.q.lora_A.weight": torch.ones(4, 99),
+            "blocks.0.self_attn.q.lora_B.weight": torch.ones(99, 4),
+        },
+        other,
+    )
+    with pytest.raises(WeightsError, match=r"other\.safetensors"):
+        load_open_world(card, data, replace(SMALL, loras=(other,)))
