@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 import tempfile
 import threading
 from pathlib import Path
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 SUFFIX = ".safetensors"
 UNFINISHED = ".part"
+_OURS = re.compile(r"[0-9a-f]{64}\.safetensors")  # nothing else in the folder is ever deleted
+_UNFINISHED = re.compile(r"embedding-.*\.part")
 UNFINISHED_AFTER_S = 3600.0  # by then the process that was writing has died
 MAX_BYTES = 512 * 2**20  # more than 100 prompts of full length, thousands of usual ones
 
@@ -138,7 +141,7 @@ class EmbeddingStore:
         if len(content) > self.max_bytes:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=UNFINISHED, delete=False) as file:
+        with tempfile.NamedTemporaryFile(prefix="embedding-", suffix=UNFINISHED, dir=self.folder, delete=False) as file:
             part = Path(file.name)
             try:
                 file.write(content)
@@ -156,9 +159,9 @@ class EmbeddingStore:
         except FileNotFoundError:
             return  # another process is evicting
         for path, status in found:
-            if path.suffix == UNFINISHED and status.st_mtime < dead_before:
+            if _UNFINISHED.fullmatch(path.name) and status.st_mtime < dead_before:
                 _delete(path)
-        sizes = [(status.st_mtime, status.st_size, path) for path, status in found if path.suffix == SUFFIX]
+        sizes = [(status.st_mtime, status.st_size, path) for path, status in found if _OURS.fullmatch(path.name)]
         total = sum(size for _, size, _ in sizes)
         for _, size, path in sorted(sizes):
             if total <= self.max_bytes:

@@ -63,7 +63,7 @@ class OffloadedModule:
 def indexed(device: torch.device | str) -> torch.device:
     """The device with its index, so that "cuda" equals where its tensors say they are."""
     chosen = torch.device(device)
-    if chosen.type == "cuda" and chosen.index is None:
+    if chosen == torch.device("cuda"):  # not equal to any device with an index
         return torch.device("cuda", torch.cuda.current_device())
     return chosen
 

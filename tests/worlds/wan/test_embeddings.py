@@ -46,8 +46,13 @@ def encoder() -> CountingEncoder:
     return CountingEncoder()
 
 
-def store(folder: Path, encoder: CountingEncoder | None, **changes: int) -> EmbeddingStore:
-    return EmbeddingStore(folder, MODEL, encoder, text_len=TEXT_LEN, **changes)
+def store(folder: Path, encoder: CountingEncoder | None, max_bytes: int = 10**6) -> EmbeddingStore:
+    return EmbeddingStore(folder, MODEL, encoder, text_len=TEXT_LEN, max_bytes=max_bytes)
+
+
+def grow_older(path: Path, seconds: float) -> None:
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
 
 
 def test_a_prompt_is_encoded_once(tmp_path: Path, encoder: CountingEncoder) -> None:
@@ -134,15 +139,22 @@ def test_a_damaged_entry_is_dropped_and_told(
 def test_the_oldest_go_first(tmp_path: Path, encoder: CountingEncoder) -> None:
     prompts = ["one", "two", "six"]  # of the same length, so of the same size
     for age, prompt in zip((300, 200, 100), prompts, strict=True):
-        path = store(tmp_path, encoder).path(prompt)
         store(tmp_path, encoder).rows(prompt)
-        os.utime(path, (path.stat().st_mtime - age,) * 2)
-    size = path.stat().st_size
+        grow_older(store(tmp_path, encoder).path(prompt), age)
+    size = store(tmp_path, encoder).path("one").stat().st_size
     store(tmp_path, encoder).rows("one")  # used again: now the youngest
     bounded = store(tmp_path, encoder, max_bytes=3 * size)
     bounded.rows("ten")
     assert [p for p in (*prompts, "ten") if bounded.find(p) is not None] == ["one", "six", "ten"]
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 3 * size
+
+
+def test_other_files_in_the_folder_are_left_alone(tmp_path: Path, encoder: CountingEncoder) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(bytes(5000))
+    store(tmp_path, encoder, max_bytes=1000).rows("a lake")
+    store(tmp_path, encoder, max_bytes=500).rows("a hill")
+    assert weights.stat().st_size == 5000
 
 
 def test_an_entry_above_the_bound_is_not_stored(tmp_path: Path, encoder: CountingEncoder) -> None:
@@ -154,13 +166,15 @@ def test_an_entry_above_the_bound_is_not_stored(tmp_path: Path, encoder: Countin
 
 
 def test_what_a_dead_writer_left_is_removed(tmp_path: Path, encoder: CountingEncoder) -> None:
-    old, new = tmp_path / f"old{UNFINISHED}", tmp_path / f"new{UNFINISHED}"
-    for part in (old, new):
+    old, new = tmp_path / f"embedding-old{UNFINISHED}", tmp_path / f"embedding-new{UNFINISHED}"
+    foreign = tmp_path / f"download{UNFINISHED}"
+    for part in (old, new, foreign):
         part.write_bytes(b"half")
-    os.utime(old, (old.stat().st_mtime - 2 * UNFINISHED_AFTER_S,) * 2)
+        grow_older(part, 0 if part is new else 2 * UNFINISHED_AFTER_S)
     store(tmp_path, encoder).rows("a lake")
     assert not old.exists()
     assert new.exists()
+    assert foreign.exists()
 
 
 def test_a_folder_that_cannot_be_written_ends_nothing(
