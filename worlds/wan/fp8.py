@@ -1,8 +1,8 @@
 """Weights stored in eight bits (float8 e4m3fn), computed in whatever the activations are: half the memory of bfloat16.
 
 Stored so: the linear layers inside the blocks (`self_attn` and `cross_attn` q, k, v, o, k_img, v_img; `ffn.0`, `ffn.2`;
-VACE's `before_proj`, `after_proj`): 98 % of a 14B model, 97 % of a 1.3B one. Kept as they are: the embeddings of patches, text, time and
-image, `time_projection`, the head, all norms and modulations, and action modules.
+VACE's `before_proj`, `after_proj`): 98 % of a 14B model, 97 % of a 1.3B one. Kept as they are: the embeddings of
+patches, text, time and image, `time_projection`, the head, all norms and modulations, and action modules.
 
 Each output row has one scale, a power of two. Eight-bit floats lose nothing by that choice but a part of their lowest
 exponent, and the product with a power of two is exact in bfloat16: a stored weight is off by one part in 16 at most,
