@@ -93,11 +93,13 @@ def reference(config: WanConfig, seed: int = 0) -> Any:
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)
         from diffusers import WanTransformer3DModel, WanVACETransformer3DModel
+    plain: Any = WanTransformer3DModel  # diffusers is typed in part
+    with_control: Any = WanVACETransformer3DModel
     if config.vace_layers:
         vace = {"vace_layers": list(config.vace_layers), "vace_in_channels": config.vace_channels}
-        model = WanVACETransformer3DModel(**arguments(config), **vace)
+        model = with_control(**arguments(config), **vace)
     else:
-        model = WanTransformer3DModel(**arguments(config))
+        model = plain(**arguments(config))
     randomised(model, seed)
     return model.eval().requires_grad_(False)
 
@@ -140,7 +142,8 @@ def masked(sizes: Sequence[int], window: int, sink: int, tokens: int) -> Process
     for chunk, seen in attended_frames(sizes, window, sink):
         mask[chunk.start : chunk.stop, seen] = True
     mask = mask.repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
-    plain = WanAttnProcessor()
+    kind: Any = WanAttnProcessor
+    plain = kind()
 
     def process(attn: Any, x: Tensor, _encoder: None, _mask: None, rotary: tuple[Tensor, Tensor]) -> Tensor:
         return plain(attn, x, None, mask, rotary)
