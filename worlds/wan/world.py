@@ -29,6 +29,7 @@ from .clip import ClipEncoder
 from .config import WanConfig
 from .embeddings import EmbeddingStore
 from .families import Family
+from .fp8 import store_fp8
 from .layout import TransformerShape
 from .layout_parts import ClipShape, TaehvShape, VaeShape
 from .live import LivePreset, live
@@ -265,12 +266,13 @@ def _transformer(opened: dict[str, Recognised], plan: _Plan, device: torch.devic
         network = WanTransformer(
             config, lambda i: ActionModule(actions, config.dim) if actions is not None and i < actions.blocks else None
         )
-    fill(network, part, plan.dtype, device)
+    fill(network, part, plan.dtype, "cpu" if plan.fp8 else device)  # halved before it comes to the GPU
     if families.LORA in opened:  # part of the model as published, always on
         merged(network, {opened[families.LORA].checkpoint.path: 1.0})
     network.cast(plan.dtype)
     if plan.fp8:
-        quantize(network)
+        store_fp8(network)
+        network.to(device)
     return network.eval().requires_grad_(False)
 
 

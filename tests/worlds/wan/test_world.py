@@ -19,6 +19,7 @@ from worldstream.worlds.core import Action, World
 from worldstream.worlds.model_card import ModelCard, find_card
 from worldstream.worlds.wan import world as opening
 from worldstream.worlds.wan.families import FAMILIES
+from worldstream.worlds.wan.fp8 import weight_bytes
 from worldstream.worlds.wan.live import LIVE
 from worldstream.worlds.wan.memory import MemoryRefused
 from worldstream.worlds.wan.rollout import WanRollout
@@ -135,6 +136,21 @@ def test_a_failure_half_way_leaves_nothing_loaded(data: Path, monkeypatch: pytes
         load_open_world(card, data, SMALL)
     gc.collect()
     assert [ref() for ref in alive] == [None, None]
+
+
+def test_fp8_weights_take_half_and_draw_nearly_the_same(data: Path) -> None:
+    card = added(data, "matrix-game-2-universal")
+    picture = np.random.default_rng(1).integers(0, 256, (48, 64, 3), np.uint8)
+    full = load_open_world(card, data, SMALL)
+    small = load_open_world(card, data, replace(SMALL, precision="fp8"))
+    assert "fp8" in small.engine
+    assert weight_bytes(small.model.transformer) < 0.6 * weight_bytes(full.model.transformer)
+    frames = []
+    for world in (full, small):
+        rollout = world.rollout()
+        rollout.reset(1, "", picture)
+        frames.append(np.stack([f.rgb for f in rollout.step(Action())]).astype(float))
+    assert 0 < np.abs(frames[0] - frames[1]).mean() < 0.25 * frames[0].std()
 
 
 def test_options_that_do_not_exist() -> None:
