@@ -100,6 +100,13 @@ _ALL = (
     _causal(
         "causal-forcing-framewise", "zhuhz22/Causal-Forcing", "framewise/causal_forcing.pt", "generator_ema", chunk=1,
     ),
+    *(
+        _causal(
+            f"causal-forcing-framewise-{steps}step", "zhuhz22/Causal-Forcing",
+            f"causal-forcing++/framewise-{steps}step.pt", "generator_ema", chunk=1,
+        )
+        for steps in (2, 1)
+    ),
     _causal(
         "longlive", "Efficient-Large-Model/LongLive-1.3B", "models/longlive_base.pt", "generator", windows=(12, 6),
         needs=(DECODER, TEXT, TOKENIZER, LORA),
