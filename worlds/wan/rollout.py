@@ -48,11 +48,12 @@ class WanModel:
     look: Callable[[NDArray[np.uint8]], Tensor] | None = None  # picture [H, W, 3] -> CLIP tokens [1, I, image_dim]
     paint: Callable[[int, str], NDArray[np.uint8]] | None = None  # (seed, prompt) -> a first picture, where none came
     adapters: Adapters | None = None  # LoRAs that words can ask for
+    step: type[EagerStep] = EagerStep  # how blocks are run
 
     def stepper(self) -> ChunkStep:
         """What draws the blocks of a new walk; allocates its cache."""
         _, rows, columns = self.latent
-        return EagerStep(self.transformer, self.preset, rows, columns, self.window)
+        return self.step(self.transformer, self.preset, rows, columns, self.window)
 
     @property
     def latent(self) -> tuple[int, int, int]:
@@ -186,8 +187,6 @@ class WanRollout:
         """New words on the way: what comes is drawn by them; LongLive also reads the newest frames by them."""
         self._prompt, self._context = prompt, self._worded(prompt)
         if self._newest:
-            if self._model.adapters is not None:
-                self._model.adapters.set_scales(self._scales)
             clean = torch.cat(self._newest, 2)
             self._step.recache(clean, self._context)
 
@@ -195,6 +194,7 @@ class WanRollout:
         assert self._model.prompt is not None
         if self._model.adapters is not None:
             prompt, self._scales = asked(prompt, self._model.adapters.names)
+            self._model.adapters.set_scales(self._scales)  # keys and values of the words go through LoRAs too
         return self._model.transformer.context(self._model.prompt(prompt)[None].to(self._model.transformer.device))
 
     def _begin_from(self, image: NDArray[np.uint8]) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 TIMESTEPS = 1000
@@ -41,9 +42,9 @@ class Schedule:
         if not self.steps or self.shift <= 0:
             raise ValueError(f"a schedule needs steps and a shift above 0; got {self.steps} and {self.shift}")
 
-    def table(self) -> Tensor:
-        """The 1,000 shifted noise levels, falling from 1, float64."""
-        even = torch.linspace(1.0, 0.0, TIMESTEPS + 1, dtype=torch.float64)[:-1]
+    def table(self) -> NDArray[np.float64]:
+        """The 1,000 shifted noise levels, falling from 1."""
+        even = np.linspace(1.0, 0.0, TIMESTEPS + 1)[:-1]
         return self.shift * even / (1 + (self.shift - 1) * even)
 
     def timesteps(self, first_block: bool = False) -> tuple[float, ...]:
@@ -57,7 +58,7 @@ class Schedule:
     def level(self, timestep: float) -> float:
         """The noise level of the table's timestep nearest to this one: what the samplers of the checkpoints use."""
         table = self.table()
-        return float(table[(TIMESTEPS * table - timestep).abs().argmin()])
+        return float(table[np.abs(TIMESTEPS * table - timestep).argmin()])
 
 
 def to_clean(noisy: Tensor, velocity: Tensor, level: float) -> Tensor:
