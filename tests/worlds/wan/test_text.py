@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tests.worlds.wan.tiny_encoders import library, relative_error, text_network, write_tokenizer
 from worldstream.worlds.wan import transformers_library
+from worldstream.worlds.wan.embeddings import EmbeddingStore
 from worldstream.worlds.wan.offload import Offload
 from worldstream.worlds.wan.prompts import MAX_CHARACTERS, clean_prompt
 from worldstream.worlds.wan.text import (
@@ -197,6 +198,18 @@ def test_offloaded_and_back(folder: Path) -> None:
         text.offload(policy)
         assert text.loaded is loaded
     assert torch.equal(text.encode(PROMPT), before)
+
+
+def test_a_stored_prompt_needs_no_network(folder: Path, tmp_path: Path) -> None:
+    text = TextEncoder(folder, "cpu", torch.float32, text_len=TEXT_LEN)
+    store = EmbeddingStore(tmp_path / "store", "ab" * 32, text, text_len=TEXT_LEN)
+    first = store.embedding(PROMPT)
+    assert not text.loaded  # put aside after use
+    (folder / "models_t5_umt5-xxl-enc-bf16.pth").unlink()
+    assert torch.equal(store.embedding(PROMPT), first)
+    assert torch.equal(first[len(text.token_ids(PROMPT)) :], torch.zeros(TEXT_LEN - len(text.token_ids(PROMPT)), 16))
+    with pytest.raises(WeightsError, match=r"models_t5_umt5-xxl-enc-bf16\.pth is missing"):
+        store.embedding("another prompt")
 
 
 def test_a_network_in_memory_cannot_be_freed(network: nn.Module, tokenizer: Path) -> None:
