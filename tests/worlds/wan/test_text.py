@@ -279,6 +279,7 @@ def test_cleaning_is_wans() -> None:
     assert clean_prompt("  a\tforest\r\n at   dawn ") == "a forest at dawn"
     assert clean_prompt("cats &amp;amp; dogs &lt;3") == "cats & dogs <3"
     assert clean_prompt("“don’t”，ｆｏｒｅｓｔ　ﬁre") == '"don\'t",forest fire'
+    assert clean_prompt("\x93oh\x94\x85 \u0149 \u2028 5") == '"oh"… \'n 5'
     assert clean_prompt("re\x00d \x1b[31mcar\ufeff") == "red car"
     assert clean_prompt("cafe\u0301") == "caf\u00e9"
     assert clean_prompt("\ud83d\ude00 \ud800") == "\U0001f600 \ufffd"
