@@ -208,11 +208,15 @@ class WanTransformer(nn.Module):
     ) -> None:
         """Write the newest clean frames `[B, C, T, H, W]` into the cache again under a new prompt (LongLive).
 
-        They go through chunk by chunk, which is a block-causal mask; `bidirectional` sends them through together. That
-        is what LongLive v1.0's code does, whose cached attention ignores the mask it is given. A sink that is kept
-        remembers the old prompt (LongLive's `global_sink`); else the oldest of the frames become the sink. Raises
-        ValueError where there are fewer frames than T.
+        Give it as many frames as the window has, or all that there are. They go through chunk by chunk, which is a
+        block-causal mask; `bidirectional` sends them through together, which is what LongLive v1.0's code does: its
+        cached attention ignores the mask that it is given. A sink that is kept remembers the old prompt (LongLive's
+        `global_sink`) and takes the place of the oldest frames; else these become the sink. Raises ValueError where
+        there were fewer frames than T.
         """
+        sink = cache.sink_before(cache.next - latents.shape[2]) if keep_sink else 0
+        if sink:
+            latents = latents[:, :, -(cache.window - sink) :]
         frames = latents.shape[2]
         cache.rewind(frames, keep_sink)
         for part in latents.split(frames if bidirectional else cache.chunk, 2):

@@ -202,6 +202,20 @@ def test_recache_in_one_bidirectional_pass(sink: int) -> None:
     assert error(found, recomputed(sizes, x, x, relative_of_last(sizes, 12, sink))) <= TOLERANCE
 
 
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_a_kept_sink_takes_the_place_of_the_oldest_frames(bidirectional: bool) -> None:
+    """A whole window may be handed over: what no longer fits beside the sink is left out, as in LongLive."""
+    clean = frames(35, 15)
+    new = ours().context(normal(6, 1, TINY.text_len, 16))
+    velocities = []
+    for count in (9, 6):
+        cache = make_cache(9, 3)
+        filled(cache, clean)
+        ours().recache(clean[:, :, -count:], new, cache, bidirectional=bidirectional)
+        velocities.append(probe(cache))
+    assert torch.equal(*velocities)
+
+
 def relative_of_last(sizes: Sequence[int], window: int, sink: int) -> object:
     """`relative`, but chunks before the last see all frames before them: their passes are longer than a chunk."""
     plain, rolled = relative(sizes, 10**6, sink, FRAME), relative(sizes, window, sink, FRAME)
