@@ -117,8 +117,9 @@ class WanTransformer(nn.Module):
 
     def cast(self, dtype: torch.dtype) -> WanTransformer:
         """Weights to `dtype`, in place; norms, modulation and the embedding of time stay or become float32, as in
-        diffusers: they are small, and what they do is lost first in half precision."""
-        fine = {id(p) for m in self.modules() if isinstance(m, RMSNorm | nn.LayerNorm) for p in m.parameters()}
+        diffusers: they are small, and what they do is lost first in half precision. Action modules go to `dtype` as a
+        whole."""
+        fine = {id(p) for m in self.modules() if isinstance(m, RMSNorm | LayerNorm) for p in m.parameters()}
         fine |= {id(p) for p in self.time_embedding.parameters()}
         for name, parameter in self.named_parameters():
             exact = id(parameter) in fine or name.endswith("modulation")
@@ -181,6 +182,8 @@ class WanTransformer(nn.Module):
             raise ValueError(
                 f"the cache is for {cache.batch} x {cache.grid} tokens a frame, not {x.shape[0]} x {grid[1:]}"
             )
+        if cache.keys.dtype != self.dtype:
+            raise ValueError(f"the cache holds {cache.keys.dtype}, the model works in {self.dtype}: make them the same")
         plan = cache.begin(grid[0], commit)
 
         def attend(layer: int, attention: SelfAttention, tokens: Tensor) -> Tensor:

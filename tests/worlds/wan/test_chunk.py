@@ -307,6 +307,9 @@ def test_nothing_waits_for_the_device() -> None:
 def test_another_cache_is_refused() -> None:
     with pytest.raises(ValueError, match=r"the cache is for 1 x \(2, 3\) tokens a frame, not 2 x \(2, 3\)"):
         ours().chunk(frames(1, 3, 2), torch.zeros(2), context(), make_cache(6))
+    half = KVCache(TINY, ROWS, COLUMNS, 6, dtype=torch.bfloat16)
+    with pytest.raises(ValueError, match=r"the cache holds torch.bfloat16, the model works in torch.float32"):
+        ours().chunk(frames(1, 3), torch.zeros(1), context(), half)
     cache = make_cache(6)
     filled(cache, frames(1, 3))
     with pytest.raises(ValueError, match="chunks of 1 to 3 frames, got 4"):
