@@ -128,6 +128,10 @@ class KVCache:
     def _ring_held(self, next_frame: int) -> int:
         return max(0, min(next_frame - self._ring_from, self._ring))
 
+    def sink_before(self, frame: int) -> int:
+        """Frames of the sink that lie before this frame of the session."""
+        return max(0, min(self._sink_held, frame - self._sink_from))
+
     def reset(self, first: int = 0) -> None:
         """Forget everything; the next chunk begins with frame `first` of the session."""
         self.next = first
@@ -142,11 +146,11 @@ class KVCache:
         first = self.next - frames
         if frames < 0 or first < 0:
             raise ValueError(f"{frames} frames cannot be written again after {self.next} frames")
-        if not keep_sink or first <= self._sink_from:
+        if not keep_sink or not self.sink_before(first):
             self.reset(first)
             return
+        self._sink_held = self.sink_before(first)
         self.next = first
-        self._sink_held = min(self._sink_held, first - self._sink_from)
         self._ring_from = first + self.sink - self._sink_held
         at = self._sink_place(first, self._sink_held)
         turned = self._sink_rotation(at, self._sink_held)

@@ -117,8 +117,9 @@ class WanTransformer(nn.Module):
 
     def cast(self, dtype: torch.dtype) -> WanTransformer:
         """Weights to `dtype`, in place; norms, modulation and the embedding of time stay or become float32, as in
-        diffusers: they are small, and what they do is lost first in half precision."""
-        fine = {id(p) for m in self.modules() if isinstance(m, RMSNorm | nn.LayerNorm) for p in m.parameters()}
+        diffusers: they are small, and what they do is lost first in half precision. Action modules go to `dtype` as a
+        whole."""
+        fine = {id(p) for m in self.modules() if isinstance(m, RMSNorm | LayerNorm) for p in m.parameters()}
         fine |= {id(p) for p in self.time_embedding.parameters()}
         for name, parameter in self.named_parameters():
             exact = id(parameter) in fine or name.endswith("modulation")
@@ -181,6 +182,8 @@ class WanTransformer(nn.Module):
             raise ValueError(
                 f"the cache is for {cache.batch} x {cache.grid} tokens a frame, not {x.shape[0]} x {grid[1:]}"
             )
+        if cache.keys.dtype != self.dtype:
+            raise ValueError(f"the cache holds {cache.keys.dtype}, the model works in {self.dtype}: make them the same")
         plan = cache.begin(grid[0], commit)
 
         def attend(layer: int, attention: SelfAttention, tokens: Tensor) -> Tensor:
@@ -208,11 +211,15 @@ class WanTransformer(nn.Module):
     ) -> None:
         """Write the newest clean frames `[B, C, T, H, W]` into the cache again under a new prompt (LongLive).
 
-        They go through chunk by chunk, which is a block-causal mask; `bidirectional` sends them through together. That
-        is what LongLive v1.0's code does, whose cached attention ignores the mask it is given. A sink that is kept
-        remembers the old prompt (LongLive's `global_sink`); else the oldest of the frames become the sink. Raises
-        ValueError where there are fewer frames than T.
+        Give it as many frames as the window has, or all that there are. They go through chunk by chunk, which is a
+        block-causal mask; `bidirectional` sends them through together, which is what LongLive v1.0's code does: its
+        cached attention ignores the mask that it is given. A sink that is kept remembers the old prompt (LongLive's
+        `global_sink`) and takes the place of the oldest frames; else these become the sink. Raises ValueError where
+        there were fewer frames than T.
         """
+        sink = cache.sink_before(cache.next - latents.shape[2]) if keep_sink else 0
+        if sink:
+            latents = latents[:, :, -(cache.window - sink) :]
         frames = latents.shape[2]
         cache.rewind(frames, keep_sink)
         for part in latents.split(frames if bidirectional else cache.chunk, 2):
