@@ -92,9 +92,6 @@ class GraphStep(EagerStep):
         super().restore(state)
         self._recorded = None
 
-    def recache(self, latents: Tensor, context: Context) -> None:
-        super().recache(latents, context)
-
     @property
     def steady(self) -> bool:
         """Whether the next block does the same work as all after it."""

@@ -108,7 +108,8 @@ class EagerStep:
         return self.transformer.chunk(x, told, block.context, cache, commit=commit, actions=acting)
 
     def recache(self, latents: Tensor, context: Context) -> None:
-        self.transformer.recache(latents, context, self.cache)
+        # together, as the released code does: its cached attention never looked at the mask it was given
+        self.transformer.recache(latents, context, self.cache, bidirectional=True)
 
     def snapshot(self) -> StepState:
         return StepState(self.cache.snapshot(), None if self.actions is None else self.actions.snapshot())

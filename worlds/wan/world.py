@@ -25,6 +25,8 @@ from ..model_check import free_bytes
 from ..weights import WeightsError
 from . import families
 from .actions import ActionModule
+from .chunk_graph import GraphStep
+from .chunk_step import EagerStep
 from .clip import ClipEncoder
 from .config import WanConfig
 from .embeddings import EmbeddingStore
@@ -173,10 +175,11 @@ def load_open_world(card: ModelCard, data: Path, options: OpenOptions | None = N
         transformer, decoder, plan.preset, plan.width_px, plan.height_px, plan.window,
         prompt=_reader(card, data, device) if families.TEXT in opened else None,
         encoder=encoder, look=look, adapters=_adapters(transformer, options.loras),
+        step=GraphStep if device.type == "cuda" and not options.loras else EagerStep,  # a LoRA comes and goes by hooks
         paint=None if look is None else partial(_first_picture, data, plan.width_px, plan.height_px),
     )  # fmt: skip
     precision = "fp8" if plan.fp8 else str(plan.dtype).removeprefix("torch.")
-    return OpenWorld(card, model, f"torch {precision}, {plan.decoder}, window {plan.window}, {device.type}")
+    return OpenWorld(card, model, f"{model.step.name} {precision}, {plan.decoder}, window {plan.window}, {device.type}")
 
 
 @dataclass(frozen=True, slots=True)

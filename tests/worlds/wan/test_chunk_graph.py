@@ -43,13 +43,15 @@ def differ(a: list[Frame], b: list[Frame]) -> int:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_recorded_blocks_equal_plain_ones(name: str) -> None:
-    """The window fills within four blocks, then the ring goes round more than once; one recording serves all of them."""
+    """The window fills within four blocks, then the ring goes round more than once; one recording serves them all."""
     plain, _ = walks(name, EagerStep, 9, busy)
     recorded, rollout = walks(name, GraphStep, 9, busy)
     assert len(plain) == len(recorded)
     assert differ(plain, recorded) <= 1
     period = model(name).preset.frames
-    assert differ(plain[-period:], plain[-2 * period : -period]) > 10, "the picture must change for this to mean anything"
+    assert differ(plain[-period:], plain[-2 * period : -period]) > 10, (
+        "the picture must change for this to mean anything"
+    )
     step = rollout._step
     assert isinstance(step, GraphStep)
     assert step.recordings == 1
