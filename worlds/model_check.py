@@ -87,7 +87,7 @@ def _session_lines(
         if width < height and (height, width) in kind.sizes:
             continue  # upright takes the same
         for window in kind.windows:
-            memory = session_bytes(shape, width, height, window, decoder, kind.chunk, BF16, kind.causal)
+            memory = session_bytes(shape, width, height, window, decoder, kind.chunk, BF16, kind.causal, kind.sink)
             yield f"{width}x{height}, {_window(kind, window)}: {_session(memory)}; {_verdict(memory, resident, free)}"
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -281,7 +282,9 @@ def _unpickled(path: Path) -> dict[str, Any]:
     """The content of a pickle, by torch with `weights_only`, its tensors mapped. Raises CheckpointError."""
     _check_archive(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # it is refused or read all the same
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         found = next((line for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line), "")
         raise CheckpointError(

@@ -24,7 +24,7 @@ from .layout import (
     stripped,
     transformer,
 )
-from .layout_parts import CLIP_HEAD, ClipShape, TaehvShape, TextShape, VaeShape, clip, taehv, text_encoder, vae
+from .layout_parts import CLIP_HEADS, ClipShape, TaehvShape, TextShape, VaeShape, clip, taehv, text_encoder, vae
 
 PartShape = TransformerShape | VaeShape | TaehvShape | TextShape | ClipShape
 SUPPORTED = "Wan 2.1 transformers, VACE, Matrix-Game 2.0, the Wan VAE, TAEHV, UMT5, CLIP ViT-H and LoRA"
@@ -256,7 +256,7 @@ def _read_text(shapes: Layout) -> tuple[PartShape, Layout]:
 
 def _read_clip(shapes: Layout) -> tuple[PartShape, Layout]:
     dim, _, patch, _ = _sizes(shapes, "visual.patch_embedding.weight", 4)
-    if dim % CLIP_HEAD:
+    if dim % CLIP_HEADS:
         raise ValueError(f"the width {dim}")
     layers = _count(shapes, r"visual\.transformer\.(\d+)\.")
     texts = _count(shapes, r"textual\.blocks\.(\d+)\.")

@@ -124,7 +124,12 @@ def test_the_text_encoder_has_the_tensors_of_transformers(transformers: Any, met
 def test_the_image_encoder_counts_as_transformers_does(transformers: Any, meta: None) -> None:
     """Wan's file fuses query, key and value, and stores the projection that transformers keeps elsewhere."""
     config = transformers.CLIPVisionConfig(
-        hidden_size=160, intermediate_size=640, num_hidden_layers=3, num_attention_heads=2, image_size=224, patch_size=14
+        hidden_size=160,
+        intermediate_size=640,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        image_size=224,
+        patch_size=14,
     )
     theirs = sum(value.numel() for value in transformers.CLIPVisionModel(config).parameters())
     ours = clip(ClipShape(dim=160, layers=3, embed=32, text_layers=0))
@@ -162,14 +167,18 @@ def test_a_lora_changes_every_linear_of_the_blocks() -> None:
     base = transformer(T2V_1_3B)
     table = lora(T2V_1_3B, 256)
     targets = {key.removeprefix("base_model.model.").removesuffix(".lora_A.weight") for key in table if "lora_A" in key}
-    assert targets == {key.removesuffix(".weight") for key, s in base.items() if key.startswith("blocks.") and len(s) == 2}
+    assert targets == {
+        key.removesuffix(".weight") for key, s in base.items() if key.startswith("blocks.") and len(s) == 2
+    }
     for target in targets:
         outputs, inputs = base[f"{target}.weight"]
         assert table[f"base_model.model.{target}.lora_A.weight"] == (256, inputs)
         assert table[f"base_model.model.{target}.lora_B.weight"] == (outputs, 256)
 
 
-@pytest.mark.parametrize("prefix", ["", "model.", "generator.model.", "model.diffusion_model.", "module.model._orig_mod."])
+@pytest.mark.parametrize(
+    "prefix", ["", "model.", "generator.model.", "model.diffusion_model.", "module.model._orig_mod."]
+)
 @pytest.mark.parametrize("inner", ["", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module._fsdp_wrapped_module."])
 def test_prefixes_and_wrappers_go(prefix: str, inner: str) -> None:
     names = [f"{prefix}{inner}blocks.0.{inner}ffn.0.weight", f"{prefix}head.head.bias"]
@@ -181,7 +190,7 @@ def test_a_prefix_that_only_some_keys_have_stays() -> None:
 
 
 def test_two_keys_never_become_one() -> None:
-    with pytest.raises(ValueError, match="two tensors are named 'a.x'"):
+    with pytest.raises(ValueError, match=r"two tensors are named 'a\.x'"):
         stripped(["a.x", "a._orig_mod.x"])
 
 
