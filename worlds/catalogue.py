@@ -154,7 +154,8 @@ def _tokenizer(found: Found, text: Recognised, folders: Sequence[Path]) -> Token
 
 def _record(role: str, part: Recognised, say: Say) -> PartRecord:
     checkpoint: Checkpoint = part.checkpoint
-    files = tuple(hashed(path, say) for path in checkpoint.files)
+    paths = checkpoint.files if checkpoint.index is None else (*checkpoint.files, checkpoint.index)
+    files = tuple(hashed(path, say) for path in paths)
     dtypes = tuple(sorted({str(dtype).removeprefix("torch.") for _, dtype in checkpoint.signature.values()}))
     return PartRecord(role, str(_entry(checkpoint).absolute()), files, checkpoint.root, part.parameters, dtypes)
 
@@ -202,8 +203,6 @@ def _copied_part(part: PartRecord, to: Path, folder: Path, say: Say) -> PartReco
         shutil.copyfile(source, to / source.name)
         records.append(replace(file, path=str(here / source.name)))
     entry = Path(part.entry)
-    if entry.is_file() and not (to / entry.name).exists():
-        shutil.copyfile(entry, to / entry.name)  # an index
     return replace(part, files=tuple(records), entry=str(here / entry.name if entry.is_file() else here))
 
 

@@ -21,6 +21,7 @@ from worldstream.worlds.wan.checkpoint_files import CheckpointError
 from worldstream.worlds.wan.families import FAMILIES
 from worldstream.worlds.wan.layout import T2V_14B
 from worldstream.worlds.wan.layout_parts import TextShape, lora, text_encoder
+from worldstream.worlds.wan.memory import GIB
 from worldstream.worlds.wan.synthesize import TEXT_FILE, VAE_FILE, synthesize, write_pickle
 from worldstream.worlds.weights import WeightsError
 
@@ -82,7 +83,7 @@ def test_shards_and_a_clip_encoder(published: Path, data: Path) -> None:
     assert card.family == "wan2.1-i2v-14b-720p"
     part = card.part(families.TRANSFORMER)
     assert part is not None
-    assert len(part.files) == 7
+    assert len(part.files) == 8  # seven shards and their index
     assert part.entry.endswith("index.json")
     assert card.part(families.CLIP)
     opened = catalogue.open_part(card, data, families.TRANSFORMER)
@@ -361,7 +362,10 @@ def test_check_says_what_a_session_takes(published: Path, data: Path, monkeypatc
     text = "\n".join(lines)
     assert "transformer: 2,030,016 parameters, float32" in text
     assert sum("832x480, window 12 latent frames" in line for line in lines) == 2  # both decoders
-    assert "fits: bf16" in text
+    assert "fits: float32" in text or "fits: bf16" in text
+    monkeypatch.setattr(model_check, "itemsize", lambda: 2)
+    monkeypatch.setattr(model_check, "free_bytes", lambda: (10 * GIB, "a GPU"))
+    assert "fits: bf16" in "\n".join(model_check.check(card, data))
     monkeypatch.setattr(model_check, "free_bytes", lambda: (1000, "a small GPU"))
     text = "\n".join(model_check.check(card, data))
     assert "free: 0.00 GiB of a small GPU" in text

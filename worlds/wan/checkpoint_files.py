@@ -93,7 +93,7 @@ class Checkpoint:
             here = [name for name in wanted if self.where[name] == file]
             source = _pickled_tensors(file, self.root, here) if self.pickled else _safe_tensors(file, here)
             for name, tensor in source:
-                moved = tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+                moved = tensor.detach().to(device=device, dtype=dtype if tensor.is_floating_point() else None)
                 yield name, moved.clone() if moved.data_ptr() == tensor.data_ptr() else moved  # keep no mapping alive
 
 
@@ -269,6 +269,10 @@ def _state(path: Path, root: str | None) -> tuple[str, dict[str, Tensor]]:
         if not isinstance(name, str) or not isinstance(value, Tensor):
             what = f"{str(name)[:60]!r}, {type(value).__name__}"
             raise CheckpointError(f"{path} holds something that is no tensor ({what}); give a file of weights alone")
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            raise CheckpointError(
+                f"{path}: {name!r} is quantised, sparse or empty; give the weights in bf16 or float32"
+            )
     return root, state
 
 

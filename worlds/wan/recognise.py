@@ -110,6 +110,10 @@ def recognise(checkpoint: Checkpoint) -> Recognised:
     signature = checkpoint.signature
     if not signature:
         raise CheckpointError(f"{checkpoint.path} holds no tensors; give a file of weights")
+    odd = next((key for key, (_, dtype) in signature.items() if not dtype.is_floating_point), None)
+    if odd is not None:
+        kind = str(signature[odd][1]).removeprefix("torch.")
+        raise CheckpointError(f"{checkpoint.path} stores {odd} as {kind}; give the weights in bf16, float16 or float32")
     if any(_LORA.search(key) for key in signature):
         return _lora(checkpoint)
     try:

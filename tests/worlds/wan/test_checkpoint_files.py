@@ -210,6 +210,16 @@ def test_pickles_without_weights(tmp_path: Path) -> None:
     assert "no entry 'generator'" in complaint(tmp_path / "mixed.pt", "generator")
 
 
+def test_tensors_of_other_kinds(tmp_path: Path) -> None:
+    torch.save({"a": torch.eye(3).to_sparse()}, tmp_path / "sparse.pt")
+    assert "sparse" in complaint(tmp_path / "sparse.pt")
+    torch.save({"a": torch.ones(2, device="meta")}, tmp_path / "meta.pt")
+    assert "empty" in complaint(tmp_path / "meta.pt")
+    torch.save({"a": nn.Parameter(torch.ones(2))}, tmp_path / "parameter.pt")
+    ((_, tensor),) = open_checkpoint(tmp_path / "parameter.pt").tensors(torch.bfloat16)
+    assert not tensor.requires_grad
+
+
 def test_the_averaged_weights_are_preferred(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     state = {"generator": {"a": torch.zeros(2)}, "generator_ema": {"a": torch.ones(2)}, "critic": {}, "step": 10}

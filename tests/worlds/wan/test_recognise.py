@@ -194,6 +194,14 @@ def test_an_unknown_family_shows_what_was_seen() -> None:
     assert "holds no tensors" in refusal({})
 
 
+def test_weights_that_are_no_fractions() -> None:
+    table = vae(TINY_VAE)
+    found = checkpoint(table)
+    spoiled = {**found.signature, "conv1.weight": (table["conv1.weight"], torch.int8)}
+    with pytest.raises(CheckpointError, match=r"stores conv1\.weight as int8; give the weights in bf16"):
+        recognise(replace(found, signature=spoiled))
+
+
 def test_a_hostile_depth_makes_no_hostile_table() -> None:
     assert "999999999" not in str(len(transformer(tiny(T2V_1_3B))))
     text = refusal(transformer(tiny(T2V_1_3B)) | {"blocks.999999999.modulation": (1, 6, 256)})
