@@ -10,9 +10,12 @@ names that an index *inside* the folder gives must be plain names, because that 
 
 from __future__ import annotations
 
+import ctypes
 import json
+import mmap
 import pickle
 import struct
+import sys
 import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
@@ -94,7 +97,21 @@ class Checkpoint:
             source = _pickled_tensors(file, self.root, here) if self.pickled else _safe_tensors(file, here)
             for name, tensor in source:
                 moved = tensor.detach().to(device=device, dtype=dtype if tensor.is_floating_point() else None)
-                yield name, moved.clone() if moved.data_ptr() == tensor.data_ptr() else moved  # keep no mapping alive
+                copied = moved.clone() if moved.data_ptr() == tensor.data_ptr() else moved
+                _give_back(tensor)
+                yield name, copied
+
+
+def _give_back(tensor: Tensor) -> None:
+    """Drop the pages of a mapped tensor that has been copied: else the whole file would come to count as ours.
+
+    Only pages that lie wholly inside the tensor, whose numbers nobody reads any more.
+    """
+    page = mmap.PAGESIZE
+    begin = -(-tensor.data_ptr() // page) * page
+    size = (tensor.data_ptr() + tensor.nbytes) // page * page - begin
+    if sys.platform == "linux" and size > 0 and tensor.is_contiguous():
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(size), mmap.MADV_DONTNEED)
 
 
 def tensor_bytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:

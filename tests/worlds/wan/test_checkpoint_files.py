@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import struct
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
-from worldstream.worlds.wan import checkpoint_files
 from worldstream.worlds.wan.checkpoint_files import CheckpointError, open_checkpoint, pickle_roots
 from worldstream.worlds.wan.layout import Layout
-from worldstream.worlds.wan.layout_parts import TaehvShape, VaeShape, taehv, vae
-from worldstream.worlds.wan.loading import fill
-from worldstream.worlds.wan.recognise import recognise
-from worldstream.worlds.wan.synthesize import write_pickle, write_safetensors, write_shards
+from worldstream.worlds.wan.synthesize import values, write_pickle, write_safetensors, write_shards
 
 TABLE = {"a.weight": (4, 3), "b.bias": (5,), "c.gamma": (2, 1, 1)}
 
@@ -240,9 +237,38 @@ def test_a_written_pickle_is_what_torch_writes(tmp_path: Path) -> None:
     assert whole.keys() == TABLE.keys()
     for name, tensor in whole.items():
         assert torch.equal(tensor, mapped[name])
+        assert torch.equal(tensor.view(-1), torch.cat(list(values(name, TABLE[name], torch.float32, 5))))
     assert torch.equal(whole["b.bias"], torch.zeros(5))
     assert torch.equal(whole["c.gamma"], torch.ones(2, 1, 1))
     assert 0.1 < float(whole["a.weight"].std()) < 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_reading_keeps_one_tensor_at_a_time(tmp_path: Path, suffix: str) -> None:
+    table: Layout = {f"t{n}.weight": (2**21,) for n in range(24)}  # 8 MB each, 200 in all
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "pt":
+        write_pickle(path, table, torch.float32, 0, "")
+    else:
+        write_safetensors(path, table, torch.float32, 0)
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    start = resident()
+    growth = [resident() - start for _, tensor in open_checkpoint(path).tensors() if tensor.sum() > 0]
+    assert len(growth) == 24
+    assert max(growth) < 64e6
+
+
+def test_two_names_of_one_tensor(tmp_path: Path) -> None:
+    shared = torch.randn(100, 100, generator=torch.Generator().manual_seed(0))
+    torch.save({"a": shared, "b": shared, "c": shared[50:]}, tmp_path / "tied.pt")
+    read = dict(open_checkpoint(tmp_path / "tied.pt").tensors())
+    assert torch.equal(read["a"], shared)
+    assert torch.equal(read["b"], shared)
+    assert torch.equal(read["c"], shared[50:])
 
 
 def test_shards(tmp_path: Path) -> None:
@@ -313,63 +339,3 @@ def test_a_checkpoint_larger_than_memory_is_not_begun(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(path)
     with pytest.raises(CheckpointError, match=r"huge\.safetensors needs \d+\.\d\d GiB of memory and"):
         next(checkpoint.tensors())
-
-
-def empty(table: Layout) -> nn.Module:
-    """A module with exactly these keys, on the meta device."""
-    root = nn.Module()
-    for key, size in table.items():
-        owner = root
-        *names, leaf = key.split(".")
-        for name in names:
-            if name not in owner._modules:
-                owner.add_module(name, nn.Module())
-            owner = owner.get_submodule(name)
-        owner.register_parameter(leaf, nn.Parameter(torch.empty(size, device="meta")))
-    return root
-
-
-def test_fill_uses_every_key_and_leaves_nothing_behind_on_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, shape = tmp_path / "vae.pth", VaeShape(dim=2)
-    write_pickle(path, vae(shape), torch.float32, 0, "")
-    part = recognise(open_checkpoint(path))
-    module = empty(vae(shape))
-    fill(module, part, torch.bfloat16)
-    state = module.state_dict()
-    assert {key: tuple(value.shape) for key, value in state.items()} == vae(shape)
-    assert {value.dtype for value in state.values()} == {torch.bfloat16}
-    whole = torch.load(path, weights_only=True)
-    assert all(torch.equal(value, whole[key].to(torch.bfloat16)) for key, value in state.items())
-
-    half = iter(range(10))
-
-    def fail(key: str, tensor: Tensor) -> Tensor:
-        if next(half) == 9:
-            raise CheckpointError(f"{path} broke half way")
-        return tensor
-
-    fresh = empty(vae(shape))
-    with pytest.raises(CheckpointError, match="half way"):
-        fill(fresh, part, convert=fail)
-    assert all(value.is_meta for value in fresh.state_dict().values())
-
-    del fresh.get_submodule("encoder.conv1").bias
-    with pytest.raises(CheckpointError, match=r"this model has no use for encoder\.conv1\.bias \(1 in all\)"):
-        fill(fresh, part)
-    with pytest.raises(CheckpointError, match=r"is \[2, 3, 3, 3, 3\], this model has \[4, 3, 3, 3, 3\]"):
-        fill(empty(vae(VaeShape(dim=4))), part)
-    monkeypatch.setattr(checkpoint_files, "host_free_bytes", lambda: 1000)
-    with pytest.raises(CheckpointError, match="of memory and"):
-        fill(empty(vae(shape)), part)
-
-
-def test_the_tiny_decoders_longer_strides_are_cut_to_the_last_frames(tmp_path: Path) -> None:
-    stored, needed = (TaehvShape(widths=(4, 4, 4, 4), encoder=4, grow=(grow, 2, 2)) for grow in (2, 1))
-    path = tmp_path / "t.safetensors"
-    write_safetensors(path, taehv(stored), torch.float16, 0)
-    root = empty(taehv(needed))
-    fill(root, recognise(open_checkpoint(path)), torch.float32)
-    expected = load_file(path)["decoder.7.conv.weight"][-4:].float()
-    assert torch.equal(root.state_dict()["decoder.7.conv.weight"], expected)
