@@ -8,6 +8,7 @@ first picture. The host knows all positions itself, so that it never asks the de
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields
 
 import torch
@@ -21,6 +22,8 @@ from .layers import Rotation
 from .live import LivePreset
 from .recording import Recording, record
 from .transformer import WanTransformer
+
+logger = logging.getLogger(__name__)
 
 
 class FixedCache(KVCache):
@@ -82,6 +85,7 @@ class GraphStep(EagerStep):
         super().__init__(transformer, preset, rows, columns, window)
         self._recorded: _Recorded | None = None
         self._context: Context | None = None  # that the fixed tensors hold
+        self._refused = False  # recording failed once
         self.recordings = 0  # made so far: more than one after a reset or a jump is expected, one a block is not
 
     def reset(self) -> None:
@@ -99,12 +103,15 @@ class GraphStep(EagerStep):
         return full and (self.actions is None or all(past.full for past in self.actions.pasts))
 
     def block(self, block: Block) -> Tensor:
-        if block.first or block.given is not None or not self.steady:
+        if block.first or block.given is not None or self._refused or not self.steady:
             return super().block(block)
         plan = self.cache.begin(self.preset.block, True)
-        if self._recorded is None:
-            self._recorded = self._record(block, plan)
-        recorded = self._recorded
+        try:
+            recorded = self._recorded = self._recorded or self._record(block, plan)
+        except RuntimeError as error:
+            logger.warning("blocks are drawn pass by pass: recording failed (%s)", str(error).split("\n")[0][:200])
+            self._refused = True
+            return super().block(block)
         recorded.cache.set(plan)
         self._fill(recorded.block, block)
         recorded.recording.replay()
