@@ -101,13 +101,6 @@ _ALL = (
     _causal(
         "causal-forcing-framewise", "zhuhz22/Causal-Forcing", "framewise/causal_forcing.pt", "generator_ema", chunk=1,
     ),
-    *(
-        _causal(
-            f"causal-forcing-framewise-{steps}step", "zhuhz22/Causal-Forcing",
-            f"causal-forcing++/framewise-{steps}step.pt", "generator_ema", chunk=1,
-        )
-        for steps in (2, 1)
-    ),
     _causal(
         "causal-forcing-framewise-2step", "zhuhz22/Causal-Forcing", "causal-forcing++/framewise-2step.pt",
         "generator_ema", chunk=1,

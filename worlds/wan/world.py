@@ -238,7 +238,7 @@ def _admit(
     assert isinstance(decoder, VaeShape | TaehvShape)
     size = plan.dtype.itemsize
     session = session_bytes(
-        shape, plan.width_px, plan.height_px, plan.window, decoder, plan.preset.block, itemsize=size
+        shape, plan.width_px, plan.height_px, plan.window, decoder, plan.preset.block, size, sink=plan.preset.sink
     ).total
     parts = [opened[role].layout for role in {plan.decoder, *({families.VAE} & opened.keys())}]
     held = weights_bytes(opened[families.TRANSFORMER].layout, size, plan.fp8) + sum(
