@@ -7,7 +7,7 @@ A noisy latent is `(1 - s) * clean + s * noise`; the network predicts the veloci
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -75,10 +75,10 @@ def sample_block(
     velocity: Velocity, noise: Callable[[], Tensor], schedule: Schedule, first_block: bool = False
 ) -> Tensor:
     """One clean block from fresh noise. `noise` draws unit normal latents of the block's shape, once for each step."""
+    first, *rest = schedule.timesteps(first_block)
     z = noise()
-    steps: Sequence[float] = schedule.timesteps(first_block)
-    for i, timestep in enumerate(steps):
+    clean = to_clean(z, velocity(z, first), schedule.level(first))
+    for timestep in rest:
+        z = to_noisy(clean, noise(), schedule.level(timestep))
         clean = to_clean(z, velocity(z, timestep), schedule.level(timestep))
-        if i + 1 < len(steps):
-            z = to_noisy(clean, noise(), schedule.level(steps[i + 1]))
     return clean

@@ -170,7 +170,8 @@ def test_longlive_reads_the_newest_frames_by_the_new_words() -> None:
 )
 def test_actions_move_the_picture(name: str, action: Action) -> None:
     still, moved = begun(name), begun(name)
-    steps(still, 1), steps(moved, 1)
+    steps(still, 1)
+    steps(moved, 1)
     assert not same(steps(still, 2), steps(moved, 2, action))
 
 
