@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .errors import StartupError
 
-ENGINES = ("auto", "eager", "openvino")
+ENGINES = ("auto", "eager", "openvino", "cuda")
 PRECISIONS = ("auto", "bf16", "fp8", "float32")
 DECODERS = ("auto", "taehv", "vae")
 LOG_LEVELS = ("debug", "info", "warning", "error")

@@ -14,13 +14,13 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from ..recording import Recording, record
 from .actions import ActionRows
 from .attention import Context, LayerContext
 from .chunk_step import Block, EagerStep, StepState
 from .kv_cache import ChunkPass, KVCache
 from .layers import Rotation
 from .live import LivePreset
-from .recording import Recording, record
 from .transformer import WanTransformer
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class FixedCache(KVCache):
         self.rotation = _copied(plan.rotation)
         self.sink_rotation = None if plan.sink_rotation is None else _copied(plan.sink_rotation)
         self.slots = torch.zeros(plan.frames * n, dtype=torch.long, device=self.keys.device)  # within the ring
-        self._plan = ChunkPass(plan.frames, self.rotation, (), 0, self.sink_rotation)
+        self._plan = ChunkPass(plan.frames, self.rotation, (), 0, self.sink_rotation, plan.held)
 
     def set(self, plan: ChunkPass) -> None:
         """The numbers of the next block."""

@@ -199,6 +199,47 @@ class WanTransformer(nn.Module):
             cache.advance(plan)
         return out
 
+    @torch.no_grad()
+    def chunk_pair(
+        self,
+        clean: Tensor,
+        noisy: Tensor,
+        timesteps: tuple[float, float],
+        context: Context,
+        cache: KVCache,
+        *,
+        actions: ApplyActions | None = None,
+    ) -> Tensor:
+        """Velocity of the noisy chunk that follows a clean one, which is committed in the same pass: the same numbers
+        as `chunk(clean, commit=True)` and then `chunk(noisy)`, with the weights read once.
+
+        Both `[B, in_channels, T, H, W]`; `timesteps` of each. Layer by layer the noisy tokens need only the keys and
+        values that the clean ones have made in that layer. `actions` is called with the tokens of both.
+        """
+        x, frames = torch.cat([clean, noisy], 2), clean.shape[2]
+        told = torch.tensor(timesteps, device=x.device).repeat_interleave(frames).expand(x.shape[0], -1)
+        grid = self._grid(x, told, context, actions)
+        plans = cache.begin_pair(frames)
+
+        def attend(layer: int, attention: SelfAttention, tokens: Tensor) -> Tensor:
+            queries, (unrotated, values) = attention.queries(tokens), attention.keys_values(tokens)
+            half, out = tokens.shape[1] // 2, []
+            for part, plan in zip((slice(half), slice(half, None)), plans, strict=True):
+                own = unrotated[:, part]
+                keys, all_values = cache.attended(layer, own, values[:, part], plan)
+                out.append(attend_to(rotate(queries[:, part], plan.rotation), keys, all_values))
+                if plan is plans[0]:
+                    cache.keep(layer, own, keys, all_values, plan)
+            joined: Tensor = attention.o(torch.cat(out, 1))
+            return joined
+
+        time, parts = self._time(told)
+        tokens = self._patches(x, self.patch_embedding)
+        tokens = self._through(tokens, parts, context, attend, self._acting(actions, grid, commit=True))
+        cache.advance(plans[0])
+        half = tokens.shape[1] // 2
+        return self._pixels(self.head(tokens[:, half:], time[:, frames:]), (frames, grid[1], grid[2]))
+
     def recache(
         self,
         latents: Tensor,

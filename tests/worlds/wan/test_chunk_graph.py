@@ -14,10 +14,10 @@ import torch
 
 from tests.worlds.wan.test_rollout import model, picture
 from worldstream.worlds.core import Action, Frame
+from worldstream.worlds.recording import record
 from worldstream.worlds.wan import chunk_graph
 from worldstream.worlds.wan.chunk_graph import GraphStep
 from worldstream.worlds.wan.chunk_step import EagerStep
-from worldstream.worlds.wan.recording import record
 from worldstream.worlds.wan.rollout import WanRollout
 
 NAMES = ("longlive", "causal-forcing-framewise-2step", "matrix-game-2-universal")
