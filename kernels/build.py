@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Protocol
 
 import torch
@@ -33,7 +33,7 @@ class CompileError(RuntimeError):
     """NVRTC refused a source; the message is its first line."""
 
 
-class Unavailable(RuntimeError):  # noqa: N818  it is a state of the machine, not an error
+class Unavailable(RuntimeError):
     """Kernels cannot run here; the message says why."""
 
 
@@ -73,8 +73,8 @@ class Nvrtc:
             from cuda.bindings import nvrtc
 
             error, major, minor = nvrtc.nvrtcVersion()
-        except Exception as error:  # an absent wheel and an absent library raise different things in every version
-            raise Unavailable(f"no NVRTC ({_line(error)})") from None
+        except Exception as why:  # an absent wheel and an absent library raise different things in every version
+            raise Unavailable(f"no NVRTC ({_line(why)})") from None
         self._nvrtc = nvrtc
         self._check(error)
         self.version = f"{major}.{minor}"
@@ -239,7 +239,7 @@ class Loader:
             log.warning("kernel %s: torch instead (%s)", entry, why)
 
 
-@lru_cache(maxsize=None)
+@cache
 def loader(index: int = 0) -> Loader | str:
     """The kernels of GPU `index`, or in one line why there are none."""
     try:

@@ -7,6 +7,7 @@ import ctypes
 import hashlib
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,6 @@ HOST_DEFINES = """#pragma once
 #define __shared__
 #define __constant__
 #define __forceinline__ inline
-#define __noinline__ __attribute__((noinline))
 #define __align__(n) __attribute__((aligned(n)))
 #define __builtin_align__(n) __align__(n)
 #define __device_builtin__
@@ -38,6 +38,18 @@ HOST_DEFINES = """#pragma once
 #define CUDARTAPI
 #define CUDARTAPI_CDECL
 """
+# The two pieces of C++'s library that those headers use, for zig, which would compile its whole library first (100 s).
+UTILITY = """#pragma once
+namespace std {
+template <class T> struct plain { using type = T; };
+template <class T> struct plain<T&> { using type = T; };
+template <class T> struct plain<T&&> { using type = T; };
+template <class T> constexpr typename plain<T>::type&& move(T&& t) noexcept {
+    return static_cast<typename plain<T>::type&&>(t);
+}
+}  // namespace std
+"""
+CSTRING = "#pragma once\n#include <string.h>\nnamespace std { using ::memcpy; using ::memset; }\n"
 
 
 class NoCompilerError(RuntimeError):
@@ -52,7 +64,8 @@ def find_compiler() -> tuple[str, ...]:
         if path := shutil.which(name):
             return (path,)
     if importlib.util.find_spec("ziglang") is not None:
-        return (sys.executable, "-m", "ziglang", "c++")
+        target = ("-target", f"{platform.machine()}-linux-gnu") if sys.platform == "linux" else ()
+        return (sys.executable, "-m", "ziglang", "cc", "-x", "c++", "-fno-sanitize=all", *target)
     raise NoCompilerError("no C++ compiler: install g++, or the wheel ziglang (pip install worldstream[test])")
 
 
@@ -84,8 +97,7 @@ def build(kernel: Kernel, folder: Path, compiler: tuple[str, ...] | None = None)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         source, made = Path(scratch) / "kernel.cpp", Path(scratch) / "kernel.so"
         source.write_text(text)
-        (Path(scratch) / "crt").mkdir()
-        (Path(scratch) / "crt" / "host_defines.h").write_text(HOST_DEFINES)
+        _write_headers(Path(scratch), "ziglang" in command)
         includes = [f"-I{place}" for place in (scratch, SOURCES, *header_folders())]
         done = subprocess.run(
             [*command, *OPTIONS, *includes, str(source), "-o", str(made)], capture_output=True, text=True, check=False
@@ -94,6 +106,14 @@ def build(kernel: Kernel, folder: Path, compiler: tuple[str, ...] | None = None)
             raise RuntimeError(f"{kernel} does not compile for the CPU:\n{done.stderr[-2000:]}")
         made.replace(library)
     return library
+
+
+def _write_headers(folder: Path, without_library: bool) -> None:
+    (folder / "crt").mkdir()
+    (folder / "crt" / "host_defines.h").write_text(HOST_DEFINES)
+    if without_library:
+        (folder / "utility").write_text(UTILITY)
+        (folder / "cstring").write_text(CSTRING)
 
 
 @lru_cache(maxsize=64)

@@ -147,7 +147,8 @@ def i420(rgb: Tensor) -> Tensor:
     channels = (rgb if rgb.dtype == torch.uint8 else pictures(rgb)).int().unbind(-1)
 
     def fixed(factors: tuple[int, int, int, int], step: int) -> Tensor:
-        total = sum(f * c[:, ::step, ::step] for f, c in zip(factors[:3], channels, strict=True))
+        red, green, blue = (f * c[:, ::step, ::step] for f, c in zip(factors[:3], channels, strict=True))
+        total = red + green + blue
         return ((total + (factors[3] << 20) + (1 << 19)) >> 20).clamp(0, 255).to(torch.uint8)
 
     planes = [fixed(LUMA, 1), *(fixed(factors, 2) for factors in CHROMA)]
