@@ -45,11 +45,25 @@ def mouse_attention(
     times = (frame_slots, positions, query_positions, angles)
     if qkv.is_cuda and build.launched(lambda: plan(q, (k, v), k_ring, v_ring, *times, eps, out), qkv.device):
         return out
-    keys, values = (x.transpose(1, 2).flatten(0, 1) for x in (k, v))  # [B * S, T, H, d]
-    reference.write_keys(keys, values, frame_slots, k_ring, v_ring, eps)
-    queries = q.transpose(1, 2).flatten(0, 1)[:, None]
-    seen = reference.attended_in_time(queries, k_ring, v_ring, positions, query_positions, angles, eps)
-    return seen[:, 0].unflatten(0, (q.shape[0], -1)).transpose(1, 2).flatten(3).to(qkv.dtype)
+    return mouse_reference(qkv, k_ring, v_ring, *times, eps)
+
+
+def mouse_reference(
+    qkv: Tensor,
+    k_ring: Tensor,
+    v_ring: Tensor,
+    frame_slots: Tensor,
+    positions: Tensor,
+    query_positions: Tensor,
+    angles: Tensor,
+    eps: float,
+) -> Tensor:
+    """`mouse_attention` in plain torch."""
+    parts = qkv.unflatten(-1, (3, *k_ring.shape[2:])).transpose(1, 2).flatten(0, 1)  # [B * S, T, 3, H, d]
+    q, k, v = parts.unbind(2)
+    reference.write_keys(k, v, frame_slots, k_ring, v_ring, eps)
+    seen = reference.attended_in_time(q[:, None], k_ring, v_ring, positions, query_positions, angles, eps)
+    return seen[:, 0].unflatten(0, (qkv.shape[0], -1)).transpose(1, 2).flatten(3).to(qkv.dtype)
 
 
 def keyboard_attention(
@@ -78,8 +92,25 @@ def keyboard_attention(
 
     if q.is_cuda and build.launched(launches, q.device):
         return out
+    return keyboard_reference(q, kv, k_ring, v_ring, *times, eps)
+
+
+def keyboard_reference(
+    q: Tensor,
+    kv: Tensor,
+    k_ring: Tensor,
+    v_ring: Tensor,
+    frame_slots: Tensor,
+    positions: Tensor,
+    query_positions: Tensor,
+    angles: Tensor,
+    eps: float,
+) -> Tensor:
+    """`keyboard_attention` in plain torch."""
+    heads = k_ring.shape[2:]
+    k, v = kv.unflatten(-1, (2, *heads)).unbind(2)
     reference.write_keys(k, v, frame_slots, k_ring, v_ring, eps)
-    own = queries.transpose(1, 2)  # [B, S, T, H, d]
+    own = q.unflatten(-1, heads).transpose(1, 2)  # [B, S, T, H, d]
     seen = reference.attended_in_time(own, k_ring, v_ring, positions, query_positions, angles, eps)
     return seen.transpose(1, 2).flatten(3).to(q.dtype)
 

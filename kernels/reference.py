@@ -118,12 +118,13 @@ def attended_in_time(
     q: Tensor, k_ring: Tensor, v_ring: Tensor, positions: Tensor, query_positions: Tensor, angles: Tensor, eps: float
 ) -> Tensor:
     """q `[P, L, T, H, d]` attending over the slots of rings `[P, slots, H, d]` that have a position of 0 or more;
-    L queries share a ring. float32 of q's shape."""
+    L queries share a ring. float32 of q's shape. What lies in slots without a position does not matter, NaN included."""
+    k_ring, v_ring = (r.float().masked_fill((positions < 0)[:, None, None], 0) for r in (k_ring, v_ring))
     queries = turned_in_time(unit(q, eps), angles, query_positions)
-    keys = turned_in_time(k_ring.float(), angles, positions)
+    keys = turned_in_time(k_ring, angles, positions)
     scores = torch.einsum("plthd,pshd->plhts", queries, keys) * q.shape[-1] ** -0.5
     weights = scores.masked_fill(positions < 0, float("-inf")).softmax(-1)
-    return torch.einsum("plhts,pshd->plthd", weights, v_ring.float())
+    return torch.einsum("plhts,pshd->plthd", weights, v_ring)
 
 
 def scheduler_step(
