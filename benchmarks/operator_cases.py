@@ -68,11 +68,13 @@ class Inputs:
     """Random tensors of one device and seed, and how many bytes they are."""
 
     def __init__(self, seed: int, device: torch.device | str) -> None:
-        self._generator = torch.Generator(device).manual_seed(seed)
+        self._generator = None if str(device) == "meta" else torch.Generator(device).manual_seed(seed)
         self._device = device
         self.bytes = 0
 
-    def normal(self, *shape: int, dtype: torch.dtype = torch.bfloat16, spread: float = 1.0, mean: float = 0.0) -> Tensor:
+    def normal(
+        self, *shape: int, dtype: torch.dtype = torch.bfloat16, spread: float = 1.0, mean: float = 0.0
+    ) -> Tensor:
         """Unit normal times `spread`."""
         drawn = torch.randn(shape, generator=self._generator, device=self._device)
         return self.counted((drawn * spread + mean).to(dtype))
@@ -131,7 +133,9 @@ def qk_norm_rope_case(size: Size, inputs: Inputs, batch: int = 1, unrotated: boo
         made = {"q": queries, "k_ring": rings[0], "v_ring": rings[1]}
         return made if kept is None else made | {"unrotated": kept}
 
-    return Case("qk_norm_rope", size.name + (" + keys kept" if unrotated else ""), launches, twin, outputs, inputs.bytes)
+    return Case(
+        "qk_norm_rope", size.name + (" + keys kept" if unrotated else ""), launches, twin, outputs, inputs.bytes
+    )
 
 
 def _parts(size: Size, inputs: Inputs, batch: int, count: int) -> tuple[Tensor, ...]:
@@ -174,9 +178,7 @@ def residual_norm_case(
 
     def twin() -> dict[str, Tensor]:
         new = reference.added_to(first, added, factor)
-        normed = (
-            reference.layer_norm(new, scale, shift, EPS) if affine else reference.modulated(new, shift, scale, EPS)
-        )
+        normed = reference.layer_norm(new, scale, shift, EPS) if affine else reference.modulated(new, shift, scale, EPS)
         return {"x": new} | _rounded(normed, fp8)
 
     label = size.name + (" affine" if affine else "") + ("" if gated else " ungated") + (" fp8" if fp8 else "")
@@ -213,9 +215,7 @@ def bias_gelu_case(size: Size, inputs: Inputs, batch: int = 1, fp8: bool = False
     )
 
 
-def scheduler_step_case(
-    size: Size, inputs: Inputs, dtype: torch.dtype = torch.bfloat16, last: bool = False
-) -> Case:
+def scheduler_step_case(size: Size, inputs: Inputs, dtype: torch.dtype = torch.bfloat16, last: bool = False) -> Case:
     """One step from level 0.9 to 0.7, or the last, from 0.3."""
     shape = (1, 16, size.frames, *size.latent)
     noisy, velocity = (inputs.normal(*shape, dtype=dtype) for _ in range(2))

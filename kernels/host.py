@@ -15,7 +15,7 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from .headers import header_folders, own_headers
+from .headers import header_folders, headers_hash, own_headers
 from .launch import SOURCES, Kernel, Launch
 
 OPTIONS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-w", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti")
@@ -73,8 +73,9 @@ def program(kernel: Kernel) -> str:
     """The C++ source: the shim, the kernel's sizes, its own source, and a plain C function that launches it."""
     return "\n".join(
         [
-            '#include "host.cuh"',
             *(f"#define {name} {value}" for name, value in kernel.defines),
+            "#if defined(FP8) && FP8\n#include <cuda_fp8.h>\n#endif",  # before the shim, which takes words from CUDA
+            '#include "host.cuh"',
             f'#include "{kernel.path.name}"',
             'extern "C" int run(void** arguments, int x, int y, int block) {',
             f"    return host::launch({kernel.entry}, arguments, x, y, block);",
@@ -88,7 +89,7 @@ def build(kernel: Kernel, folder: Path, compiler: tuple[str, ...] | None = None)
     NoCompilerError, or RuntimeError with the compiler's words."""
     command = compiler or find_compiler()
     text = program(kernel)
-    parts = (text, kernel.path.read_text(), *own_headers(), *command, *OPTIONS)
+    parts = (text, kernel.path.read_text(), *own_headers(), headers_hash(), *command, *OPTIONS)
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     library = folder / f"{kernel.entry}-{key}.so"
     if library.exists():
@@ -98,7 +99,7 @@ def build(kernel: Kernel, folder: Path, compiler: tuple[str, ...] | None = None)
         source, made = Path(scratch) / "kernel.cpp", Path(scratch) / "kernel.so"
         source.write_text(text)
         _write_headers(Path(scratch), "ziglang" in command)
-        includes = [f"-I{place}" for place in (scratch, SOURCES, *header_folders())]
+        includes = [f"-I{place}" for place in (scratch, kernel.path.parent, SOURCES, *header_folders())]
         done = subprocess.run(
             [*command, *OPTIONS, *includes, str(source), "-o", str(made)], capture_output=True, text=True, check=False
         )

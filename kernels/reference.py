@@ -118,7 +118,7 @@ def attended_in_time(
     q: Tensor, k_ring: Tensor, v_ring: Tensor, positions: Tensor, query_positions: Tensor, angles: Tensor, eps: float
 ) -> Tensor:
     """q `[P, L, T, H, d]` attending over the slots of rings `[P, slots, H, d]` that have a position of 0 or more;
-    L queries share a ring. float32 of q's shape. What lies in slots without a position does not matter, NaN included."""
+    L queries share a ring. float32 of q's shape. What lies in slots without a position does not matter, even NaN."""
     k_ring, v_ring = (r.float().masked_fill((positions < 0)[:, None, None], 0) for r in (k_ring, v_ring))
     queries = turned_in_time(unit(q, eps), angles, query_positions)
     keys = turned_in_time(k_ring, angles, positions)

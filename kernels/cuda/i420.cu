@@ -29,7 +29,7 @@ typedef __nv_bfloat16 Value;
 typedef float Value;
 #endif
 
-// -1 to 1 as 0 to 255, rounded half to even: the arithmetic of `to_pictures`, product and sum rounded apart.
+// -1 to 1 as 0 to 255, rounded half to even: the arithmetic of `worlds.wan.streaming.pictures`, product and sum rounded apart.
 __device__ inline int level(float value) {
     return (int)fminf(fmaxf(rintf(__fadd_rn(__fmul_rn(value, 127.5f), 127.5f)), 0.0f), 255.0f);
 }
@@ -108,19 +108,19 @@ extern "C" __global__ void __launch_bounds__(128) i420(
     const int row = tile / across * 2, column = tile % across * 16;
     const long long area = (long long)rows * columns;
     unsigned char* luma = out + frame * (area + area / 2);
-    Pixels upper, lower;
-#if INPUT_UINT8
-    const unsigned char* picture = pictures + frame * area * 3;
-    load(picture, row, column, rows, columns, upper);
-    load(picture, row + 1, column, rows, columns, lower);
-#else
-    const Value* picture = pictures + frame * area;
-    load(picture, frames * area, row, column, columns, upper);
-    load(picture, frames * area, row + 1, column, columns, lower);
-#endif
-    store_luma(luma + (long long)row * columns + column, upper);
-    store_luma(luma + (long long)(row + 1) * columns + column, lower);
     unsigned char* chroma = luma + area + (long long)(row / 2) * (columns / 2) + column / 2;
-    store_chroma(chroma, upper, -155188, -305135, 460324);
-    store_chroma(chroma + area / 4, upper, 460324, -385875, -74448);
+#pragma unroll 1  // one row after the other: both at once do not fit into the registers everywhere
+    for (int below = 0; below < 2; ++below) {
+        Pixels pixels;
+#if INPUT_UINT8
+        load(pictures + frame * area * 3, row + below, column, rows, columns, pixels);
+#else
+        load(pictures + frame * area, frames * area, row + below, column, columns, pixels);
+#endif
+        store_luma(luma + (long long)(row + below) * columns + column, pixels);
+        if (below == 0) {
+            store_chroma(chroma, pixels, -155188, -305135, 460324);
+            store_chroma(chroma + area / 4, pixels, 460324, -385875, -74448);
+        }
+    }
 }

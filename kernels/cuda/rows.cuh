@@ -6,7 +6,9 @@
 #pragma once
 
 #include <cuda_bf16.h>
+#if FP8
 #include <cuda_fp8.h>
+#endif
 
 constexpr int WIDTH = ROW_WIDTH;
 constexpr int GROUP = ROW_THREADS;
@@ -139,6 +141,7 @@ __device__ inline void store_row(__nv_bfloat16* row, const Place& at, const floa
     }
 }
 
+#if FP8
 // A row as e4m3 with one float32 scale: value = byte * scale, the largest magnitude becomes 448.
 __device__ inline void store_row_fp8(unsigned char* row, float* scale, const Place& at, const float (&held)[HELD][8]) {
     float most = 0;
@@ -162,6 +165,7 @@ __device__ inline void store_row_fp8(unsigned char* row, float* scale, const Pla
         if (at.active && inside(piece)) reinterpret_cast<uint2*>(row)[piece] = packed;
     }
 }
+#endif
 
 // bf16, or with FP8 e4m3 and a scale for each row.
 __device__ inline void store_output(void* out, float* scales, const Place& at, const float (&held)[HELD][8]) {
