@@ -49,6 +49,7 @@ SIZES = {
     "matrix-game": Size("1.3B 640x352", 1536, 8960, 128, 3, 880, 6, (352, 640), (44, 80)),
     "14b": Size("14B 832x480", 5120, 13824, 128, 3, 1560, 9, (480, 832), (60, 104)),
 }
+REHEARSAL = Size("small", 256, 1024, 128, 3, 8, 5, (16, 32), (4, 6))  # for execution on a CPU
 ACTION_HEADS, ACTION_HEAD, ACTION_WINDOW = 16, 64, 6
 
 
@@ -256,7 +257,8 @@ def i420_case(size: Size, inputs: Inputs, dtype: torch.dtype = torch.float32) ->
 
 def action_case(size: Size, inputs: Inputs, batch: int = 1, mouse: bool = True) -> Case:
     """A window that is two frames short of full: their slots, the first and the last, hold NaN and no position."""
-    heads, head, slots, t, s = ACTION_HEADS, ACTION_HEAD, ACTION_WINDOW + 2, size.frames, size.tokens
+    heads, head, slots, t, s = REHEARSAL = Size("small", 256, 1024, 128, 3, 8, 5, (16, 32), (4, 6))  # for execution on a CPU
+ACTION_HEADS, ACTION_HEAD, ACTION_WINDOW + 2, size.frames, size.tokens
     width, owners = heads * head, batch * s if mouse else batch
     past = ACTION_WINDOW - t
     frame_slots = inputs.given(list(range(1 + past, 1 + past + t)), torch.int32)
@@ -322,3 +324,25 @@ def cases(size: Size, device: torch.device | str, seed: int = 0) -> Iterator[Cas
     ]
     for number, make in enumerate(made):
         yield make(Inputs(1000 * seed + number, device))
+
+
+# Spacing of neighbouring numbers, relative to the larger ones between two powers of two and at least.
+ULP = {torch.bfloat16: (2.0**-7, 1e-5), torch.float32: (2.0**-22, 1e-6), FP8: (2.0**-3, 2.0**-9)}
+
+
+def worst_difference(case: Case, expected: dict[str, Tensor]) -> float:
+    """Of all outputs from `expected`, in units of the last place; bytes of pictures count as units.
+
+    Raises AssertionError beyond one unit, and where a value was left unwritten or written where none belongs.
+    """
+    worst = 0.0
+    for name, got in case.outputs.items():
+        wanted = expected[name]
+        assert got.dtype == wanted.dtype, f"{name} is {got.dtype}, not {wanted.dtype}"
+        a, b = got.float(), wanted.float()
+        assert torch.equal(a.isnan(), b.isnan()), f"{name}: {int((a.isnan() != b.isnan()).sum())} values (un)written"
+        relative, least = ULP.get(got.dtype, (0.0, 1.0))
+        steps = ((a - b).abs() / (b.abs() * relative + least)).nan_to_num()
+        worst = max(worst, float(steps.max()))
+        assert worst <= 1.0, f"{name} is off by {worst:.1f} units in the last place"
+    return worst

@@ -18,7 +18,7 @@ from benchmarks.operator_cases import Case, Inputs, Size
 from worldstream.kernels import host
 from worldstream.kernels.launch import Kernel, Launch
 
-SMALL = Size("small", 256, 1024, 128, 3, 8, 5, (16, 32), (4, 6))  # a warp holds a row; pieces fill it
+SMALL = made.REHEARSAL  # a warp holds a row; pieces fill it
 ODD = Size("odd", 2240, 2240, 64, 3, 5, 4, (16, 48), (4, 10))  # two warps hold a row, and it ends in the middle of one
 
 
@@ -234,6 +234,24 @@ def turned(x: Tensor, position: int) -> Tensor:
         x[:, 2 * pair] = a * math.cos(angle) - b * math.sin(angle)
         x[:, 2 * pair + 1] = b * math.cos(angle) + a * math.sin(angle)
     return x
+
+
+@pytest.mark.parametrize("damage", ["unwritten", "written beyond", "two units off"])
+def test_the_comparison_on_a_gpu_can_fail(damage: str, compiled_folder: Path) -> None:
+    """What the benchmark asks before it times a kernel."""
+    case = made.qk_norm_rope_case(SMALL, Recorded(1), 2, unrotated=True)
+    out, expected = ran(case, compiled_folder), case.twin()
+    assert made.worst_difference(case, expected) <= 1
+    ring = out["k_ring"]
+    written = (~ring.isnan()).nonzero()[5]
+    if damage == "unwritten":
+        ring[tuple(written)] = float("nan")
+    elif damage == "written beyond":
+        ring[tuple(ring.isnan().nonzero()[5])] = 0
+    else:
+        out["q"][0, 0, 0, 0] = expected["q"][0, 0, 0, 0] * 1.02 + 0.001
+    with pytest.raises(AssertionError, match="off by" if damage == "two units off" else "written"):
+        made.worst_difference(case, expected)
 
 
 def test_a_compiler_is_named_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
