@@ -257,8 +257,7 @@ def i420_case(size: Size, inputs: Inputs, dtype: torch.dtype = torch.float32) ->
 
 def action_case(size: Size, inputs: Inputs, batch: int = 1, mouse: bool = True) -> Case:
     """A window that is two frames short of full: their slots, the first and the last, hold NaN and no position."""
-    heads, head, slots, t, s = REHEARSAL = Size("small", 256, 1024, 128, 3, 8, 5, (16, 32), (4, 6))  # for execution on a CPU
-ACTION_HEADS, ACTION_HEAD, ACTION_WINDOW + 2, size.frames, size.tokens
+    heads, head, slots, t, s = ACTION_HEADS, ACTION_HEAD, ACTION_WINDOW + 2, size.frames, size.tokens
     width, owners = heads * head, batch * s if mouse else batch
     past = ACTION_WINDOW - t
     frame_slots = inputs.given(list(range(1 + past, 1 + past + t)), torch.int32)
