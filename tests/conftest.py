@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterable
 
 import hypothesis
 import pytest
@@ -22,3 +23,27 @@ def chromium() -> str:
         if path := shutil.which(name):
             return path
     pytest.fail(f"no browser; run `sudo apt-get install chromium`, or put one of {BROWSERS} on the PATH", pytrace=False)
+
+
+def kernel_lines(passed: Iterable[str], failed: Iterable[str]) -> list[str]:
+    """One line for each GPU kernel: what is known of it after a run with these tests. None where it tested none."""
+    outcomes = [(test, True) for test in passed] + [(test, False) for test in failed]
+    ran = [
+        {good for test, good in outcomes if test.startswith(f"tests/kernels/{name}.py")}
+        for name in ("test_cubins", "test_on_cpu")
+    ]
+    if not any(ran):
+        return []
+    from worldstream.kernels import verification  # not above: it brings torch, which few runs of the tests need
+
+    compiled, checked = (seen == {True} for seen in ran)
+    return [f"{known.operator:<18} {known.text(compiled, checked)}" for known in verification.standings()]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A kernel that no GPU has run is shown as just that, never as a test that passed."""
+    outcomes = ([report.nodeid for report in terminalreporter.stats.get(key, [])] for key in ("passed", "failed"))
+    if lines := kernel_lines(*outcomes):
+        terminalreporter.section("GPU kernels")
+        for line in lines:
+            terminalreporter.line(line)

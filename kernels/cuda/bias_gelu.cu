@@ -1,0 +1,27 @@
+// tanh-GELU of x + bias; bf16 or row-scaled e4m3.
+#include "rows.cuh"
+
+// x tanh-GELU as x * sigmoid(2u), which needs one exponential and no branch.
+__device__ inline float gelu(float x) {
+    const float u = 0.7978845608028654f * fmaf(0.044715f * x * x, x, x);
+    return __fdividef(x, 1.0f + __expf(-2.0f * u));
+}
+
+// x [rows, WIDTH]; bias [WIDTH] bf16, read with BIAS 1.
+extern "C" __global__ void __launch_bounds__(BLOCK) bias_gelu(
+    const __nv_bfloat16* x, const __nv_bfloat16* bias, int rows, void* out, float* out_scales) {
+    const Place at = place(rows);
+    float held[HELD][8];
+    load_row(x + (long long)at.row * WIDTH, at.thread, held);
+#pragma unroll
+    for (int j = 0; j < HELD; ++j) {
+        const int piece = j * GROUP + at.thread;
+        float b[8] = {};
+#if BIAS
+        if (inside(piece)) unpack(reinterpret_cast<const uint4*>(bias)[piece], b);
+#endif
+#pragma unroll
+        for (int i = 0; i < 8; ++i) held[j][i] = gelu(held[j][i] + b[i]);
+    }
+    store_output(out, out_scales, at, held);
+}

@@ -1,0 +1,81 @@
+// RMSNorm of queries and keys over the whole width of a token, rotary positions, keys and values into the ring.
+//
+// blockIdx.y says whose rows a block works on: 0 queries, 1 keys, 2 values. Each row is read once and written once.
+#include "rows.cuh"
+
+constexpr int HEAD = HEAD_WIDTH;
+static_assert(HEAD % 8 == 0 && WIDTH % HEAD == 0, "a piece of eight lies in one head");
+
+// Pairs of neighbouring channels, turned by the angles of the row's token.
+__device__ inline void rotate(float (&held)[HELD][8], int thread, const float* cos_row, const float* sin_row) {
+    float4 c, s;
+#pragma unroll
+    for (int j = 0; j < HELD; ++j) {
+        const int piece = j * GROUP + thread;
+        if (!inside(piece)) continue;
+        if (j == 0 || (GROUP * 8) % HEAD != 0) {  // else all of a thread's pieces lie at the same channels of their heads
+            const int pair = piece * 8 % HEAD / 2;
+            c = *reinterpret_cast<const float4*>(cos_row + pair);
+            s = *reinterpret_cast<const float4*>(sin_row + pair);
+        }
+        const float cs[4] = {c.x, c.y, c.z, c.w}, sn[4] = {s.x, s.y, s.z, s.w};
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const float a = held[j][2 * i], b = held[j][2 * i + 1];
+            held[j][2 * i] = a * cs[i] - b * sn[i];
+            held[j][2 * i + 1] = a * sn[i] + b * cs[i];
+        }
+    }
+}
+
+__device__ inline void rms_normalise(float (&held)[HELD][8], int thread, const float* weight, float eps) {
+    const float scale = rsqrtf(mean_of_squares(held) + eps);
+#pragma unroll
+    for (int j = 0; j < HELD; ++j) {
+        const int piece = j * GROUP + thread;
+        if (!inside(piece)) continue;
+        float w[8];
+        load8(weight + piece * 8, w);
+#pragma unroll
+        for (int i = 0; i < 8; ++i) held[j][i] *= scale * w[i];
+    }
+}
+
+// q, k, v: rows of WIDTH values, `stride` apart. cos, sin [tokens, HEAD / 2]. slots [tokens / slot_tokens]: the row of
+// the ring at which every run of slot_tokens tokens begins. A place outside the ring is not written to.
+extern "C" __global__ void __launch_bounds__(BLOCK) qk_norm_rope(
+    const __nv_bfloat16* q, const __nv_bfloat16* k, const __nv_bfloat16* v, long long stride, const float* q_weight,
+    const float* k_weight, const float* cos_table, const float* sin_table, const long long* slots, int slot_tokens,
+    int tokens, int rows, float eps, __nv_bfloat16* q_out, __nv_bfloat16* k_ring, __nv_bfloat16* v_ring,
+    long long ring_rows, long long ring_stride, __nv_bfloat16* unrotated) {
+    Place at = place(rows);
+    const int task = blockIdx.y, token = (int)(at.row % tokens);
+    const __nv_bfloat16* from = (task == 0 ? q : task == 1 ? k : v) + (long long)at.row * stride;
+    const long long slot = slots[token / slot_tokens] + token % slot_tokens;
+    const bool in_ring = slot >= 0 && slot < ring_rows;
+    const long long ring_at = at.row / tokens * ring_stride + slot * WIDTH;
+    if (task == 2) {
+        uint4 packed[HELD];
+#pragma unroll
+        for (int j = 0; j < HELD; ++j) {
+            const int piece = j * GROUP + at.thread;
+            if (inside(piece)) packed[j] = reinterpret_cast<const uint4*>(from)[piece];
+        }
+#pragma unroll
+        for (int j = 0; j < HELD; ++j) {
+            const int piece = j * GROUP + at.thread;
+            if (at.active && in_ring && inside(piece)) reinterpret_cast<uint4*>(v_ring + ring_at)[piece] = packed[j];
+        }
+        return;
+    }
+    float held[HELD][8];
+    load_row(from, at.thread, held);
+    rms_normalise(held, at.thread, task == 0 ? q_weight : k_weight, eps);
+#if KEEP_UNROTATED
+    if (task == 1) store_row(unrotated + (long long)at.row * WIDTH, at, held);
+#endif
+    rotate(held, at.thread, cos_table + (long long)token * (HEAD / 2), sin_table + (long long)token * (HEAD / 2));
+    __nv_bfloat16* to = task == 0 ? q_out + (long long)at.row * WIDTH : k_ring + ring_at;
+    at.active = at.active && (task == 0 || in_ring);
+    store_row(to, at, held);
+}

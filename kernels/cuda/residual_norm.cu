@@ -1,0 +1,31 @@
+// x += added * gate, then LayerNorm of the new x, modulated by frame or with weight and bias: one pass over memory.
+#include "rows.cuh"
+
+// x, added [rows, WIDTH], x is written to as well. gate, shift, scale: one row for every `group_tokens` rows of x,
+// `gate_stride` and `stride` values apart. GATED 0: x += added. AFFINE 1: scale and shift are the norm's weight and bias.
+extern "C" __global__ void __launch_bounds__(BLOCK) residual_norm(
+    __nv_bfloat16* x, const __nv_bfloat16* added, const float* gate, long long gate_stride, const float* shift,
+    const float* scale, long long stride, int group_tokens, int rows, float eps, void* out, float* out_scales) {
+    const Place at = place(rows);
+    const long long group = at.row / group_tokens;
+    float held[HELD][8], part[HELD][8];
+    load_row(added + (long long)at.row * WIDTH, at.thread, part);
+    load_row(x + (long long)at.row * WIDTH, at.thread, held);
+#pragma unroll
+    for (int j = 0; j < HELD; ++j) {
+        const int piece = j * GROUP + at.thread;
+        if (!inside(piece)) continue;
+        float g[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+#if GATED
+        load8(gate + group * gate_stride + piece * 8, g);
+#endif
+#pragma unroll
+        for (int i = 0; i < 8; ++i) held[j][i] = fmaf(part[j][i], g[i], held[j][i]);
+        const uint4 packed = pack(held[j]);
+        if (at.active) reinterpret_cast<uint4*>(x + (long long)at.row * WIDTH)[piece] = packed;
+        unpack(packed, held[j]);  // the norm sees x as it is stored
+    }
+    normalise(held, at.thread, eps);
+    modulate(held, at.thread, scale + (AFFINE ? 0 : group * stride), shift + (AFFINE ? 0 : group * stride), !AFFINE);
+    store_output(out, out_scales, at, held);
+}

@@ -1,0 +1,95 @@
+"""Every kernel compiled for every architecture, and what the compiler made of it: no stack, no spills, wide access."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.operator_cases import SIZES, cases
+from worldstream.kernels.build import ARCHITECTURES, Nvrtc, compiled
+from worldstream.kernels.cubins import CubinCache
+from worldstream.kernels.inspection import Inspection, accesses, disassembled, inspect
+from worldstream.kernels.launch import SOURCES, Kernel
+
+# Loads of device memory that are not 16 bytes wide: indices, counts and levels.
+NARROW_LOADS = {"qk_norm_rope": 1, "scheduler_step": 2, "action_attention": 16}
+
+
+def kernels_of(name: str) -> list[Kernel]:
+    """The specialisations that a world launches, planned on tensors that have shapes and no memory."""
+    with torch.device("meta"):
+        planned = [launch.kernel for case in cases(SIZES[name], "meta") for launch in case.launches()]
+    return list(dict.fromkeys(planned))
+
+
+def made(kernel: Kernel, architecture: str, folder: Path) -> Inspection:
+    cubin = compiled(kernel, architecture, Nvrtc(), CubinCache(folder))
+    assert cubin[:4] == b"\x7fELF", "a cubin, not PTX"
+    return inspect(cubin)[kernel.entry]
+
+
+def complaints(kernel: Kernel, seen: Inspection) -> list[str]:
+    """What is wrong with a compiled kernel."""
+    sizes = dict(kernel.defines)
+    fp8 = bool(sizes.get("FP8"))
+    # rows of float8 are stored eight bytes at once, and their scale; chroma is half as wide as luma
+    pieces = -(-sizes.get("ROW_WIDTH", 0) // (8 * sizes.get("ROW_THREADS", 1)))
+    narrow_stores = pieces + 1 if fp8 else 2 if kernel.source == "i420" else 0
+    checks = {
+        "stack": seen.stack == 0 and seen.local == 0,
+        "spills": seen.spills == 0,
+        "registers": seen.registers <= 128,
+        "wide loads": seen.wide_loads > 0 and seen.narrow_loads <= NARROW_LOADS.get(kernel.source, 0),
+        "wide stores": (seen.wide_stores > 0 or fp8) and seen.narrow_stores <= narrow_stores,
+    }
+    return [f"{kernel}: {name}: {seen}" for name, right in checks.items() if not right]
+
+
+# The features that a kernel may be compiled without; the simpler forms are compiled for one architecture.
+SIMPLER = {"AFFINE": 1, "GATED": 0, "RENOISE": 0, "KEEP_UNROTATED": 0, "INPUT_UINT8": 1}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_kernels_of_the_1_3b_worlds(architecture: str, compiled_folder: Path) -> None:
+    kernels = kernels_of("832x480")
+    if architecture != "90a":
+        kernels = [kernel for kernel in kernels if not set(kernel.defines) & set(SIMPLER.items())]
+    assert {kernel.source for kernel in kernels} == {path.stem for path in SOURCES.glob("*.cu")}
+    wrong = [line for kernel in kernels for line in complaints(kernel, made(kernel, architecture, compiled_folder))]
+    assert wrong == []
+
+
+def test_other_worlds_need_few_kernels_more(compiled_folder: Path) -> None:
+    """Specialisations depend on widths alone; the wider rows of 14B, for the reference GPU's architecture."""
+    known = set(kernels_of("832x480"))
+    assert set(kernels_of("matrix-game")) <= known
+    wider = [kernel for kernel in kernels_of("14b") if kernel not in known]
+    assert {kernel.source for kernel in wider} == {
+        "qk_norm_rope", "norm_modulate", "residual_norm", "rms_norm", "bias_gelu",
+    }  # fmt: skip
+    wrong = [line for kernel in wider for line in complaints(kernel, made(kernel, "90a", compiled_folder))]
+    assert wrong == []
+
+
+WRONG = """extern "C" __global__ void wrong(const float* x, const int* at, float4* out) {
+    float held[64];
+    for (int i = 0; i < 64; ++i) held[at[i]] = x[i];
+    out[threadIdx.x] = make_float4(held[at[threadIdx.x]], 0, 0, 0);
+}"""
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_inspection_counts_as_the_disassembler(
+    architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a kernel that is wrong in every way: an array indexed at run time, loads of four bytes."""
+    monkeypatch.setattr("worldstream.kernels.launch.SOURCES", tmp_path)
+    (tmp_path / "wrong.cu").write_text(WRONG)
+    kernel = Kernel("wrong", "wrong", ())
+    cubin = compiled(kernel, architecture, Nvrtc(), CubinCache(tmp_path / "kept"))
+    assert accesses(cubin) == disassembled(cubin)
+    assert accesses(cubin)["wrong"]["STG wide"] == 1
+    found = {line.split(": ")[1] for line in complaints(kernel, inspect(cubin)["wrong"])}
+    assert {"stack", "spills", "wide loads"} <= found
