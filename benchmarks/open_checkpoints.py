@@ -25,7 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.report import Figure, at_most, print_table, write
 from worldstream.worlds.core import Action
 from worldstream.worlds.wan.actions import ActionModule
+from worldstream.worlds.wan.chunk_fused import FusedStep
+from worldstream.worlds.wan.chunk_graph import GraphStep
+from worldstream.worlds.wan.chunk_step import EagerStep
 from worldstream.worlds.wan.families import FAMILIES
+from worldstream.worlds.wan.fused_transformer import FusedTransformer
 from worldstream.worlds.wan.layout import TransformerShape
 from worldstream.worlds.wan.live import live
 from worldstream.worlds.wan.rollout import WanModel, WanRollout
@@ -118,12 +122,25 @@ def made(case: Case, device: torch.device, dtype: torch.dtype, small: bool) -> W
     )  # fmt: skip
 
 
-def measured(case: Case, device: torch.device, dtype: torch.dtype, small: bool, blocks: int) -> Iterator[Figure]:
-    """Block time, frames a second, stages and memory of one case."""
+# how blocks are run: plain torch pass by pass, one recording of that, one recording of fused operators, and with the
+# commit in the next block's first pass
+WAYS: dict[str, tuple[bool, type[EagerStep]]] = {
+    "eager": (False, EagerStep), "graph": (False, GraphStep), "kernels + graph": (True, GraphStep),
+    "kernels + fused commit": (True, FusedStep),
+}  # fmt: skip
+
+
+def measured(
+    case: Case, device: torch.device, dtype: torch.dtype, small: bool, blocks: int, way: str
+) -> Iterator[Figure]:
+    """Block time, frames a second, stages and memory of one case, run one way."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    rollout = WanRollout(made(case, device, dtype, small))
+    model, (fused, kind) = made(case, device, dtype, small), WAYS[way]
+    if fused:
+        model = replace(model, transformer=FusedTransformer.of(model.transformer))
+    rollout = WanRollout(replace(model, step=kind))
     rollout.reset(1, "a forest in the morning")
     action, block = Action(forward_m=3.0, yaw_rad=0.2), live(case.family).block
     times: list[float] = []
@@ -131,7 +148,7 @@ def measured(case: Case, device: torch.device, dtype: torch.dtype, small: bool, 
     decode: list[float] = []
     # past the window, and past the latents of the first picture, which are made as the walk goes
     warm = max(case.window, SETTLED if rollout.begins_from_pictures else 0) // block + 2
-    name = case.name(small)
+    name = f"{case.name(small)}, {way}"
     for i in range(warm + blocks):
         at = time.perf_counter()
         frames = list(rollout.step(action))
@@ -157,6 +174,7 @@ def main() -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=sorted({case.family for case in CASES}))
     parser.add_argument("--blocks", type=int, default=20, help="timed blocks of a case (default 20)")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS), help="how blocks are run")
     options = parser.parse_args()
     device = torch.device(options.device)
     if device.type == "cpu" and not options.quick:
@@ -173,8 +191,8 @@ def main() -> int:
     for case in CASES:
         if options.only and case.family not in options.only:
             continue
-        with torch.inference_mode():
-            figures += measured(case, device, dtype, options.quick, 3 if options.quick else options.blocks)
+        for way in options.ways:
+            figures += measured(case, device, dtype, options.quick, 3 if options.quick else options.blocks, way)
         if options.json:
             write(options.json, figures, facts)
     print_table(figures)

@@ -1,9 +1,9 @@
-"""The table of supported open checkpoints in docs/open-checkpoints.md, worked out from the published shapes.
+"""The table of supported open checkpoints in the README and in docs/open-checkpoints.md, worked out from the published shapes.
 
     python benchmarks/open_table.py [--check]
 
 Sizes and memory are counted, not measured: weights and one session in bf16, without the encoders, which make room
-again after use. `--check` only says whether the page agrees.
+again after use. `--check` only says whether the pages agree.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from worldstream.worlds.wan.layout_parts import TaehvShape, VaeShape, taehv, vae
 from worldstream.worlds.wan.live import LIVE
 from worldstream.worlds.wan.memory import GIB, session_bytes, weights_bytes
 
-PAGE = ROOT / "docs" / "open-checkpoints.md"
+PAGES = (ROOT / "docs" / "open-checkpoints.md", ROOT / "README.md")
 START, END = "<!-- table: made by benchmarks/open_table.py -->", "<!-- /table -->"
 LICENCES = {  # of the weights, as their authors state it; `models add` reads it from the folder's own card
     "wan": "Apache-2.0", "self": "Apache-2.0", "causal": "Apache-2.0", "longlive": "Apache-2.0", "matrix": "MIT",
@@ -69,14 +69,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing; fail where the page differs")
     options = parser.parse_args()
-    page = PAGE.read_text()
-    before, rest = page.split(START)
-    after = rest.split(END)[1]
-    wanted = f"{before}{START}\n\n{table()}\n\n{END}{after}"
-    if options.check:
-        return int(wanted != page)
-    PAGE.write_text(wanted)
-    return 0
+    differs = False
+    for path in PAGES:
+        page = path.read_text()
+        before, rest = page.split(START)
+        after = rest.split(END)[1]
+        wanted = f"{before}{START}\n\n{table()}\n\n{END}{after}"
+        differs |= wanted != page
+        if not options.check:
+            path.write_text(wanted)
+    return int(options.check and differs)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ class FixedCache(KVCache):
         n = self.tokens
         self.rotation = _copied(plan.rotation)
         self.sink_rotation = None if plan.sink_rotation is None else _copied(plan.sink_rotation)
-        self.slots = torch.zeros(plan.frames * n, dtype=torch.long, device=self.keys.device)  # within the ring
+        kept = min(plan.frames, self.window - self.chunk - self.sink)  # a short ring keeps the newest frames of a block
+        self.slots = torch.zeros(kept * n, dtype=torch.long, device=self.keys.device)  # within the ring
         self._plan = ChunkPass(plan.frames, self.rotation, (), 0, self.sink_rotation, plan.held)
 
     def set(self, plan: ChunkPass) -> None:
@@ -47,7 +48,7 @@ class FixedCache(KVCache):
         slots = [
             (move.slot - first + i) * n + token for move in plan.moves for i in range(move.count) for token in range(n)
         ]
-        assert len(slots) == len(self.slots), "a full cache keeps every frame of a block"
+        assert len(slots) == len(self.slots), "a full cache keeps as many frames of every block"
         self.slots.copy_(torch.tensor(slots), non_blocking=True)
 
     def begin(self, frames: int, commit: bool) -> ChunkPass:
@@ -57,8 +58,9 @@ class FixedCache(KVCache):
     def keep(self, layer: int, unrotated: Tensor, keys: Tensor, values: Tensor, plan: ChunkPass) -> None:
         """Into the ring at `slots`; the sink is turned to its new place."""
         own, ring = plan.frames * self.tokens, slice((self.chunk + self.sink) * self.tokens, None)
-        self.keys[layer, :, ring].index_copy_(1, self.slots, keys[:, :own])
-        self.values[layer, :, ring].index_copy_(1, self.slots, values[:, :own])
+        newest = slice(own - len(self.slots), own)
+        self.keys[layer, :, ring].index_copy_(1, self.slots, keys[:, newest])
+        self.values[layer, :, ring].index_copy_(1, self.slots, values[:, newest])
         if self.sink_rotation is not None:
             self._turn_sink(layer, self.sink_rotation)
 

@@ -96,6 +96,7 @@ class KVCache:
         self._sink_positions = RotaryPositions(config.head_width)
         self._next_positions = RotaryPositions(config.head_width)
         self._ring = window - chunk - sink
+        self._slots: dict[int, Tensor] = {}
         self.reset()
 
     @staticmethod
@@ -194,6 +195,17 @@ class KVCache:
         all_keys[:, :own] = keys
         all_values[:, :own] = values
         return all_keys, all_values
+
+    def chunk_slots(self, frames: int) -> Tensor:
+        """Where a chunk of `frames` begins in the buffers, int64 `[1]` on the device: for kernels that write there."""
+        if frames not in self._slots:
+            self._slots[frames] = torch.tensor([(self.chunk - frames) * self.tokens], device=self.keys.device)
+        return self._slots[frames]
+
+    def seen(self, layer: int, plan: ChunkPass) -> tuple[Tensor, Tensor]:
+        """What `attended` returns, where the chunk's keys and values were written already."""
+        part = slice((self.chunk - plan.frames) * self.tokens, (self.chunk + plan.held) * self.tokens)
+        return self.keys[layer, :, part], self.values[layer, :, part]
 
     def keep(self, layer: int, unrotated: Tensor, keys: Tensor, values: Tensor, plan: ChunkPass) -> None:
         """Commit a chunk in one layer, after its attention: `keys` and `values` are those of `attended`."""

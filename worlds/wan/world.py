@@ -33,6 +33,7 @@ from .embeddings import EmbeddingStore
 from .families import Family
 from .fp8 import store_fp8
 from .fp8_matmul import compute_fp8
+from .fused_transformer import FusedTransformer
 from .layout import TransformerShape
 from .layout_parts import ClipShape, TaehvShape, VaeShape
 from .live import LivePreset, live
@@ -172,6 +173,8 @@ def load_open_world(card: ModelCard, data: Path, options: OpenOptions | None = N
     if "picture" in plan.preset.controls and plan.decoder != families.VAE and families.VAE in opened:
         encoder = _codec(opened[families.VAE], plan.dtype, device)
     look = _looker(card, data, opened, device) if families.CLIP in opened else None
+    if device.type == "cuda" and plan.dtype == torch.bfloat16 and not plan.fp8 and not options.loras:
+        transformer = FusedTransformer.of(transformer)
     model = WanModel(
         transformer, decoder, plan.preset, plan.width_px, plan.height_px, plan.window,
         prompt=_reader(card, data, device) if families.TEXT in opened else None,
