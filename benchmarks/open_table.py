@@ -1,4 +1,4 @@
-"""The table of supported open checkpoints in the README and in docs/open-checkpoints.md, worked out from the published shapes.
+"""The table of supported open checkpoints in README and docs/open-checkpoints.md, worked out from published shapes.
 
     python benchmarks/open_table.py [--check]
 
