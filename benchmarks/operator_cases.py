@@ -115,14 +115,14 @@ def qk_norm_rope_case(size: Size, inputs: Inputs, batch: int = 1, unrotated: boo
     """Views of one product as inputs, each latent frame to a slot of its own, the last frame's before the first's."""
     tokens, heads = size.frames * size.tokens, size.dim // size.head
     q, k, v = inputs.normal(batch, tokens, 3 * size.dim).chunk(3, -1)
-    weights = [inputs.normal(size.dim, dtype=torch.float32, spread=0.2, mean=1.0) for _ in range(2)]
+    q_weight, k_weight = (inputs.normal(size.dim, dtype=torch.float32, spread=0.2, mean=1.0) for _ in range(2))
     angle = inputs.normal(tokens, size.head // 2, dtype=torch.float32, spread=3.0)
     cos, sin = angle.cos(), inputs.counted(angle.sin())
     slots = inputs.given([size.tokens * (size.window - 1 - frame) for frame in range(size.frames)], torch.int64)
     poison = [inputs.poisoned(batch, tokens, heads, size.head) for _ in range(3 + unrotated)]
     ring = poison[0].new_full((2, batch, size.window * size.tokens, heads, size.head), float("nan"))
     outputs = {"q": poison[0], "k_ring": ring[0], "v_ring": ring[1]} | ({"unrotated": poison[3]} if unrotated else {})
-    given = (q, k, v, *weights, cos, sin, slots)
+    given = (q, k, v, q_weight, k_weight, cos, sin, slots)
 
     def launches() -> tuple[Launch, ...]:
         kept = outputs.get("unrotated")
@@ -283,7 +283,9 @@ def action_case(size: Size, inputs: Inputs, batch: int = 1, mouse: bool = True) 
         assert kv is not None
         k, v = kv.unflatten(-1, (2, heads, head)).unbind(2)
         written = action_attention.plan_keys(k, v, ring[0], ring[1], frame_slots, EPS)
-        return written, action_attention.plan(qkv.unflatten(-1, (heads, head)), None, *ring, *times, EPS, out)
+        return written, action_attention.plan(
+            qkv.unflatten(-1, (heads, head)), None, ring[0], ring[1], *times, EPS, out
+        )
 
     def twin() -> dict[str, Tensor]:
         k_ring, v_ring = first.clone()

@@ -7,6 +7,7 @@ torch twin runs.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
@@ -16,7 +17,7 @@ import torch
 
 from .cubins import CubinCache, cache_key, default_folder
 from .headers import NoHeadersError, header_folders, headers_hash, own_headers
-from .launch import SOURCES, Argument, Kernel, Launch
+from .launch import SOURCES, Kernel, Launch
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +59,7 @@ class Device(Protocol):
         """A handle for `launch`. Raises RuntimeError."""
         ...
 
-    def launch(
-        self, handle: Any, grid: tuple[int, int], block: int, arguments: Sequence[Argument], stream: int
-    ) -> None:
+    def launch(self, handle: Any, launch: Launch, stream: int) -> None:
         """Enqueue on a stream. Raises RuntimeError."""
         ...
 
@@ -70,7 +69,7 @@ class Nvrtc:
 
     def __init__(self) -> None:
         try:
-            from cuda.bindings import nvrtc
+            from cuda.bindings import nvrtc  # pyright: ignore[reportAttributeAccessIssue]  it has no stubs
 
             error, major, minor = nvrtc.nvrtcVersion()
         except Exception as why:  # an absent wheel and an absent library raise different things in every version
@@ -124,7 +123,7 @@ class CudaDevice:
 
     def __init__(self, index: int) -> None:
         try:
-            from cuda.bindings import driver
+            from cuda.bindings import driver  # pyright: ignore[reportAttributeAccessIssue]
         except Exception as error:  # see Nvrtc
             raise Unavailable(f"no cuda-python ({_line(error)})") from None
         self._driver = driver
@@ -151,13 +150,11 @@ class CudaDevice:
         module = self._call(self._driver.cuModuleLoadData, cubin)
         return self._call(self._driver.cuModuleGetFunction, module, entry.encode())
 
-    def launch(
-        self, handle: Any, grid: tuple[int, int], block: int, arguments: Sequence[Argument], stream: int
-    ) -> None:
+    def launch(self, handle: Any, launch: Launch, stream: int) -> None:
         self._call(self._driver.cuCtxSetCurrent, self._context)
-        values = tuple(argument.value or 0 for argument in arguments)
-        kinds = tuple(type(argument) for argument in arguments)
-        self._call(self._driver.cuLaunchKernel, handle, *grid, 1, block, 1, 1, 0, stream, (values, kinds), 0)
+        arguments = launch.addresses()
+        shape = (*launch.grid, 1, launch.block, 1, 1)
+        self._call(self._driver.cuLaunchKernel, handle, *shape, 0, stream, ctypes.addressof(arguments), 0)
 
     def _call(self, function: Callable[..., tuple[Any, ...]], *arguments: Any) -> Any:
         error, *rest = function(*arguments)
@@ -215,14 +212,15 @@ class Loader:
         return f"CUDA on {self._device.name}, sm_{self.architecture}, NVRTC {self._compiler.version}{failed}"
 
     def run(self, launches: Sequence[Launch], stream: int) -> bool:
-        """Enqueue all of them in order, or none: False where one cannot be compiled or loaded."""
+        """Enqueue all of them in order; False where one cannot be compiled, loaded or launched. What launches before it
+        have written, the twin writes again."""
         try:
             handles = [self._handle(launch.kernel) for launch in launches]
-        except (CompileError, Unavailable, RuntimeError) as error:
+            for handle, launch in zip(handles, launches, strict=True):
+                self._device.launch(handle, launch, stream)
+        except RuntimeError as error:
             self._fail(launches[0].kernel.entry, _line(error))
             return False
-        for handle, launch in zip(handles, launches, strict=True):
-            self._device.launch(handle, launch.grid, launch.block, launch.arguments, stream)
         return True
 
     def _handle(self, kernel: Kernel) -> Any:

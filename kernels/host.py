@@ -125,7 +125,5 @@ def _loaded(library: Path) -> ctypes.CDLL:
 def run(launch: Launch, folder: Path, compiler: tuple[str, ...] | None = None) -> None:
     """Execute a launch whose pointers are to CPU memory. Raises RuntimeError where a block's threads wait for ever."""
     library = _loaded(build(launch.kernel, folder, compiler))
-    addresses = [ctypes.cast(ctypes.pointer(value), ctypes.c_void_p) for value in launch.arguments]
-    arguments = (ctypes.c_void_p * len(addresses))(*addresses)
-    if library.run(arguments, *launch.grid, launch.block):
+    if library.run(launch.addresses(), *launch.grid, launch.block):
         raise RuntimeError(f"{launch.kernel}: threads of a block wait at barriers that never meet")

@@ -40,6 +40,10 @@ class Launch:
     block: int
     arguments: tuple[Argument, ...]
 
+    def addresses(self) -> ctypes.Array[ctypes.c_void_p]:
+        """Where the arguments lie, as a launch takes them: `void**`. Good for as long as this record lives."""
+        return (ctypes.c_void_p * len(self.arguments))(*(ctypes.addressof(value) for value in self.arguments))
+
 
 def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
     """The address of a tensor's first value; of None the null pointer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable
 from ctypes import c_int
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,18 @@ import torch
 from worldstream.kernels import build
 from worldstream.kernels.build import CompileError, Loader, Nvrtc, Unavailable, architecture_for
 from worldstream.kernels.cubins import CubinCache
-from worldstream.kernels.launch import Argument, Kernel, Launch
+from worldstream.kernels.launch import Kernel, Launch
 from worldstream.kernels.norm_modulate import norm_modulate
 
 
 class StandInDevice:
     """Keeps what it is asked to do."""
 
-    def __init__(self, capability: tuple[int, int] = (9, 0), driver: int = 13000, refuses: str = "") -> None:
+    def __init__(
+        self, capability: tuple[int, int] = (9, 0), driver: int = 13000, refuses: str = "", unlaunchable: str = ""
+    ) -> None:
         self.name, self.capability, self.driver, self.refuses = "NVIDIA H100", capability, driver, refuses
+        self.unlaunchable = unlaunchable
         self.loaded: list[bytes] = []
         self.launches: list[tuple[str, tuple[int, int], int, list[Any], int]] = []
 
@@ -32,10 +35,11 @@ class StandInDevice:
         self.loaded.append(cubin)
         return entry
 
-    def launch(
-        self, handle: str, grid: tuple[int, int], block: int, arguments: Sequence[Argument], stream: int
-    ) -> None:
-        self.launches.append((handle, grid, block, [a.value for a in arguments], stream))
+    def launch(self, handle: str, launch: Launch, stream: int) -> None:
+        if handle == self.unlaunchable:
+            raise RuntimeError("CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES")
+        values = [argument.value for argument in launch.arguments]
+        self.launches.append((handle, launch.grid, launch.block, values, stream))
 
 
 class StandInCompiler:
@@ -93,8 +97,9 @@ def test_a_device_that_cannot(device: StandInDevice, why: str, tmp_path: Path) -
     [
         (StandInDevice(), "broken", 'broken.cu(1): error: identifier "x" is undefined'),
         (StandInDevice(refuses="step"), "step", "CUDA_ERROR_NO_BINARY_FOR_GPU"),
+        (StandInDevice(unlaunchable="big"), "big", "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"),
     ],
-    ids=["does not compile", "does not load"],
+    ids=["does not compile", "does not load", "does not launch"],
 )
 def test_one_kernel_that_fails_leaves_the_others(
     device: StandInDevice, entry: str, why: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -103,9 +108,9 @@ def test_one_kernel_that_fails_leaves_the_others(
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             assert not kernels.run([launch(entry)], 0)
-        assert not kernels.run([launch("good"), launch(entry)], 0), "all or none"
     assert device.launches == []
     assert kernels.run([launch("fine")], 0)
+    assert not kernels.run([launch("together"), launch(entry)], 0)
     assert [record.getMessage() for record in caplog.records][:1] == [f"kernel {entry}: torch instead ({why})"]
     assert f"{entry} in torch ({why})" in str(kernels)
 
@@ -175,7 +180,7 @@ def test_planning_refuses_what_a_kernel_would_read_wrongly() -> None:
     x, out = torch.randn(1, 8, 64).bfloat16(), torch.empty(1, 8, 64).bfloat16()
     part = torch.zeros(1, 2, 64)
     module.plan(x, part, part, 1e-6, out)
-    for wrong in (
+    wrongs: tuple[Callable[[], Launch], ...] = (
         lambda: module.plan(x.float(), part, part, 1e-6, out),
         lambda: module.plan(x, part.bfloat16(), part, 1e-6, out),
         lambda: module.plan(x, torch.zeros(1, 3, 64), torch.zeros(1, 3, 64), 1e-6, out),
@@ -183,6 +188,7 @@ def test_planning_refuses_what_a_kernel_would_read_wrongly() -> None:
         lambda: module.plan(x[..., :60].contiguous(), part[..., :60].contiguous(), part[..., :60], 1e-6, out),
         lambda: module.plan(x, part, part, 1e-6, out[:, :4]),
         lambda: module.plan(x.transpose(1, 2).contiguous().transpose(1, 2), part, part, 1e-6, out),
-    ):
+    )
+    for wrong in wrongs:
         with pytest.raises(ValueError, match="must"):
             wrong()

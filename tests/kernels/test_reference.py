@@ -82,13 +82,15 @@ def test_a_whole_block_of_operators_is_the_block() -> None:
     rotation = layers.RotaryPositions(config.head_width).at(5, *GRID, x.device)
     expected = block(x, time, context, lambda module, tokens: module(tokens, rotation))
 
-    own, cross = block.self_attn, block.cross_attn
+    own, cross, (up_proj, _, down_proj) = block.self_attn, block.cross_attn, block.ffn
+    assert isinstance(up_proj, torch.nn.Linear)
     shift, scale, gate, shift_2, scale_2, gate_2 = (block.modulation[:, None] + time).unbind(2)
     weight = torch.cat([own.q.weight, own.k.weight, own.v.weight])
     qkv = F.linear(norm_modulate(x, shift, scale, eps=EPS), weight, torch.cat([own.q.bias, own.k.bias, own.v.bias]))
     k_ring, v_ring = torch.zeros(2, 2, TOKENS, HEADS, DIM // HEADS)
+    q, k, v = qkv.chunk(3, -1)
     q = qk_norm_rope(
-        *qkv.chunk(3, -1), own.norm_q.weight, own.norm_k.weight, rotation.cos, rotation.sin, torch.tensor([0]),
+        q, k, v, own.norm_q.weight, own.norm_k.weight, rotation.cos, rotation.sin, torch.tensor([0]),
         k_ring, v_ring, eps=EPS,
     )  # fmt: skip
     out = x.clone()
@@ -104,8 +106,8 @@ def test_a_whole_block_of_operators_is_the_block() -> None:
     )
     queries = rms_norm(cross.q(normed), cross.norm_q.weight, eps=EPS).unflatten(-1, (HEADS, -1))
     seen = cross.o(attention.attend(queries, context.keys, context.values))
-    up = F.linear(residual_norm(out, seen, None, shift_2, scale_2, eps=EPS), block.ffn[0].weight)
-    down = block.ffn[2](bias_gelu(up, block.ffn[0].bias))
+    up = F.linear(residual_norm(out, seen, None, shift_2, scale_2, eps=EPS), up_proj.weight)
+    down = down_proj(bias_gelu(up, up_proj.bias))
     following = residual_norm(out, down, gate_2, shift, scale, eps=EPS)
     close(out, expected, 1e-5)
     close(following, layers.modulated(expected, shift, scale, EPS), 1e-5)
