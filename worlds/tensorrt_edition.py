@@ -85,7 +85,7 @@ def cannot_run(edition: Edition | str) -> str | None:
 
 def _rtx() -> Edition | str:
     try:
-        import tensorrt_rtx
+        import tensorrt_rtx  # type: ignore[import-untyped]
     except (ImportError, OSError) as error:
         return _reason(error)
     return Edition("TensorRT-RTX", tensorrt_rtx.__version__, tensorrt_rtx, rtx=True)
@@ -93,7 +93,7 @@ def _rtx() -> Edition | str:
 
 def _full() -> Edition | str:
     try:
-        import tensorrt
+        import tensorrt  # pyright: ignore[reportMissingImports]
     except (ImportError, OSError, RuntimeError) as error:
         sys.modules.pop("tensorrt", None)  # half imported: its bindings fail after the package itself has begun
         return _reason(error)

@@ -85,7 +85,11 @@ def cross_names(layer: int, image: bool = False) -> tuple[str, str]:
 
 
 def write_chunk(
-    graph: Graph[V], model: WanTransformer, shape: ChunkShape, dtype: torch.dtype, amax: Mapping[str, float] | None = None
+    graph: Graph[V],
+    model: WanTransformer,
+    shape: ChunkShape,
+    dtype: torch.dtype,
+    amax: Mapping[str, float] | None = None,
 ) -> None:
     """Write the pass, computed in `dtype`; residuals are kept in it, norms, modulation and rotation in float32.
 
@@ -239,12 +243,17 @@ def _weights(linears: list[nn.Module], eight_bits: bool) -> tuple[Tensor, Tensor
     if not eight_bits:
         whole = [m.dequantised(torch.float32) if isinstance(m, Fp8Linear) else m.weight for m in linears]
         return torch.cat([w for w in whole if isinstance(w, Tensor)]), None
-    pairs = [
-        (m.weight, m.scale) if isinstance(m, Fp8Linear) else quantised(m.weight.detach())  # type: ignore[arg-type]
-        for m in linears
-    ]
+    pairs = [_eight_bits(m) for m in linears]
     rows = torch.cat([weight.view(torch.uint8) for weight, _ in pairs]).view(pairs[0][0].dtype)
     return rows, torch.cat([scale for _, scale in pairs])
+
+
+def _eight_bits(module: nn.Module) -> tuple[Tensor, Tensor]:
+    """A layer's weight as it is stored in eight bits, with the scales of its rows."""
+    if isinstance(module, Fp8Linear):
+        return module.weight, module.scale
+    assert isinstance(module, nn.Linear)
+    return quantised(module.weight.detach())
 
 
 def weights_hash(module: nn.Module) -> str:

@@ -25,8 +25,8 @@ class Runner(Protocol):
     """A graph that can be run."""
 
     name: str
-    inputs: Mapping[str, Port]
-    outputs: Mapping[str, Port]
+    inputs: dict[str, Port]
+    outputs: dict[str, Port]
 
     def run(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All outputs. Those that lie on an input are that very tensor, changed."""

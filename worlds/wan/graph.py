@@ -127,9 +127,7 @@ def silu(graph: Graph[V], value: V) -> V:
     return graph.binary("mul", value, graph.unary("sigmoid", value))
 
 
-def linear(
-    graph: Graph[V], x: V, weight: Tensor, bias: Tensor | None, scale: tuple[Tensor, float] | None = None
-) -> V:
+def linear(graph: Graph[V], x: V, weight: Tensor, bias: Tensor | None, scale: tuple[Tensor, float] | None = None) -> V:
     """x `[B, N, in]` times weight `[out, in]`, plus bias. With a `scale`, the weight is float8 and the first of the
     pair its scale of each row, float32 `[out]`; the second is the scale that x is quantised with."""
     dtype = graph.dtype(x)

@@ -151,8 +151,8 @@ class OnnxGraph:
 
     def model(self) -> onnx.ModelProto:
         """The whole, checked by ONNX's own rules."""
-        ports = ([_port(p) for p in group.values()] for group in (self.inputs, self.outputs))
-        graph = helper.make_graph(self._nodes, "worldstream", *ports, self._weights)
+        inputs, outputs = ([_port(p) for p in group.values()] for group in (self.inputs, self.outputs))
+        graph = helper.make_graph(self._nodes, "worldstream", inputs, outputs, self._weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=11)
         onnx.checker.check_model(model)
         return model
@@ -178,7 +178,7 @@ class OnnxRun:
     name = "ONNX Runtime on the CPU"
 
     def __init__(self, graph: OnnxGraph, exact: bool = False, threads: int = 1) -> None:
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-untyped]
 
         self.inputs, self.outputs = dict(graph.inputs), dict(graph.outputs)
         options = onnxruntime.SessionOptions()

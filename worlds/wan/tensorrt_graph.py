@@ -230,7 +230,7 @@ class TensorRTGraph:
 def _log(api: Any) -> Any:
     """A logger that keeps the errors, and the memory that the builder planned."""
 
-    class Log(api.ILogger):  # type: ignore[misc, name-defined]
+    class Log(api.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             api.ILogger.__init__(self)
             self.errors: list[str] = []
