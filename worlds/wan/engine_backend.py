@@ -26,8 +26,8 @@ from .engine_chunk import EngineChunk, Runner
 from .engine_decoder import EngineDecoder
 from .graph import BUILT_FOR
 from .taehv import TAEHV
-from .tensorrt_graph import BuildError, TensorRTGraph
-from .tensorrt_run import CannotRun, TensorRTRun
+from .tensorrt_graph import TensorRTGraph
+from .tensorrt_run import TensorRTRun
 from .transformer import WanTransformer
 from .vae import WanVAE
 
@@ -62,7 +62,7 @@ def decoder_or_torch(
                 _decoder_run(edition, here, codec, rows, columns, options, first, say) for first in (True, False)
             ]
             return EngineDecoder(codec, *runners)
-        except (BuildError, CannotRun, ValueError) as error:
+        except (RuntimeError, ValueError) as error:  # refused by us or by TensorRT, or no memory
             why = str(error).splitlines()[0]
     say(f"TensorRT decoder: {why}; torch decodes")
     return codec
@@ -75,7 +75,7 @@ def open_chunk(model: WanTransformer, shape: ChunkShape, options: EngineOptions,
     if why is None and isinstance(edition, Edition) and here is not None:
         try:
             return EngineChunk(model, shape, _chunk_run(edition, here, model, shape, options, say), model.device)
-        except (BuildError, CannotRun, ValueError) as error:
+        except (RuntimeError, ValueError) as error:  # refused by us or by TensorRT, or no memory
             why = str(error).splitlines()[0]
     say(f"TensorRT transformer: {why}; torch draws")
     return None
