@@ -103,6 +103,14 @@ class EngineChunk:
             self.ring.advance()
         return found["velocity"]
 
+    def recache(self, latents: Tensor, context: Context, *, timestep: float = 0.0, keep_sink: bool = True) -> None:
+        """Write the newest clean frames `[1, C, T, h, w]` again under a new prompt, chunk by chunk: as
+        `WanTransformer.recache`. Raises ValueError where they are not whole chunks or more than there were."""
+        self.ring.rewind(latents.shape[2], keep_sink)
+        self.show(context)
+        for part in latents.split(self._shape.chunk, 2):
+            self.chunk(part, torch.full((1,), timestep, device=self.device), commit=True)
+
     def snapshot(self) -> EngineChunkState:
         """Valid for any walk of the same shape."""
         return EngineChunkState(self.keys.clone(), self.values.clone(), self.ring.snapshot())

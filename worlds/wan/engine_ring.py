@@ -6,13 +6,15 @@ chunk leaves what is kept: nothing is copied. Both attend to the same frames: of
 W - sink - chunk frames, and the chunk. Rows lie `[H, rows, d]` here and `[rows, H, d]` there.
 
 Frame f lies in slot f while the sink fills, then in slot sink + (f - sink) mod (window - sink). Until the ring is full
-the slots that count are a prefix, afterwards all of them; so a length and an index say everything.
+the slots that count are a prefix, afterwards all of them; so a length and an index say everything. The sink's keys are
+turned to the places before the ring as in `KVCache`; what they were before rotation is worked out from the cache.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from .chunk_graph import ChunkShape
@@ -33,8 +35,11 @@ class RingState:
     """For snapshots."""
 
     next: int
+    ring_from: int
+    sink_from: int
+    sink_held: int
     sink_at: int
-    unrotated: Tensor | None
+    unrotated: Tensor
 
 
 class EngineRing:
@@ -48,20 +53,44 @@ class EngineRing:
         self._positions = RotaryPositions(shape.config.head_width)
         self._sink_positions = RotaryPositions(shape.config.head_width)
         self._grid = shape.rows // shape.config.patch[1], shape.columns // shape.config.patch[2]
+        self._ring = shape.window - shape.sink
+        self._unrotated = torch.zeros_like(self._sink(shape.sink), dtype=torch.float32)
         self.reset()
 
-    def reset(self) -> None:
-        """Forget everything."""
-        self.next = 0
-        self._sink_at = 0  # position of the sink's first frame
-        self._unrotated: Tensor | None = None  # [layers, H, sink * N, d] float32, once the sink is full
+    def reset(self, first: int = 0) -> None:
+        """Forget everything; the next chunk begins with frame `first` of the session."""
+        self.next = first
+        self._sink_from = self._sink_at = first  # frame of the sink's first slot, and its position
+        self._sink_held = 0
+        self._ring_from = first + self._shape.sink  # the frame that the first slot of the ring held first
+
+    def rewind(self, frames: int, keep_sink: bool = True) -> None:
+        """Forget the newest `frames` frames and the whole ring, to write them again: `KVCache.rewind`.
+
+        Raises ValueError on frames that are not whole chunks, or more than there were.
+        """
+        first = self.next - frames
+        if frames < 0 or first < 0 or frames % self._shape.chunk:
+            raise ValueError(
+                f"{frames} frames cannot be written again after {self.next}, {self._shape.chunk} at a time"
+            )
+        if not keep_sink or first <= self._sink_from:
+            self.reset(first)
+            return
+        self.next = first
+        self._sink_held = min(self._sink_held, first - self._sink_from)
+        self._ring_from = first + self._shape.sink - self._sink_held
+        self._turn()
 
     def place(self) -> Place:
         """Of the next chunk: the same for all of its passes."""
         s, first = self._shape, self.next
-        ring = s.window - s.sink
-        slot = first if first < s.sink else s.sink + (first - s.sink) % ring
-        return Place(first, slot * s.frame, min(first + s.chunk, s.window) * s.frame)
+        if self._sink_held < s.sink:
+            slot, held = self._sink_held, self._sink_held
+        else:
+            slot = s.sink + (first - self._ring_from) % self._ring
+            held = s.sink + min(first - self._ring_from, self._ring - s.chunk)
+        return Place(first, slot * s.frame, (held + s.chunk) * s.frame)
 
     def rotation(self) -> Rotation:
         """Of the next chunk's tokens."""
@@ -70,34 +99,35 @@ class EngineRing:
     def advance(self) -> None:
         """After the pass over the clean chunk: it is the newest part of the past now."""
         s = self._shape
+        if self._sink_held < s.sink:
+            part = slice(self._sink_held * s.frame, (self._sink_held + s.chunk) * s.frame)
+            self._unrotated[:, part] = rotate(self._sink(s.sink)[:, part].float(), _back(self.rotation()))
+            self._sink_held += s.chunk
         self.next += s.chunk
-        if not s.sink or self.next < s.sink:
-            return
-        if self._unrotated is None:
-            self._unrotated = rotate(self._sink().float(), _back(self._sink_rotation())).transpose(1, 2)
-        # the sink's place is just before the oldest frame of the ring that the next chunk attends to
-        held = min(self.next - s.sink, s.window - s.sink - s.chunk)
-        at = self.next - held - s.sink
-        if at != self._sink_at:
-            self._sink_at = at
-            turned = rotate(self._unrotated.transpose(1, 2), self._sink_rotation())
-            self._sink().copy_(turned)
+        self._turn()
+
+    def _turn(self) -> None:
+        """Bring the sink to its place, just before the oldest frame of the ring that the next chunk attends to."""
+        s, held = self._shape, self._sink_held
+        at = self.next - max(0, min(self.next - self._ring_from, self._ring - s.chunk)) - held
+        if held and at != self._sink_at:
+            rotation = self._sink_positions.at(at, held, *self._grid, self._keys.device)
+            self._sink(held).copy_(rotate(self._unrotated[:, : held * s.frame], rotation))
+        self._sink_at = at
 
     def snapshot(self) -> RingState:
-        unrotated = None if self._unrotated is None else self._unrotated.clone()
-        return RingState(self.next, self._sink_at, unrotated)
+        numbers = self.next, self._ring_from, self._sink_from, self._sink_held, self._sink_at
+        return RingState(*numbers, self._unrotated.clone())
 
     def restore(self, state: RingState) -> None:
         """The keys themselves are restored by their owner."""
-        self.next, self._sink_at = state.next, state.sink_at
-        self._unrotated = None if state.unrotated is None else state.unrotated.clone()
+        self.next, self._ring_from, self._sink_from = state.next, state.ring_from, state.sink_from
+        self._sink_held, self._sink_at = state.sink_held, state.sink_at
+        self._unrotated.copy_(state.unrotated)
 
-    def _sink(self) -> Tensor:
-        """A view `[layers, sink * N, H, d]`."""
-        return self._keys[:, :, : self._shape.sink * self._shape.frame].transpose(1, 2)
-
-    def _sink_rotation(self) -> Rotation:
-        return self._sink_positions.at(self._sink_at, self._shape.sink, *self._grid, self._keys.device)
+    def _sink(self, frames: int) -> Tensor:
+        """A view `[layers, frames * N, H, d]` of the sink's first frames."""
+        return self._keys[:, :, : frames * self._shape.frame].transpose(1, 2)
 
 
 def _back(rotation: Rotation) -> Rotation:

@@ -82,6 +82,26 @@ def test_models_that_see_an_image(config: WanConfig) -> None:
     assert worst(ChunkShape(config, ROWS, COLUMNS, 1, 2), 4) <= TOLERANCE
 
 
+@pytest.mark.parametrize("keep_sink", [True, False])
+@pytest.mark.parametrize("before", [2, 9])
+def test_new_words_are_shown_the_newest_frames_again(before: int, keep_sink: bool) -> None:
+    shape, model, g = ChunkShape(TINY, ROWS, COLUMNS, 1, 5, 2), transformer(), seeded(10)
+    ours, cache_ = engine(shape), KVCache(TINY, ROWS, COLUMNS, 5, chunk=1, sink=2)
+    first, second, still = context(TINY, 1), context(TINY, 2), torch.tensor([0.0])
+    ours.show(first)
+    clean = [normal(g, 1, 4, 1, ROWS, COLUMNS) for _ in range(before + 4)]
+    for x in clean[:before]:
+        assert error(ours.chunk(x, still, commit=True), model.chunk(x, still, first, cache_, commit=True)) <= TOLERANCE
+    newest = torch.cat(clean[max(0, before - 3) : before], 2)[:, :, -1 if before == 2 else 0 :]
+    ours.recache(newest, second, keep_sink=keep_sink)
+    model.recache(newest, second, cache_, keep_sink=keep_sink)
+    for x in clean[before:]:
+        wanted = model.chunk(x, still, second, cache_, commit=True)
+        assert error(ours.chunk(x, still, commit=True), wanted) <= TOLERANCE
+    with pytest.raises(ValueError, match="cannot be written again"):
+        ours.recache(torch.zeros(1, 4, 99, ROWS, COLUMNS), second)
+
+
 def test_snapshots_prompts_and_resets() -> None:
     shape, g = ChunkShape(TINY, ROWS, COLUMNS, 1, 4, 1), seeded(7)
     ours, first, second = engine(shape), context(TINY, 1), context(TINY, 2)

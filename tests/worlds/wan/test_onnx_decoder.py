@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,8 @@ def made(codec: WanVAE | TAEHV, first: bool) -> OnnxRun:
 
 @pytest.mark.parametrize("name", CODECS)
 def test_stream_equals_torch(name: str) -> None:
-    codec, g = CODECS[name](), seeded(2)
+    codec: Any = CODECS[name]()
+    g = seeded(2)
     ours = EngineDecoder(codec, *runs(name))
     state, wanted_state = None, None
     for number, count in enumerate((1, 1, 3, 2)):
