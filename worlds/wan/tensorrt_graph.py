@@ -199,6 +199,13 @@ class TensorRTGraph:
         kinds = (self._network.get_layer(i).type for i in range(self._network.num_layers))
         return dict(Counter(kind.name for kind in kinds))
 
+    def parsed(self, model: bytes) -> dict[str, int]:
+        """Read an ONNX model into this still empty network; its layers. Raises BuildError on what is not understood."""
+        parser = self._api.OnnxParser(self._network, self._log)
+        if not parser.parse(model):
+            raise BuildError(parser.get_error(0).desc())
+        return self.layers()
+
     def build(self, capability: str) -> Plan:
         """The plan for GPUs of a compute capability such as "8.9".
 

@@ -117,7 +117,6 @@ def test_decoders_build(codec: Callable[[], WanVAE | TAEHV], first: bool, capabi
 
 @pytest.mark.parametrize("name", ["chunk", "vae", "taehv"])
 def test_the_parser_reads_the_onnx_twin_as_the_same_network(name: str) -> None:
-    api = edition().api
     twin, direct = OnnxGraph(), TensorRTGraph(edition())
     for graph in (twin, direct):
         if name == "chunk":
@@ -125,10 +124,11 @@ def test_the_parser_reads_the_onnx_twin_as_the_same_network(name: str) -> None:
         else:
             codec: WanVAE | TAEHV = vae() if name == "vae" else taehv()
             decoder_writer(codec)(graph, codec, ROWS, COLUMNS, torch.float32, False)
-    parsed = TensorRTGraph(edition())
-    parser = api.OnnxParser(parsed._network, parsed._log)
-    assert parser.parse(twin.model().SerializeToString()), [
-        parser.get_error(i).desc() for i in range(parser.num_errors)
-    ]
+    parsed = TensorRTGraph(edition()).parsed(twin.model().SerializeToString())
     kinds = ("KV_CACHE_UPDATE", "ATTENTION_INPUT", "CONVOLUTION", "MATRIX_MULTIPLY", "ROTARY_EMBEDDING", "RESIZE")
-    assert {k: parsed.layers().get(k, 0) for k in kinds} == {k: direct.layers().get(k, 0) for k in kinds}
+    assert {k: parsed.get(k, 0) for k in kinds} == {k: direct.layers().get(k, 0) for k in kinds}
+
+
+def test_what_the_parser_does_not_understand() -> None:
+    with pytest.raises(BuildError):
+        TensorRTGraph(edition()).parsed(b"no model")
