@@ -120,22 +120,23 @@ def tflop(shape: ChunkShape) -> float:
 
 
 def twins() -> Iterator[Figure]:
-    """Tiny graphs through ONNX Runtime beside torch: the worst relative error of a stream or walk."""
+    """Graphs of a few cells through ONNX Runtime beside torch, float32: the worst error of a stream or walk."""
     g = torch.Generator().manual_seed(0)
-    for kind in ("vae", "taehv"):
-        codec = decoder(kind, "cpu", torch.float32, small=True)
+    for kind, small in (("vae", True), ("taehv", True), ("vae", False), ("taehv", False)):
+        codec = decoder(kind, "cpu", torch.float32, small)
         graphs = [OnnxGraph(), OnnxGraph()]
         for graph, first in zip(graphs, (True, False), strict=True):
             decoder_writer(codec)(graph, codec, 4, 6, torch.float32, first)
         ours, latents = EngineDecoder(codec, *map(OnnxRun, graphs)), torch.randn(1, 16, 5, 4, 6, generator=g)
-        yield at_most(
-            f"{kind}, tiny: ONNX beside torch", error(ours.decode(latents)[0], codec.decode(latents)[0]), "", PARITY
-        )
-    model, shape = transformer(TINY, "cpu", torch.float32), ChunkShape(TINY, 4, 6, 3, 9)
-    graph = OnnxGraph()
-    write_chunk(graph, model, shape, torch.float32)
-    walk = EngineChunk(model, shape, OnnxRun(graph), "cpu")
-    yield at_most("chunk, tiny: ONNX beside torch", walked(walk, model, shape, g)[0], "", PARITY)
+        worst = error(ours.decode(latents)[0], codec.decode(latents)[0])
+        yield at_most(f"{kind}, {'tiny' if small else 'full'} width, 4×6 cells: ONNX beside torch", worst, "", PARITY)
+    for words, config in (("tiny", TINY), ("full", replace(WAN_1_3B, layers=2, text_dim=64))):
+        model, shape = transformer(config, "cpu", torch.float32), ChunkShape(config, 4, 6, 3, 9)
+        graph = OnnxGraph()
+        write_chunk(graph, model, shape, torch.float32)
+        walk = EngineChunk(model, shape, OnnxRun(graph), "cpu")
+        worst, _ = walked(walk, model, shape, g)
+        yield at_most(f"chunk, {words} width, 2 layers, 4×6 cells: ONNX beside torch", worst, "", PARITY)
 
 
 def walked(walk: EngineChunk, model: WanTransformer, shape: ChunkShape, g: torch.Generator) -> tuple[float, KVCache]:
@@ -191,14 +192,8 @@ def parsed(edition: Edition) -> Figure:
     graph, network = OnnxGraph(), TensorRTGraph(edition)
     codec = decoder("vae", "cpu", torch.float32)
     decoder_writer(codec)(graph, codec, 44, 80, torch.float32, False)
-    layers = network.parsed(graph.model().SerializeToString())
-    return Figure(
-        "vae 640×352, float32 twin: convolutions read by the parser",
-        layers["CONVOLUTION"],
-        "",
-        "= 39",
-        layers["CONVOLUTION"] == 39,
-    )
+    count = network.parsed(graph.model().SerializeToString())["CONVOLUTION"]
+    return Figure("vae 640×352, float32 twin: convolutions read by the parser", count, "", "= 39", count == 39)
 
 
 def median_ms(call: Callable[[], object], repeats: int = 30) -> float:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from .config import WanConfig
 from .fp8 import Fp8Linear, quantised
-from .graph import LARGEST_FLOAT8, Graph, Shape, V, linear, normalised, scalar
+from .graph import LARGEST_FLOAT8, Graph, Shape, V, gelu, linear, normalised, scalar
 from .transformer import Block, WanTransformer
 
 LINEARS = ("self_attn.qkv", "self_attn.o", "cross_attn.q", "cross_attn.o", "ffn.0", "ffn.2")
@@ -148,7 +148,7 @@ class _Writer(Generic[V]):
         x = g.binary("add", x, self._cross_attention(layer, block, normed))
         y = self._linear(layer, "ffn.0", [block.ffn[0]], self._modulated(x, part[3], part[4], block.eps))
         assert g.shape(x)[2] == dim
-        return self._gated(x, self._linear(layer, "ffn.2", [block.ffn[2]], g.unary("gelu", y)), part[5])
+        return self._gated(x, self._linear(layer, "ffn.2", [block.ffn[2]], gelu(g, y)), part[5])
 
     def head(self, x: V) -> V:
         """Tokens to velocity."""

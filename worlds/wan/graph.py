@@ -124,7 +124,14 @@ def normalised(graph: Graph[V], value: V, weight: Tensor, axis: int, eps: float 
 
 
 def silu(graph: Graph[V], value: V) -> V:
-    return graph.binary("mul", value, graph.unary("sigmoid", value))
+    """x sigmoid(x), worked out in float32 as torch does it."""
+    exact = graph.cast(value, torch.float32)
+    return graph.cast(graph.binary("mul", exact, graph.unary("sigmoid", exact)), graph.dtype(value))
+
+
+def gelu(graph: Graph[V], value: V) -> V:
+    """The tanh approximation, worked out in float32 as torch does it: its cube is too coarse in bfloat16."""
+    return graph.cast(graph.unary("gelu", graph.cast(value, torch.float32)), graph.dtype(value))
 
 
 def linear(graph: Graph[V], x: V, weight: Tensor, bias: Tensor | None, scale: tuple[Tensor, float] | None = None) -> V:

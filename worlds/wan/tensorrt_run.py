@@ -82,18 +82,21 @@ def _ports(edition: Edition, engine: Any) -> tuple[dict[str, Port], dict[str, Po
     return found
 
 
+CALLS = ("fully_connected", "corrltn", "resize")  # products, convolutions, and what they are called in a plan
+
+
 def instructions(plan: bytes) -> Counter[str]:
     """What a plan of the RTX edition executes, by kind: the program lies in it as text.
 
-    This is what can be inspected without a GPU; TensorRT's own inspector needs a loaded engine. Kernels that were
-    generated count as "generated", library calls by their names: "fully_connected", "convolution", "_gemm_mha_v2"
-    (fused attention).
+    This is what can be inspected without a GPU; TensorRT's own inspector needs a loaded engine. Generated kernels count
+    as "generated", those with a name by it ("_gemm_mha_v2": fused attention), and `CALLS`. Elementwise ends of products
+    and convolutions are joined to them on the GPU and are not counted.
     """
     found: Counter[str] = Counter()
-    for match in re.finditer(rb"\n\s+([a-z_]+)=\{ name=(\"?)([A-Za-z0-9_]*)", plan):
-        kind, quoted, name = match[1].decode(), bool(match[2]), match[3].decode()
+    for match in re.finditer(rb"\n\s+([a-z_]+)=\{ name=\"?([A-Za-z0-9_]*)", plan):
+        kind, name = match[1].decode(), match[2].decode()
         if kind == "function":
             found["generated" if name.startswith("__myl_") else name] += 1
-        elif quoted and kind not in ("signal", "wait"):
+        elif kind in CALLS:
             found[kind] += 1
     return found
