@@ -12,6 +12,8 @@ Inputs, batch 1, T latent frames of N tokens, H heads of d channels, M = window 
     text_keys_I, text_values_I            [1, H, S, d]; image_keys_I, image_values_I where the model has them
     velocity     float32 [1, out_channels, T, h, w], the output
 
+and, where the model draws by actions, those of `action_graph`.
+
 A write goes to consecutive rows (TensorRT's linear mode). Written at multiples of the chunk and over the oldest frames
 that is a ring already: attention without a mask does not ask in which order its keys lie, once they are rotated. How
 rows follow from frames is `engine_ring.EngineRing`'s.
@@ -27,6 +29,8 @@ from typing import Generic
 import torch
 from torch import Tensor, nn
 
+from .action_graph import ActionWriter
+from .actions import ActionConfig, ActionModule
 from .config import WanConfig
 from .fp8 import Fp8Linear, quantised
 from .graph import LARGEST_FLOAT8, Graph, Shape, V, gelu, linear, normalised, scalar
@@ -45,6 +49,7 @@ class ChunkShape:
     chunk: int = 3  # latent frames of a pass
     window: int = 21  # latent frames attended to, the chunk and the sink included
     sink: int = 0
+    actions: ActionConfig | None = None
 
     def __post_init__(self) -> None:
         ring = self.window - self.sink
@@ -53,6 +58,8 @@ class ChunkShape:
                 f"the chunk must divide the sink and the rest of the window, got window {self.window}, sink "
                 f"{self.sink}, chunk {self.chunk}: the engine writes a chunk in one piece"
             )
+        if self.actions is not None and self.actions.window % self.chunk:
+            raise ValueError(f"the chunk of {self.chunk} must divide the actions' window of {self.actions.window}")
 
     @property
     def frame(self) -> int:
@@ -98,8 +105,8 @@ def write_chunk(
     """
     config = model.config
     blocks = [block for block in model.blocks if isinstance(block, Block)]
-    if any(block.action_model is not None for block in blocks):
-        raise ValueError("the engine's graph has no action modules; this model runs in torch")
+    if any(block.action_model is not None for block in blocks) != (shape.actions is not None):
+        raise ValueError("a model with action modules needs their configuration in the shape, and only such a model")
     if config.vace_layers or config != shape.config:
         raise ValueError("the engine's graph is of another model, or of one with VACE hints")
     writer = _Writer(graph, model, shape, dtype, amax or {})
@@ -123,6 +130,9 @@ class _Writer(Generic[V]):
         turned = (1, shape.tokens, c.head_width // 2)
         self.cos, self.sin = (graph.input(name, turned, f32) for name in ("cos", "sin"))
         self.index, self.length = (graph.input(name, (1,), torch.int32) for name in ("write_index", "kv_length"))
+        self.actions = (
+            None if shape.actions is None else ActionWriter(graph, shape.actions, shape.chunk, shape.frame, dtype)
+        )
 
     def patches(self) -> V:
         """Latents to tokens `[1, N, dim]`."""
@@ -146,6 +156,8 @@ class _Writer(Generic[V]):
             scale, bias = (g.constant(t.float()[None, None]) for t in (block.norm3.weight, block.norm3.bias))
             normed = g.cast(g.layer_norm(g.cast(x, torch.float32), scale, bias, block.norm3.eps), self.dtype)
         x = g.binary("add", x, self._cross_attention(layer, block, normed))
+        if isinstance(block.action_model, ActionModule) and self.actions is not None:
+            x = self.actions.write(layer, block.action_model, x)
         y = self._linear(layer, "ffn.0", [block.ffn[0]], self._modulated(x, part[3], part[4], block.eps))
         assert g.shape(x)[2] == dim
         return self._gated(x, self._linear(layer, "ffn.2", [block.ffn[2]], gelu(g, y)), part[5])

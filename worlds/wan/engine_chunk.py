@@ -13,6 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .action_graph import told_actions
+from .actions import ActionRows
 from .attention import Context
 from .chunk_graph import ChunkShape, cache_names, cross_names
 from .engine_ring import EngineRing, RingState
@@ -40,6 +42,7 @@ class EngineChunkState:
     keys: Tensor
     values: Tensor
     ring: RingState
+    actions: dict[str, Tensor]
 
 
 class EngineChunk:
@@ -55,12 +58,14 @@ class EngineChunk:
         self.values = torch.zeros(whole, dtype=dtype, device=device)
         self.ring = EngineRing(shape, self.keys)
         self._given: dict[str, Tensor] = {}
-        for name, port in runner.inputs.items():
-            if not name.startswith(("keys_", "values_")):
-                self._given[name] = torch.zeros(port.shape, dtype=port.dtype, device=device)
         for layer in range(shape.config.layers):
             pair = cache_names(layer)
             self._given |= {pair[0]: self.keys[layer, None], pair[1]: self.values[layer, None]}
+        for name, port in runner.inputs.items():
+            if name not in self._given:
+                self._given[name] = torch.zeros(port.shape, dtype=port.dtype, device=device)
+        self._caches = {name: f"next_{name}" for name in runner.inputs if f"next_{name}" in runner.outputs}
+        self._of_actions = [name for name in self._caches if name.startswith(("press_", "mouse_"))]
 
     @property
     def name(self) -> str:
@@ -82,23 +87,27 @@ class EngineChunk:
         self.ring.reset()
 
     @torch.inference_mode()
-    def chunk(self, x: Tensor, timestep: Tensor, *, commit: bool = False) -> Tensor:
+    def chunk(self, x: Tensor, timestep: Tensor, *, commit: bool = False, actions: ActionRows | None = None) -> Tensor:
         """Velocity float32 `[1, out_channels, T, h, w]` of the next T latent frames x `[1, in_channels, T, h, w]`.
 
-        timestep in [0, 1000], `[1]` or `[1, T]`. `commit` makes x, then clean, the newest part of the past. Raises
-        ValueError on other shapes.
+        timestep in [0, 1000], `[1]` or `[1, T]`. `commit` makes x, then clean, the newest part of the past. `actions`
+        where the model draws by them. Raises ValueError on other shapes.
         """
         port = self._runner.inputs["latents"]
         if tuple(x.shape) != port.shape:
             raise ValueError(f"the engine takes chunks of {port.shape}, got {tuple(x.shape)}")
         if timestep.shape not in ((1,), (1, self._shape.chunk)):
             raise ValueError(f"timestep must be [1] or [1, {self._shape.chunk}], got {tuple(timestep.shape)}")
+        if (actions is None) != (self._shape.actions is None):
+            raise ValueError("this model draws by actions: pass them" if actions is None else "it takes no actions")
         self._tell(x, timestep)
+        if actions is not None and self._shape.actions is not None:
+            for name, tensor in told_actions(self._shape.actions, actions, self.ring.next).items():
+                self._given[name].copy_(tensor)
         found = self._runner.run(self._given)
-        for layer in range(self._shape.config.layers):
-            for name, following in zip(cache_names(layer), cache_names(layer, following=True), strict=True):
-                if found[following] is not self._given[name]:
-                    self._given[name].copy_(found[following])
+        for name, following in self._caches.items():
+            if found[following] is not self._given[name]:
+                self._given[name].copy_(found[following])
         if commit:
             self.ring.advance()
         return found["velocity"]
@@ -113,12 +122,15 @@ class EngineChunk:
 
     def snapshot(self) -> EngineChunkState:
         """Valid for any walk of the same shape."""
-        return EngineChunkState(self.keys.clone(), self.values.clone(), self.ring.snapshot())
+        actions = {name: self._given[name].clone() for name in self._of_actions}
+        return EngineChunkState(self.keys.clone(), self.values.clone(), self.ring.snapshot(), actions)
 
     def restore(self, state: EngineChunkState) -> None:
         """Go on from a snapshot, which stays valid."""
         self.keys.copy_(state.keys)
         self.values.copy_(state.values)
+        for name, tensor in state.actions.items():
+            self._given[name].copy_(tensor)
         self.ring.restore(state.ring)
 
     def _tell(self, x: Tensor, timestep: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -21,7 +22,9 @@ from tests.worlds.wan.tiny_engines import (
     seeded,
     transformer,
 )
-from worldstream.worlds.wan.actions import ActionConfig, ActionModule
+from tests.worlds.wan.wan_reference import randomised
+from worldstream.worlds.wan.action_walk import BlockActions
+from worldstream.worlds.wan.actions import ActionCache, ActionConfig, ActionModule, ActionRows
 from worldstream.worlds.wan.attention import Context
 from worldstream.worlds.wan.chunk_graph import LINEARS, ChunkShape, cache_names, weights_hash, write_chunk
 from worldstream.worlds.wan.config import WAN_1_3B, WAN_VACE_1_3B, WanConfig
@@ -156,10 +159,40 @@ def test_models_that_have_no_graph() -> None:
     with torch.device("meta"):
         playing = WanTransformer(TINY, lambda i: ActionModule(actions, TINY.dim) if i == 0 else None)
         hinted = WanTransformer(WAN_VACE_1_3B)
-    with pytest.raises(ValueError, match="no action modules"):
+    with pytest.raises(ValueError, match="action modules"):
         write_chunk(OnnxGraph(), playing, ChunkShape(TINY, ROWS, COLUMNS, 1, 2), torch.float32)
     with pytest.raises(ValueError, match="VACE"):
         write_chunk(OnnxGraph(), hinted, ChunkShape(WAN_VACE_1_3B, ROWS, COLUMNS, 1, 2), torch.float32)
+
+
+@pytest.mark.parametrize("mouse", [2, 0], ids=["keyboard and mouse", "keyboard"])
+def test_models_that_draw_by_actions(mouse: int) -> None:
+    actions = ActionConfig(keyboard=4, mouse=mouse, blocks=1, heads=2, width=32, hidden=8)
+    model, g = WanTransformer(TINY_GAME, lambda i: ActionModule(actions, TINY_GAME.dim) if i == 0 else None), seeded(11)
+    randomised(model.eval().requires_grad_(False), 12)
+    shape = ChunkShape(TINY_GAME, ROWS, COLUMNS, 3, 6, actions=actions)
+    graph = OnnxGraph()
+    write_chunk(graph, model, shape, torch.float32)
+    ours, cache_ = EngineChunk(model, shape, OnnxRun(graph), "cpu"), KVCache(TINY_GAME, ROWS, COLUMNS, 6)
+    seen = model.context(None, normal(g, 1, TINY_GAME.image_tokens, 20))
+    ours.show(seen)
+    frames = 3 * 6
+    keyboard = torch.rand(1, 4 * frames, 4, generator=g).round()
+    turns = normal(g, 1, 4 * frames, 2) if mouse else None
+    remembered, kept, wanted = ActionCache(actions), ours.snapshot(), torch.empty(0)
+    for first in range(0, frames, 3):
+        rows = ActionRows.at(actions, keyboard, turns, first, 3)
+        for x, time, commit in passes(shape, first, g):
+            if commit and first == frames - 3:
+                kept = ours.snapshot()
+            wanted = model.chunk(x, time, seen, cache_, commit=commit, actions=BlockActions(rows, remembered))
+            assert error(ours.chunk(x, time, commit=commit, actions=rows), wanted) <= TOLERANCE
+    other = replace(rows, keyboard=1 - rows.keyboard)
+    ours.restore(kept)
+    assert error(ours.chunk(x, time, actions=rows), wanted) <= TOLERANCE
+    assert error(ours.chunk(x, time, actions=other), wanted) > 1e-3, "what is pressed shows"
+    with pytest.raises(ValueError, match="draws by actions"):
+        ours.chunk(x, time)
 
 
 def test_full_shape_of_the_cache() -> None:
