@@ -18,18 +18,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.open_checkpoints import randomly
+from benchmarks.engine_walk import Walk, decoder, error, tflop, transformer
 from benchmarks.report import Figure, at_most, print_table, write
 from worldstream.worlds.tensorrt_edition import Edition, cannot_run, find
+from worldstream.worlds.wan.actions import ActionConfig
 from worldstream.worlds.wan.chunk_graph import LINEARS, ChunkShape, write_chunk
-from worldstream.worlds.wan.config import WAN_1_3B, WanConfig
+from worldstream.worlds.wan.config import MATRIX_GAME_2, WAN_1_3B, WanConfig
 from worldstream.worlds.wan.engine_backend import EngineOptions, decoder_or_torch, decoder_writer, open_chunk
 from worldstream.worlds.wan.engine_chunk import EngineChunk
 from worldstream.worlds.wan.engine_decoder import EngineDecoder
@@ -37,11 +36,8 @@ from worldstream.worlds.wan.fp8_scales import calibrated
 from worldstream.worlds.wan.graph import BUILT_FOR
 from worldstream.worlds.wan.kv_cache import KVCache
 from worldstream.worlds.wan.onnx_graph import OnnxGraph, OnnxRun
-from worldstream.worlds.wan.taehv import TAEHV, TAEHVConfig
 from worldstream.worlds.wan.tensorrt_graph import Plan, TensorRTGraph
 from worldstream.worlds.wan.tensorrt_run import instructions
-from worldstream.worlds.wan.transformer import WanTransformer
-from worldstream.worlds.wan.vae import VAEConfig, WanVAE
 
 AHEAD_FOR = "8.9"  # what --quick builds for: the first that has both editions' float8
 PARITY = 1e-4  # of the twin in float32
@@ -56,7 +52,7 @@ TINY = WanConfig(
 class Case:
     """One engine (of a decoder: its two)."""
 
-    kind: str  # vae, taehv, chunk
+    kind: str  # vae, taehv, chunk: a pass of Wan 1.3B, game: of Matrix-Game 2.0 with its action modules
     height_px: int
     width_px: int
     window: int = 0
@@ -78,7 +74,7 @@ CASES = (
     Case("vae", 480, 832),
     Case("taehv", 352, 640),
     Case("taehv", 480, 832),
-    Case("chunk", 352, 640, window=6),
+    Case("game", 352, 640, window=6),
     Case("chunk", 480, 832, window=12),
     Case("chunk", 480, 832, window=12, fp8=True),
     Case("chunk", 480, 832, window=21),
@@ -87,36 +83,12 @@ CASES = (
 QUICK = (CASES[0], CASES[2], CASES[4], CASES[5], CASES[6])
 
 
-def decoder(kind: str, device: str, dtype: torch.dtype, small: bool = False) -> Any:
-    """A decoder with random weights."""
-    with torch.device("meta"):
-        made = (
-            WanVAE(VAEConfig(width=8) if small else VAEConfig())
-            if kind == "vae"
-            else TAEHV(TAEHVConfig(widths=(16, 8, 8, 8)) if small else TAEHVConfig())
-        )
-    return randomly(made, torch.device(device), dtype)
-
-
-def transformer(config: WanConfig, device: str, dtype: torch.dtype) -> WanTransformer:
-    with torch.device("meta"):
-        made = WanTransformer(config)
-    model = randomly(made, torch.device(device), dtype)
-    assert isinstance(model, WanTransformer)
-    return model.cast(dtype)
-
-
-def error(got: Tensor, wanted: Tensor) -> float:
-    """||got - wanted|| / ||wanted||; not finite where anything is not finite."""
-    return float((got.double() - wanted.double()).norm() / wanted.double().norm())
-
-
-def tflop(shape: ChunkShape) -> float:
-    """Of one pass with a full window: linear layers, attention to the window and to the prompt."""
-    c, tokens = shape.config, shape.tokens
-    linear = 2 * tokens * c.layers * (6 * c.dim**2 + 2 * c.dim * c.ffn_dim)
-    seen = shape.window * shape.frame + shape.text_rows
-    return (linear + 4 * tokens * seen * c.dim * c.layers) / 1e12
+def chunk_shape(case: Case, layers: int = 30) -> ChunkShape:
+    game = case.kind == "game"
+    config = replace(MATRIX_GAME_2 if game else WAN_1_3B, layers=layers)
+    return ChunkShape(
+        config, *case.cells, window=case.window, actions=ActionConfig(blocks=min(15, layers)) if game else None
+    )
 
 
 def twins() -> Iterator[Figure]:
@@ -130,40 +102,27 @@ def twins() -> Iterator[Figure]:
         ours, latents = EngineDecoder(codec, *map(OnnxRun, graphs)), torch.randn(1, 16, 5, 4, 6, generator=g)
         worst = error(ours.decode(latents)[0], codec.decode(latents)[0])
         yield at_most(f"{kind}, {'tiny' if small else 'full'} width, 4×6 cells: ONNX beside torch", worst, "", PARITY)
-    for words, config in (("tiny", TINY), ("full", replace(WAN_1_3B, layers=2, text_dim=64))):
-        model, shape = transformer(config, "cpu", torch.float32), ChunkShape(config, 4, 6, 3, 9)
-        graph = OnnxGraph()
+    full = replace(WAN_1_3B, layers=2, text_dim=64)
+    game, actions = replace(MATRIX_GAME_2, layers=2, image_dim=64), ActionConfig(blocks=1)
+    for words, shape in (
+        ("tiny", ChunkShape(TINY, 4, 6, 3, 9)),
+        ("full", ChunkShape(full, 4, 6, 3, 9)),
+        ("Matrix-Game's", ChunkShape(game, 4, 6, 3, 6, actions=actions)),
+    ):
+        model, graph = transformer(shape, "cpu", torch.float32), OnnxGraph()
         write_chunk(graph, model, shape, torch.float32)
-        walk = EngineChunk(model, shape, OnnxRun(graph), "cpu")
-        worst, _ = walked(walk, model, shape, g)
+        worst = Walk(EngineChunk(model, shape, OnnxRun(graph), "cpu"), model, shape, g).worst()
         yield at_most(f"chunk, {words} width, 2 layers, 4×6 cells: ONNX beside torch", worst, "", PARITY)
-
-
-def walked(walk: EngineChunk, model: WanTransformer, shape: ChunkShape, g: torch.Generator) -> tuple[float, KVCache]:
-    """The worst error of an engine's passes beside `WanTransformer.chunk`, past the end of the window."""
-    device, c = walk.device, shape.config
-    context = model.context(torch.randn(1, 24, c.text_dim, generator=g).to(device))
-    cache = KVCache(c, shape.rows, shape.columns, shape.window, chunk=shape.chunk, dtype=model.dtype, device=device)
-    walk.show(context)
-    worst = 0.0
-    for _ in range(shape.window // shape.chunk + 2):
-        for step in (900.0, 0.0):
-            x = torch.randn(1, c.in_channels, shape.chunk, shape.rows, shape.columns, generator=g).to(device)
-            time = torch.tensor([step], device=device)
-            wanted = model.chunk(x, time, context, cache, commit=step == 0)
-            worst = max(worst, error(walk.chunk(x, time, commit=step == 0), wanted))
-    return worst, cache
 
 
 def planned(case: Case, edition: Edition, layers: int) -> Iterator[tuple[str, Plan]]:
     """The case's engines, built ahead of time at full size. Every linear layer of an fp8 case is quantised."""
     rows, columns = case.cells
-    if case.kind == "chunk":
-        config = replace(WAN_1_3B, layers=layers)
+    if case.window:
+        graph, shape = TensorRTGraph(edition), chunk_shape(case, layers)
         amax = {f"blocks.{layer}.{name}": 8.0 for layer in range(layers) for name in LINEARS} if case.fp8 else None
-        graph = TensorRTGraph(edition)
-        model = transformer(config, "cpu", torch.bfloat16)
-        write_chunk(graph, model, ChunkShape(config, rows, columns, 3, case.window), torch.bfloat16, amax)
+        model = transformer(shape, "cpu", torch.bfloat16)
+        write_chunk(graph, model, shape, torch.bfloat16, amax)
         yield f"{case.name}, {layers} of 30 layers", graph.build(AHEAD_FOR)
         return
     codec = decoder(case.kind, "cpu", torch.bfloat16)
@@ -181,9 +140,9 @@ def built(case: Case, edition: Edition, layers: int) -> Iterator[Figure]:
         yield Figure(f"{name}: engine", len(plan.data) / 1e6, "MB")
         yield Figure(f"{name}: activations", plan.scratch / 1e6, "MB")
         yield Figure(f"{name}: kernels", sum(found.values()), "")
-        if case.kind == "chunk":
-            fused = found["_gemm_mha_v2"]
-            yield Figure(f"{name}: fused attention", fused, "", f"= {2 * layers}", fused == 2 * layers)
+        if case.window:
+            fused, wanted = found["_gemm_mha_v2"], plan.layers["ATTENTION_INPUT"]
+            yield Figure(f"{name}: fused attention", fused, "", f"= {wanted}", fused == wanted)
     yield Figure(f"{case.name}: most memory so far", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, "GB")
 
 
@@ -214,8 +173,8 @@ def timed(case: Case, options: EngineOptions) -> Iterator[Figure]:
     """Parity and times of one case on this GPU, engine beside eager torch. Nothing where the engine fell back."""
     rows, columns = case.cells
     g = torch.Generator().manual_seed(1)
-    if case.kind == "chunk":
-        yield from timed_chunk(case, options, ChunkShape(WAN_1_3B, rows, columns, 3, case.window), g)
+    if case.window:
+        yield from timed_chunk(case, options, g)
         return
     codec = decoder(case.kind, "cuda", BUILT_FOR[options.precision])
     ours = decoder_or_torch(codec, rows, columns, options, print)
@@ -234,28 +193,23 @@ def timed(case: Case, options: EngineOptions) -> Iterator[Figure]:
         yield Figure(f"{case.name}: {name}", 4e3 / ms, "fps")
 
 
-def timed_chunk(case: Case, options: EngineOptions, shape: ChunkShape, g: torch.Generator) -> Iterator[Figure]:
-    model = transformer(shape.config, "cuda", BUILT_FOR[options.precision])
-    time = torch.tensor([900.0], device="cuda")
+def timed_chunk(case: Case, options: EngineOptions, g: torch.Generator) -> Iterator[Figure]:
+    shape = chunk_shape(case)
+    model = transformer(shape, "cuda", BUILT_FOR[options.precision])
     if case.fp8:
         context = model.context(torch.randn(1, 24, shape.config.text_dim, generator=g).cuda())
         cache = KVCache(shape.config, shape.rows, shape.columns, 6, dtype=model.dtype, device="cuda")
         with calibrated(model) as amax:
             for _ in range(4):
                 x = torch.randn(1, 16, 3, shape.rows, shape.columns, generator=g).cuda()
-                model.chunk(x, time, context, cache, commit=True)
+                model.chunk(x, torch.tensor([900.0], device="cuda"), context, cache, commit=True)
         options = replace(options, amax=amax)
-    walk = open_chunk(model, shape, options, print)
-    if walk is None:
+    ours = open_chunk(model, shape, options, print)
+    if ours is None:
         return
-    worst, cache = walked(walk, model, shape, g)
-    yield at_most(f"{case.name}: engine beside torch", worst, "", LOW_FP8 if case.fp8 else LOW)
-    x = torch.randn(1, 16, 3, shape.rows, shape.columns, generator=g).cuda()
-    context = model.context(torch.randn(1, 24, shape.config.text_dim, generator=g).cuda())
-    for name, ms in (
-        ("engine", median_ms(lambda: walk.chunk(x, time))),
-        ("eager torch", median_ms(lambda: model.chunk(x, time, context, cache))),
-    ):
+    walk = Walk(ours, model, shape, g)
+    yield at_most(f"{case.name}: engine beside torch", walk.worst(), "", LOW_FP8 if case.fp8 else LOW)
+    for name, ms in (("engine", median_ms(walk.engine)), ("eager torch", median_ms(walk.torch))):
         yield Figure(f"{case.name}: {name}, one pass", ms, "ms")
         yield Figure(f"{case.name}: {name}", 1e3 * tflop(shape) / ms, "TFLOP/s")
 

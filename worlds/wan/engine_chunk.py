@@ -71,6 +71,11 @@ class EngineChunk:
     def name(self) -> str:
         return self._runner.name
 
+    @property
+    def latents(self) -> tuple[int, ...]:
+        """Shape of what `chunk` takes."""
+        return self._runner.inputs["latents"].shape
+
     def show(self, context: Context) -> None:
         """Use this prompt (and image) from the next pass on. Raises ValueError on another batch than 1."""
         if context.batch != 1:
@@ -93,9 +98,8 @@ class EngineChunk:
         timestep in [0, 1000], `[1]` or `[1, T]`. `commit` makes x, then clean, the newest part of the past. `actions`
         where the model draws by them. Raises ValueError on other shapes.
         """
-        port = self._runner.inputs["latents"]
-        if tuple(x.shape) != port.shape:
-            raise ValueError(f"the engine takes chunks of {port.shape}, got {tuple(x.shape)}")
+        if tuple(x.shape) != self.latents:
+            raise ValueError(f"the engine takes chunks of {self.latents}, got {tuple(x.shape)}")
         if timestep.shape not in ((1,), (1, self._shape.chunk)):
             raise ValueError(f"timestep must be [1] or [1, {self._shape.chunk}], got {tuple(timestep.shape)}")
         if (actions is None) != (self._shape.actions is None):

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.worlds.wan.tiny_engines import COLUMNS, ROWS, TINY, taehv, transformer, vae
+from tests.worlds.wan.tiny_engines import COLUMNS, ROWS, TINY, TINY_GAME, taehv, transformer, vae
 from worldstream.worlds import tensorrt_edition
 from worldstream.worlds.tensorrt_edition import Edition
+from worldstream.worlds.wan.actions import ActionConfig, ActionModule
 from worldstream.worlds.wan.chunk_graph import LINEARS, ChunkShape, cache_names, write_chunk
 from worldstream.worlds.wan.engine_backend import decoder_writer
 from worldstream.worlds.wan.graph import Graph
@@ -19,6 +20,7 @@ from worldstream.worlds.wan.onnx_graph import OnnxGraph
 from worldstream.worlds.wan.taehv import TAEHV
 from worldstream.worlds.wan.tensorrt_graph import BuildError, Plan, TensorRTGraph
 from worldstream.worlds.wan.tensorrt_run import instructions
+from worldstream.worlds.wan.transformer import WanTransformer
 from worldstream.worlds.wan.vae import WanVAE
 
 pytest.importorskip("tensorrt_rtx", reason="wheels exist for Linux and Python 3.11 and 3.12")
@@ -74,6 +76,17 @@ def test_caches_are_aliased() -> None:
     wanted = {(old, new) for olds, news in pairs for old, new in zip(olds, news, strict=True)}
     assert set(chunk_plan(False).aliased) == wanted
     assert decoder_plan(taehv(), True, "8.9").aliased == ()
+
+
+def test_action_modules_build_with_their_own_rings() -> None:
+    actions = ActionConfig(blocks=1, heads=2, width=128, hidden=8)
+    model = WanTransformer(TINY_GAME, lambda i: ActionModule(actions, TINY_GAME.dim) if i == 0 else None)
+    graph = TensorRTGraph(edition())
+    shape = ChunkShape(TINY_GAME, ROWS, COLUMNS, 3, 6, actions=actions)
+    write_chunk(graph, model.eval().requires_grad_(False), shape, torch.bfloat16)
+    plan = graph.build("12.0")
+    assert plan.layers["KV_CACHE_UPDATE"] == len(plan.aliased) == 2 * TINY_GAME.layers + 4
+    assert plan.layers["ATTENTION_INPUT"] == 2 * TINY_GAME.layers + 2
 
 
 def test_eight_bits_are_multiplied_in_eight_bits() -> None:
