@@ -15,6 +15,7 @@ import torch
 
 AHEAD = {"7.5": "SM75", "8.0": "SM80", "8.6": "SM86", "8.9": "SM89", "12.0": "SM120", "12.1": "SM121"}
 """Compute capabilities that the RTX edition builds for, and its names for them. 9.0, the H100's, is not among them."""
+NEEDED = ("KVCacheMode", "IAttention", "CausalMaskKind", "AttentionIOForm")  # TensorRT 11, TensorRT-RTX 1.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def _rtx() -> Edition | str:
         import tensorrt_rtx  # type: ignore[import-untyped]
     except (ImportError, OSError) as error:
         return _reason(error)
-    return Edition("TensorRT-RTX", tensorrt_rtx.__version__, tensorrt_rtx, rtx=True)
+    return _complete(Edition("TensorRT-RTX", tensorrt_rtx.__version__, tensorrt_rtx, rtx=True))
 
 
 def _full() -> Edition | str:
@@ -97,9 +98,15 @@ def _full() -> Edition | str:
     except (ImportError, OSError, RuntimeError) as error:
         sys.modules.pop("tensorrt", None)  # half imported: its bindings fail after the package itself has begun
         return _reason(error)
-    if not hasattr(tensorrt, "Builder"):
-        return "the package is there without its libraries"
-    return Edition("TensorRT", tensorrt.__version__, tensorrt, rtx=False)
+    return _complete(Edition("TensorRT", getattr(tensorrt, "__version__", "?"), tensorrt, rtx=False))
+
+
+def _complete(edition: Edition) -> Edition | str:
+    """The edition, or what it lacks."""
+    if not hasattr(edition.api, "Builder"):
+        return f"{edition} is there without its libraries"
+    missing = [name for name in NEEDED if not hasattr(edition.api, name)]
+    return f"{edition} is too old: it has no {missing[0]}" if missing else edition
 
 
 def _reason(error: Exception) -> str:

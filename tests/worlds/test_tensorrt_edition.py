@@ -18,7 +18,8 @@ from worldstream.worlds.tensorrt_edition import Edition, cannot_run, find
 
 def machine(monkeypatch: pytest.MonkeyPatch, gpu: str | None, *here: str) -> None:
     """A machine with this compute capability and these packages."""
-    made = {name: SimpleNamespace(__version__="9.9", Builder=object) for name in here}
+    api = dict.fromkeys(("Builder", *editions.NEEDED))
+    made = {name: SimpleNamespace(__version__="9.9", **api) for name in here}
     real: Callable[..., Any] = builtins.__import__
 
     def imported(name: str, *rest: Any, **more: Any) -> Any:
@@ -76,10 +77,18 @@ def test_no_gpu_and_a_gpu_that_rtx_does_not_know(monkeypatch: pytest.MonkeyPatch
     assert cannot_run(find()) == "TensorRT-RTX 9.9 does not run on GPU 9.0 (compute capability 9.0)"
 
 
-def test_a_stub_without_libraries_is_no_edition(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("stub", "why"),
+    [
+        (SimpleNamespace(), "without its libraries"),
+        (SimpleNamespace(__version__="10.7", Builder=object), "TensorRT 10.7 is too old: it has no KVCacheMode"),
+    ],
+)
+def test_a_stub_or_an_old_package_is_no_edition(
+    monkeypatch: pytest.MonkeyPatch, stub: SimpleNamespace, why: str
+) -> None:
     machine(monkeypatch, "9.0", "tensorrt")
     real = builtins.__import__
-    stub = SimpleNamespace(__version__="11.4")
 
     def imported(name: str, *rest: Any, **more: Any) -> Any:
         return stub if name == "tensorrt" else real(name, *rest, **more)
@@ -87,7 +96,7 @@ def test_a_stub_without_libraries_is_no_edition(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(builtins, "__import__", imported)
     found = find()
     assert isinstance(found, str)
-    assert "without its libraries" in found
+    assert why in found
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU, and what it does is another test's")

@@ -26,8 +26,8 @@ class CannotRun(RuntimeError):
 class TensorRTRun:
     """A `Runner`. Inputs keep their addresses from call to call or are bound anew; aliased outputs lie on them.
 
-    Nothing waits for the device: the work is put on torch's current stream, and can be captured into a CUDA graph with
-    it when every input keeps its address. Owned by one thread.
+    Nothing waits for the device: the work is put in order with torch's current stream, and can be captured into a CUDA
+    graph with it when every input keeps its address. Owned by one thread.
     """
 
     def __init__(self, edition: Edition, plan: bytes) -> None:
@@ -45,6 +45,7 @@ class TensorRTRun:
         self.inputs, self.outputs = _ports(edition, self._engine)
         self._aliased = {name: self._engine.get_aliased_input_tensor(name) for name in self.outputs}
         self._bound: dict[str, int] = {}
+        self._beside: torch.cuda.Stream | None = None
 
     def run(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All outputs for all inputs, which lie on the GPU. Raises RuntimeError where the engine stops."""
@@ -59,9 +60,24 @@ class TensorRTRun:
             on = self._aliased[name]  # None where it has memory of its own
             found[name] = given[on] if on else torch.empty(port.shape, dtype=port.dtype, device=device)
             self._bind(name, found[name])
-        if not self._context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
+        if not self._enqueued():
             raise RuntimeError(f"{self.name}: the engine stopped")
         return found
+
+    def _enqueued(self) -> bool:
+        """On the default stream TensorRT waits for the device on its own account, so there a stream beside it is used.
+
+        Memory is safe: what torch's stream does next comes after the engine.
+        """
+        current = torch.cuda.current_stream()
+        if current.cuda_stream != 0:
+            return bool(self._context.execute_async_v3(current.cuda_stream))
+        if self._beside is None:
+            self._beside = torch.cuda.Stream()
+        self._beside.wait_stream(current)
+        done = bool(self._context.execute_async_v3(self._beside.cuda_stream))
+        current.wait_stream(self._beside)
+        return done
 
     def _bind(self, name: str, tensor: Tensor) -> None:
         if self._bound.get(name) == tensor.data_ptr():

@@ -27,13 +27,15 @@ from worldstream.worlds.wan.action_walk import BlockActions
 from worldstream.worlds.wan.actions import ActionCache, ActionConfig, ActionModule, ActionRows
 from worldstream.worlds.wan.attention import Context
 from worldstream.worlds.wan.chunk_graph import LINEARS, ChunkShape, cache_names, weights_hash, write_chunk
-from worldstream.worlds.wan.config import WAN_1_3B, WAN_VACE_1_3B, WanConfig
+from worldstream.worlds.wan.config import WAN_1_3B, WanConfig
 from worldstream.worlds.wan.engine_chunk import EngineChunk
 from worldstream.worlds.wan.fp8 import quantised
 from worldstream.worlds.wan.fp8_scales import calibrated
 from worldstream.worlds.wan.kv_cache import KVCache
 from worldstream.worlds.wan.onnx_graph import OnnxGraph, OnnxRun
 from worldstream.worlds.wan.transformer import WanTransformer
+
+HINTED = replace(TINY, vace_layers=(0,), vace_channels=4)
 
 
 @cache
@@ -158,11 +160,11 @@ def test_models_that_have_no_graph() -> None:
     actions = ActionConfig(blocks=1, heads=2, width=16, hidden=8)
     with torch.device("meta"):
         playing = WanTransformer(TINY, lambda i: ActionModule(actions, TINY.dim) if i == 0 else None)
-        hinted = WanTransformer(WAN_VACE_1_3B)
+        hinted = WanTransformer(HINTED)
     with pytest.raises(ValueError, match="action modules"):
         write_chunk(OnnxGraph(), playing, ChunkShape(TINY, ROWS, COLUMNS, 1, 2), torch.float32)
     with pytest.raises(ValueError, match="VACE"):
-        write_chunk(OnnxGraph(), hinted, ChunkShape(WAN_VACE_1_3B, ROWS, COLUMNS, 1, 2), torch.float32)
+        write_chunk(OnnxGraph(), hinted, ChunkShape(HINTED, ROWS, COLUMNS, 1, 2), torch.float32)
 
 
 @pytest.mark.parametrize("mouse", [2, 0], ids=["keyboard and mouse", "keyboard"])

@@ -104,6 +104,26 @@ def test_addresses_are_bound_once_and_aliases_share_them(monkeypatch: pytest.Mon
     assert context.addresses["x"] == other["x"].data_ptr()
 
 
+def test_the_default_stream_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    class Stream:
+        def __init__(self, number: int = 5) -> None:
+            self.cuda_stream = number
+
+        def wait_stream(self, other: Any) -> None:
+            order.append(f"{self.cuda_stream} after {other.cuda_stream}")
+
+    context = Context()
+    run = TensorRTRun(stand_in(monkeypatch, Engine(context)), b"plan")
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream(0))
+    for _ in range(2):
+        run.run({"x": torch.ones(2, 3), "keys": torch.zeros(4)})
+    assert context.streams == [5, 5]
+    assert order == ["5 after 0", "0 after 5"] * 2
+
+
 @pytest.mark.parametrize("wrong", [torch.ones(3, 2), torch.ones(2, 3).half(), torch.ones(3, 2).T])
 def test_inputs_that_do_not_fit_never_reach_the_engine(monkeypatch: pytest.MonkeyPatch, wrong: Tensor) -> None:
     context = Context()
