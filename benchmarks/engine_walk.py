@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.open_checkpoints import randomly
 from worldstream.worlds.wan.action_walk import BlockActions
 from worldstream.worlds.wan.actions import ActionCache, ActionModule, ActionRows
-from worldstream.worlds.wan.chunk_graph import ChunkShape
+from worldstream.worlds.wan.pass_graph import ChunkShape
 from worldstream.worlds.wan.engine_chunk import EngineChunk
 from worldstream.worlds.wan.kv_cache import KVCache
 from worldstream.worlds.wan.taehv import TAEHV, TAEHVConfig

@@ -18,8 +18,8 @@ import torch
 from .. import tensorrt_edition
 from ..engine_files import EngineKey, obtain, sources_hash
 from ..tensorrt_edition import Device, Edition
-from . import chunk_graph, decoder_graph, graph, tensorrt_graph
-from .chunk_graph import ChunkShape, weights_hash, write_chunk
+from . import pass_graph, decoder_graph, graph, tensorrt_graph
+from .pass_graph import ChunkShape, weights_hash, write_chunk
 from .codec import VideoCodec
 from .decoder_graph import write_taehv, write_vae
 from .engine_chunk import EngineChunk, Runner
@@ -32,7 +32,7 @@ from .transformer import WanTransformer
 from .vae import WanVAE
 
 Say = Callable[[str], None]
-FILES = tuple(Path(str(m.__file__)) for m in (graph, chunk_graph, decoder_graph, tensorrt_graph))
+FILES = tuple(Path(str(m.__file__)) for m in (graph, pass_graph, decoder_graph, tensorrt_graph))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from .action_graph import told_actions
 from .actions import ActionRows
 from .attention import Context
-from .chunk_graph import ChunkShape, cache_names, cross_names
+from .pass_graph import ChunkShape, cache_names, cross_names
 from .engine_ring import EngineRing, RingState
 from .graph import Port
 from .layers import sinusoid

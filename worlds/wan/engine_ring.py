@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .chunk_graph import ChunkShape
+from .pass_graph import ChunkShape
 from .layers import RotaryPositions, Rotation, rotate
 
 

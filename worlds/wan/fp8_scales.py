@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from .chunk_graph import LINEARS
+from .pass_graph import LINEARS
 from .transformer import WanTransformer
 
 FIRST_OF = {"self_attn.qkv": "self_attn.q"}  # q, k and v are given the same tokens

@@ -26,7 +26,7 @@ from tests.worlds.wan.wan_reference import randomised
 from worldstream.worlds.wan.action_walk import BlockActions
 from worldstream.worlds.wan.actions import ActionCache, ActionConfig, ActionModule, ActionRows
 from worldstream.worlds.wan.attention import Context
-from worldstream.worlds.wan.chunk_graph import LINEARS, ChunkShape, cache_names, weights_hash, write_chunk
+from worldstream.worlds.wan.pass_graph import LINEARS, ChunkShape, cache_names, weights_hash, write_chunk
 from worldstream.worlds.wan.config import WAN_1_3B, WanConfig
 from worldstream.worlds.wan.engine_chunk import EngineChunk
 from worldstream.worlds.wan.fp8 import quantised

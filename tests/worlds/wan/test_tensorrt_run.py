@@ -15,7 +15,7 @@ from tests.worlds.wan.tiny_engines import COLUMNS, ROWS, TINY, TOLERANCE, error,
 from worldstream.worlds import tensorrt_edition
 from worldstream.worlds.tensorrt_edition import Device, Edition
 from worldstream.worlds.wan import engine_backend, tensorrt_run
-from worldstream.worlds.wan.chunk_graph import ChunkShape, write_chunk
+from worldstream.worlds.wan.pass_graph import ChunkShape, write_chunk
 from worldstream.worlds.wan.decoder_graph import write_taehv
 from worldstream.worlds.wan.engine_backend import EngineOptions, decoder_or_torch, open_chunk
 from worldstream.worlds.wan.engine_chunk import EngineChunk
