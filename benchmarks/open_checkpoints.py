@@ -139,7 +139,7 @@ def measured(case: Case, device: torch.device, dtype: torch.dtype, small: bool, 
             times.append(1e3 * (time.perf_counter() - at))
             denoise.append(frames[0].stages_ms["denoise"])
             decode.append(times[-1] - denoise[-1])
-    ms, count = statistics.median(times), len(frames)
+    ms, count = statistics.median(times), live(case.family).frames
     yield Figure(f"{name}: block of {count} frames", ms, "ms")
     yield Figure(f"{name}: frames/s", 1e3 * count / ms, "fps")
     yield Figure(f"{name}: denoise and cache pass", statistics.median(denoise), "ms")

@@ -35,8 +35,9 @@ def memory_gib(family: Family) -> float:
     small = families.DECODER in family.needs
     decoder = TaehvShape() if small else VaeShape()
     width, height = family.sizes[0]
-    chunk = LIVE[family.name].block if family.name in LIVE else 3
-    session = session_bytes(family.shape, width, height, family.windows[0], decoder, chunk, causal=family.causal)
+    session = session_bytes(
+        family.shape, width, height, family.windows[0], decoder, family.chunk, causal=family.causal, sink=family.sink
+    )
     held = weights_bytes(transformer(family.shape)) + weights_bytes(taehv(TaehvShape()) if small else vae(VaeShape()))
     return (held + session.total) / GIB
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from .errors import StartupError
 
-ENGINES = ("auto", "eager", "openvino")
-PRECISIONS = ("auto", "bf16", "fp8", "float32")
+ENGINES = ("auto", "eager", "openvino", "cuda")
+PRECISIONS = ("auto", "bf16", "fp8", "fp8-compute", "float32")
 DECODERS = ("auto", "taehv", "vae")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 

@@ -81,7 +81,11 @@ class House:
         loop = asyncio.get_running_loop()
 
         self._playout = Playout(
-            self.lobby.on_event, self.info.fps, self.info.chunk, self.clock, lambda s, call: loop.call_later(s, call)
+            lambda event: self.lobby.on_event(event),
+            self.info.fps,
+            self.info.chunk,
+            self.clock,
+            lambda seconds, call: loop.call_later(seconds, call),
         )
         played_out = self._playout.on_event
 

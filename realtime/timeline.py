@@ -15,7 +15,7 @@ from typing import Any
 
 from ..worlds.action_log import LogHeader
 from ..worlds.core import Action, Player
-from ..worlds.footprint import footprint_bytes
+from ..worlds.footprint import Held, footprint
 from .config import TimelineConfig
 from .errors import NoSuchMoment
 from .protocol import Branch
@@ -27,7 +27,7 @@ DENSE_S = 60.0  # the newest minute is kept as dense as the budget allows
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     state: Any  # of the player: opaque
-    size_bytes: int
+    parts: dict[int, int]  # bytes of what it keeps alive, see worlds/footprint.py
 
 
 @dataclass(slots=True)
@@ -75,6 +75,7 @@ class Timeline:
         self._next_id = 1
         self.path = Path(Recording(header, config.log_bytes), [(0, 0)])
         self.left: list[Path] = []  # oldest first
+        self._counted = Held()
         self.unrecorded = 0  # frames drawn after the log was full
         self.lost = 0  # frames by which media time is ahead of the path's own: it never goes back
 
@@ -141,7 +142,7 @@ class Timeline:
 
     def _keep(self, player: Player) -> None:
         state = player.snapshot()
-        self.path.moments[self.now] = Snapshot(state, footprint_bytes(state))
+        self.path.moments[self.now] = Snapshot(state, footprint(state))
         self._bound()
 
     def _leave(self, tip: Player | None, to: int) -> None:
@@ -151,7 +152,7 @@ class Timeline:
         if path.touched and path.end > (path.lineage[-2][1] if len(path.lineage) > 1 else 0):
             if tip is not None and not self.unrecorded and path.end not in path.moments:
                 state = tip.snapshot()
-                path.moments[path.end] = Snapshot(state, footprint_bytes(state))
+                path.moments[path.end] = Snapshot(state, footprint(state))
             self.left.append(path)
         self.unrecorded = 0
 
@@ -159,11 +160,16 @@ class Timeline:
         """Keep the budgets: branches by number and by the bytes of their logs, snapshots by theirs."""
         while len(self.left) > self._config.branches or (self.left and self._log_bytes() > 2 * self._config.log_bytes):
             del self.left[0]
-        while sum(item.size_bytes for item in self._held().values()) > self._config.snapshot_bytes:
+        while self._held_bytes() > self._config.snapshot_bytes:
             if not self._thin():
                 if not self.left:
                     return
                 del self.left[0]
+
+    def _held_bytes(self) -> int:
+        """Of all kept snapshots together: they share most of the places that they remember."""
+        self._counted.keep_only({key: item.parts for key, item in self._held().items()})
+        return self._counted.bytes
 
     def _log_bytes(self) -> int:
         return sum(path.recording.size_bytes for path in (self.path, *self.left))

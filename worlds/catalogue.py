@@ -23,6 +23,8 @@ from .wan.memory import GIB
 from .wan.recognise import Recognised, check_lora, recognise
 from .weights import WeightsError
 
+MARK = ".copied"  # in a folder that --copy made: only such a folder is ever deleted
+
 
 def add(
     folders: Sequence[Path], data: Path, name: str | None = None, family: str | None = None, copy: bool = False,
@@ -50,9 +52,15 @@ def add(
         records.append(_tokenizer_record(_tokenizer(found, parts[families.TEXT], folders)))
     terms, source = licence(folders, chosen.source)
     card = ModelCard(name, chosen.name, tuple(records), terms, source, copied=copy)
-    if copy:
-        card = _copied(card, models_folder(data) / name, say)
-    write_card(target, card)
+    if not copy:
+        write_card(target, card)
+        return card
+    card = _copied(card, models_folder(data) / name, say)
+    try:
+        write_card(target, card)
+    except OSError:
+        shutil.rmtree(models_folder(data) / name)
+        raise
     return card
 
 
@@ -146,7 +154,8 @@ def _tokenizer(found: Found, text: Recognised, folders: Sequence[Path]) -> Token
 
 def _record(role: str, part: Recognised, say: Say) -> PartRecord:
     checkpoint: Checkpoint = part.checkpoint
-    files = tuple(hashed(path, say) for path in checkpoint.files)
+    paths = checkpoint.files if checkpoint.index is None else (*checkpoint.files, checkpoint.index)
+    files = tuple(hashed(path, say) for path in paths)
     dtypes = tuple(sorted({str(dtype).removeprefix("torch.") for _, dtype in checkpoint.signature.values()}))
     return PartRecord(role, str(_entry(checkpoint).absolute()), files, checkpoint.root, part.parameters, dtypes)
 
@@ -164,6 +173,10 @@ def _tokenizer_record(tokenizer: Tokenizer) -> PartRecord:
 
 def _copied(card: ModelCard, folder: Path, say: Say) -> ModelCard:
     """The files of a card in a folder of the catalogue, all or none. Paths in the card become relative to the card."""
+    if folder.exists() and not (folder / MARK).is_file():
+        raise WeightsError(
+            f"{folder} exists and was not made by --copy; choose another name with --as, or leave --copy out"
+        )
     free = shutil.disk_usage(_existing(folder)).free
     if card.bytes > free:
         raise WeightsError(
@@ -172,6 +185,8 @@ def _copied(card: ModelCard, folder: Path, say: Say) -> ModelCard:
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
         parts = tuple(_copied_part(part, temporary / part.role.replace(" ", "-"), folder, say) for part in card.parts)
+        (temporary / MARK).touch()
+        shutil.rmtree(folder, ignore_errors=True)  # of an `add` that was killed before it wrote its card
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -188,8 +203,6 @@ def _copied_part(part: PartRecord, to: Path, folder: Path, say: Say) -> PartReco
         shutil.copyfile(source, to / source.name)
         records.append(replace(file, path=str(here / source.name)))
     entry = Path(part.entry)
-    if entry.is_file() and not (to / entry.name).exists():
-        shutil.copyfile(entry, to / entry.name)  # an index
     return replace(part, files=tuple(records), entry=str(here / entry.name if entry.is_file() else here))
 
 
@@ -247,5 +260,5 @@ def remove(name: str, data: Path) -> None:
         find_card(data, name)  # says what there is
     path.unlink()
     copied = models_folder(data) / name
-    if copied.is_dir() and not copied.is_symlink():
+    if (copied / MARK).is_file() and not copied.is_symlink():
         shutil.rmtree(copied)

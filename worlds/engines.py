@@ -6,6 +6,7 @@ small file.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import platform
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from .autoencoder import Decoder
 from .conditioning import MOST_WORDS
+from .graph_engine import GraphEngine
 from .kv_cache import KVCache
 from .memory import nothing
 from .network import WorldNetwork
@@ -192,7 +194,27 @@ class OpenVINOEngine:
         return picture
 
 
-ENGINES: dict[str, Callable[[WorldNetwork, Decoder, int], Engine]] = {"eager": EagerEngine, "openvino": OpenVINOEngine}
+def graph_engine(network: WorldNetwork, decoder: Decoder, _: int, device: str = "cuda") -> Engine:
+    """CUDA graphs. Copies of the modules go to the device: the caller's stay where they are. Raises RuntimeError where
+    torch can use no GPU."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("torch can use no GPU here")
+    there, drawn = copy.deepcopy(network), copy.deepcopy(decoder)
+    step = example_inputs(network)
+    look = LookGraph(there) if network.config.recall else None
+    return GraphEngine(
+        (look, StepGraph(there), DecodeGraph(drawn)),
+        (example_look(network), step, (step[0][:, 0],)),
+        torch.device(device),
+        torch.inference_mode()(lambda given, action: network.look(given, action)),
+    )
+
+
+ENGINES: dict[str, Callable[[WorldNetwork, Decoder, int], Engine]] = {
+    "eager": EagerEngine,
+    "openvino": OpenVINOEngine,
+    "cuda": graph_engine,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 
@@ -10,31 +11,56 @@ import numpy as np
 from torch import Tensor
 
 
-def footprint_bytes(state: object) -> int:
-    """Bytes of the tensors and arrays that `state` holds, each storage once, and of everything else roughly.
+def footprint(state: object) -> dict[int, int]:
+    """Bytes of the tensors and arrays that `state` holds, each storage once, and of everything else roughly, by what
+    they belong to: two snapshots that share something have it under the same key, as long as both are alive.
 
-    Looks into dataclasses, mappings and sequences. What two snapshots share is counted in both.
+    Looks into dataclasses, mappings and sequences.
     """
-    return _bytes(state, set())
+    found: dict[int, int] = {}
+    _count(state, found)
+    return found
 
 
-def _bytes(value: object, seen: set[int]) -> int:
+def footprint_bytes(state: object) -> int:
+    """All of it together."""
+    return sum(footprint(state).values())
+
+
+def _count(value: object, found: dict[int, int]) -> None:
     if isinstance(value, Tensor):
         storage = value.untyped_storage()
-        return _once(storage.data_ptr(), storage.nbytes(), seen)
-    if isinstance(value, np.ndarray):
-        return _once(id(value), value.nbytes, seen)
-    if is_dataclass(value) and not isinstance(value, type):
-        return sum(_bytes(getattr(value, field.name), seen) for field in fields(value))
-    if isinstance(value, Mapping):
-        return sum(_bytes(item, seen) for item in value.values())
-    if isinstance(value, list | tuple | set | frozenset):
-        return sum(_bytes(item, seen) for item in value)
-    return _once(id(value), sys.getsizeof(value), seen)
+        found[storage.data_ptr()] = storage.nbytes()
+    elif isinstance(value, np.ndarray):
+        found[id(value)] = value.nbytes
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            _count(getattr(value, field.name), found)
+    elif isinstance(value, Mapping | list | tuple | set | frozenset):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            _count(item, found)
+    else:
+        found[id(value)] = sys.getsizeof(value)
 
 
-def _once(key: int, size: int, seen: set[int]) -> int:
-    if key in seen:
-        return 0
-    seen.add(key)
-    return size
+class Held:
+    """What some snapshots keep alive together: what they share counts once."""
+
+    def __init__(self) -> None:
+        self._holders: Counter[int] = Counter()
+        self._parts: dict[int, dict[int, int]] = {}  # of each snapshot, by its id
+        self.bytes = 0
+
+    def keep_only(self, snapshots: Mapping[int, dict[int, int]]) -> None:
+        """These are held now, by their ids: those that are new count from here on, those that are gone no more."""
+        for key in snapshots.keys() - self._parts.keys():
+            self._parts[key] = snapshots[key]
+            for part, size in snapshots[key].items():
+                self._holders[part] += 1
+                self.bytes += size if self._holders[part] == 1 else 0
+        for key in self._parts.keys() - snapshots.keys():
+            for part, size in self._parts.pop(key).items():
+                self._holders[part] -= 1
+                if not self._holders[part]:
+                    del self._holders[part]
+                    self.bytes -= size

@@ -17,7 +17,12 @@ from .wan.layout_parts import TaehvShape, VaeShape
 from .wan.memory import GIB, SessionMemory, host_free_bytes, session_bytes, weights_bytes
 from .wan.recognise import Recognised
 
-BF16 = 2  # bytes of a number
+PRECISIONS = {2: "bf16", 4: "float32"}  # by the bytes of a number
+
+
+def itemsize() -> int:
+    """Bytes of a number as it would be loaded here: bf16 on a GPU, float32 on a CPU."""
+    return 2 if torch.cuda.is_available() else 4
 
 
 def free_bytes() -> tuple[int, str]:
@@ -42,19 +47,20 @@ def check(card: ModelCard, data: Path, again: bool = False, say: Say = lambda _:
     shape = opened[families.TRANSFORMER].shape
     assert isinstance(shape, TransformerShape)
     decoders = {role: opened[role].shape for role in (families.TAEHV, families.VAE) if role in opened}
-    resident = {fp8: _resident(opened, fp8) for fp8 in (False, True)}
+    size = itemsize()
+    resident = {fp8: _resident(opened, size, fp8) for fp8 in (False, True)}
     yield (
-        f"  while it runs: transformer and decoders {resident[False] / GIB:.2f} GiB in bf16, "
+        f"  while it runs: transformer and decoders {resident[False] / GIB:.2f} GiB in {PRECISIONS[size]}, "
         f"{resident[True] / GIB:.2f} with fp8 weights; the encoders below only while a prompt or a picture is read"
     )
     for role in (families.TEXT, families.CLIP):
         if role in opened:
-            yield f"  {role}: {_loaded(opened[role]) / GIB:.2f} GiB in bf16"
+            yield f"  {role}: {_loaded(opened[role], size) / GIB:.2f} GiB in {PRECISIONS[size]}"
     free, where = free_bytes()
     yield f"  free: {free / GIB:.2f} GiB of {where}"
     for role, decoder in decoders.items():
         assert isinstance(decoder, VaeShape | TaehvShape)
-        for line in _session_lines(kind, shape, decoder, resident, free):
+        for line in _session_lines(kind, shape, decoder, resident, free, size):
             yield f"  {line}, decoder {role}"
 
 
@@ -68,27 +74,33 @@ def _part_line(part: PartRecord) -> str:
     return f"{part.role}: {part.parameters:,} parameters, {kind}, {size:.2f} GiB{count}: {part.entry}{root}"
 
 
-def _loaded(part: Recognised) -> int:
-    """Bytes of a part in bf16; of CLIP only the tower that is used."""
+def _loaded(part: Recognised, size: int) -> int:
+    """Bytes of a part; of CLIP only the tower that is used."""
     table = {key: size for key, size in part.layout.items() if not key.startswith(("textual.", "log_scale"))}
-    return weights_bytes(table, BF16)
+    return weights_bytes(table, size)
 
 
-def _resident(opened: dict[str, Recognised], fp8: bool) -> int:
-    """Bytes of what stays loaded; a LoRA is kept beside the weights that it changes."""
-    total = weights_bytes(opened[families.TRANSFORMER].layout, BF16, fp8)
-    return total + sum(_loaded(opened[r]) for r in (families.VAE, families.TAEHV, families.LORA) if r in opened)
+def _resident(opened: dict[str, Recognised], size: int, fp8: bool) -> int:
+    """Bytes of what stays loaded. A LoRA that belongs to the model is merged into its weights."""
+    total = weights_bytes(opened[families.TRANSFORMER].layout, size, fp8)
+    return total + sum(_loaded(opened[role], size) for role in (families.VAE, families.TAEHV) if role in opened)
 
 
 def _session_lines(
-    kind: Family, shape: TransformerShape, decoder: VaeShape | TaehvShape, resident: dict[bool, int], free: int
+    kind: Family,
+    shape: TransformerShape,
+    decoder: VaeShape | TaehvShape,
+    resident: dict[bool, int],
+    free: int,
+    size: int,
 ) -> Iterator[str]:
     for width, height in kind.sizes:
         if width < height and (height, width) in kind.sizes:
             continue  # upright takes the same
         for window in kind.windows:
-            memory = session_bytes(shape, width, height, window, decoder, kind.chunk, BF16, kind.causal)
-            yield f"{width}x{height}, {_window(kind, window)}: {_session(memory)}; {_verdict(memory, resident, free)}"
+            memory = session_bytes(shape, width, height, window, decoder, kind.chunk, size, kind.causal, kind.sink)
+            verdict = _verdict(memory, resident, free, size)
+            yield f"{width}x{height}, {_window(kind, window)}: {_session(memory)}; {verdict}"
 
 
 def _window(kind: Family, window: int) -> str:
@@ -103,11 +115,11 @@ def _session(memory: SessionMemory) -> str:
     )
 
 
-def _verdict(memory: SessionMemory, resident: dict[bool, int], free: int) -> str:
+def _verdict(memory: SessionMemory, resident: dict[bool, int], free: int, size: int) -> str:
     """Whether one session fits beside the weights, and how many more would."""
-    for fp8, how in ((False, "bf16"), (True, "fp8 weights only")):
+    for fp8, how in ((False, PRECISIONS[size]), (True, "fp8 weights only")):
         left = free - resident[fp8] - memory.total
         if left >= 0:
             more = f", {1 + left // max(memory.kept, 1)} sessions" if memory.keys_values else ""
             return f"fits: {how}{more}"
-    return f"does not fit: {(resident[False] + memory.total) / GIB:.2f} GiB in bf16"
+    return f"does not fit: {(resident[False] + memory.total) / GIB:.2f} GiB in {PRECISIONS[size]}"

@@ -204,7 +204,9 @@ class AnyWay(RuleBasedStateMachine):
 
     @invariant()
     def budgets_hold(self) -> None:
-        assert sum(item.size_bytes for item in self.timeline._held().values()) <= 12_000
+        held = [item.parts for item in self.timeline._held().values()]
+        assert self.timeline._held_bytes() == sum({key: size for parts in held for key, size in parts.items()}.values())
+        assert self.timeline._held_bytes() <= 12_000
         assert len(self.timeline.left) <= 4
         ids = [path.id for path in (self.timeline.path, *self.timeline.left)]
         assert len(set(ids)) == len(ids)

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from tests.worlds.tiny_world import NETWORK, autoencoder, network, with_words
+from tests.worlds.tiny_world import NETWORK, WORLD, autoencoder, network, with_words
 from worldstream.worlds import engines
 from worldstream.worlds.config import NetworkConfig
+from worldstream.worlds.core import Action
 from worldstream.worlds.engines import (
     EagerEngine,
     Engine,
@@ -22,9 +24,12 @@ from worldstream.worlds.engines import (
     build,
     choose,
     example_inputs,
+    graph_engine,
     time_engine,
 )
+from worldstream.worlds.graph_engine import GraphEngine
 from worldstream.worlds.network import WorldNetwork
+from worldstream.worlds.rollout import Rollout
 
 # bfloat16 keeps 8 bits: a relative error of 2^-8 a product, some of which add up over the layers
 STEP_TOLERANCE = {"f32": 1e-4, "bf16": 0.15}
@@ -55,6 +60,54 @@ def test_openvino_equals_eager(config: NetworkConfig) -> None:
     assert np.abs(a.astype(int) - b).max() <= PIXEL_TOLERANCE[precision]
 
 
+@pytest.mark.parametrize("config", [NETWORK, with_words()], ids=["pooled", "words"])
+def test_recorded_graphs_equal_eager(config: NetworkConfig) -> None:
+    """On a CPU the recording is a trace that freezes what a CUDA graph freezes."""
+    model, decoder = network(config), autoencoder().decoder
+    eager, other = EagerEngine(model, decoder, 1), graph_engine(model, decoder, 1, "cpu")
+    for seed in range(3):
+        given = inputs(model, seed)
+        for ours, theirs in zip(eager.step(given), other.step(given), strict=True):
+            torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-5)
+        again = (given[0] + 1.0, *given[1:])  # the next pass of the same frame
+        for ours, theirs in zip(eager.step(again), other.step(again), strict=True):
+            torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-5)
+    g = torch.Generator().manual_seed(1)
+    latents = torch.randn(1, 3, 4, 6, generator=g)
+    assert np.abs(eager.decode(latents).astype(int) - other.decode(latents)).max() <= 1
+
+
+def test_a_walk_on_recorded_graphs_is_the_same_walk() -> None:
+    """Resets, places and prompts included: nothing of an earlier frame is left on the device."""
+    model, decoder = network(WORLD.network), autoencoder().decoder
+    frames: list[list[NDArray[np.uint8]]] = []
+    for engine in (EagerEngine(model, decoder, 1), graph_engine(model, decoder, 1, "cpu")):
+        walk = Rollout(WORLD, model, engine, WORLD.step_lists[0])
+        drawn = []
+        for seed in (1, 2):
+            walk.reset(seed, "forest")
+            for i in range(6):
+                action = Action(forward_m=0.2, yaw_rad=0.05, prompt="desert" if i == 4 else None)
+                drawn += [frame.rgb for frame in walk.step(action)]
+        frames.append(drawn)
+    assert all(np.abs(a.astype(int) - b).max() <= 1 for a, b in zip(*frames, strict=True))
+
+
+def test_nothing_in_a_recorded_graph_waits() -> None:
+    engine = graph_engine(network(WORLD.network), autoencoder().decoder, 1, "cpu")
+    assert isinstance(engine, GraphEngine)
+    for recorded in (engine._look, engine._step, engine._decode):
+        assert recorded is not None
+        assert recorded.recording.operations
+        assert recorded.recording.syncs == ()
+
+
+def test_without_a_gpu_the_recorded_engine_says_so() -> None:
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match="torch can use no GPU"):
+            build("cuda", network(), autoencoder().decoder)
+
+
 def test_eager_is_the_network_itself() -> None:
     model = network()
     given = inputs(model)
@@ -63,7 +116,7 @@ def test_eager_is_the_network_itself() -> None:
 
 
 def test_unknown_engine_names_the_choices() -> None:
-    with pytest.raises(ValueError, match=r"unknown engine 'warp'; use auto, eager, openvino"):
+    with pytest.raises(ValueError, match=r"unknown engine 'warp'; use auto, eager, openvino, cuda"):
         build("warp", network(), autoencoder().decoder)
 
 

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.worlds.test_memory import there_and_back
 from tests.worlds.test_rollout import begun, play
 from tests.worlds.tiny_world import rollout
 from worldstream.worlds.core import Action
-from worldstream.worlds.footprint import footprint_bytes
+from worldstream.worlds.footprint import Held, footprint, footprint_bytes
 
 
 def test_storages_count_once_and_whole() -> None:
@@ -33,7 +35,7 @@ def test_a_snapshot_is_at_least_its_tensors() -> None:
     assert least <= footprint_bytes(state) < least + 2000
 
 
-def test_remembered_places_count_in_every_snapshot() -> None:
+def test_remembered_places_count_once_among_snapshots() -> None:
     """Snapshots share them; the walk may forget them, and then a snapshot alone keeps them alive."""
     walk = begun()
     play(walk, there_and_back())
@@ -48,3 +50,20 @@ def test_remembered_places_count_in_every_snapshot() -> None:
     )
     later = walk.snapshot()
     assert {id(place) for place in later.places[0]} == {id(place) for place in places}
+    held = Held()
+    held.keep_only({1: footprint(state)})
+    alone = held.bytes
+    assert alone == footprint_bytes(state)
+    held.keep_only({1: footprint(state), 2: footprint(later)})
+    assert held.bytes - alone < footprint_bytes(later) - sum(place.latent.nbytes for place in places)
+
+
+@given(st.lists(st.dictionaries(st.integers(0, 5), st.sets(st.integers(0, 9)), max_size=5), max_size=12))
+def test_what_is_held_together_counts_once(turns: list[dict[int, set[int]]]) -> None:
+    """Whatever is kept and let go: the sum is that of the union. A snapshot's parts never change while it is held."""
+    held = Held()
+    known: dict[int, dict[int, int]] = {}
+    for turn in turns:
+        known = {key: known.get(key, {part: 10 + part for part in parts}) for key, parts in turn.items()}
+        held.keep_only(known)
+        assert held.bytes == sum(10 + part for part in {part for parts in known.values() for part in parts})

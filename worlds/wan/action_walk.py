@@ -14,7 +14,6 @@ from .actions import ROWS_PER_LATENT, ActionCache, ActionConfig, ActionModule, A
 class ActionWalkState:
     """For snapshots."""
 
-    cache: list[tuple[Tensor, Tensor] | None]
     keyboard: Tensor
     mouse: Tensor
     dropped: int
@@ -29,25 +28,24 @@ class BlockActions:
     def __call__(self, module: nn.Module, x: Tensor, grid: tuple[int, int, int], layer: int, commit: bool) -> Tensor:
         assert isinstance(module, ActionModule)
         mouse: Past | None = self._cache.mouse[layer] if self._cache.mouse else None
-        return module(x, grid, self._rows, (self._cache.keyboard[layer], mouse), commit)
+        out: Tensor = module(x, grid, self._rows, (self._cache.keyboard[layer], mouse), commit)
+        return out
 
 
 class ActionWalk:
-    """All that the action modules of one walk are told and remember."""
+    """All rows of one walk that are still needed."""
 
     def __init__(self, config: ActionConfig) -> None:
         self._config = config
-        self._cache = ActionCache(config)
         self.reset()
 
     def reset(self) -> None:
         """A new walk."""
-        self._cache.reset()
         self._keyboard = torch.zeros(1, 0, self._config.keyboard)  # [1, N, K], one row a frame
         self._mouse = torch.zeros(1, 0, 2)
         self._dropped = 0  # latent frames whose rows nobody needs any more
 
-    def block(self, first: int, row: tuple[list[float], list[float]], latents: int = 3) -> BlockActions:
+    def block(self, first: int, row: tuple[list[float], list[float]], latents: int = 3) -> ActionRows:
         """For the latent frames from `first` on: the player does `row`, (keyboard, mouse), in all their frames."""
         wanted = 1 + ROWS_PER_LATENT * (first + latents - 1 - self._dropped)
         missing = wanted - self._keyboard.shape[1]
@@ -56,7 +54,7 @@ class ActionWalk:
         mouse = self._mouse if self._config.mouse else None
         rows = ActionRows.at(self._config, self._keyboard, mouse, first - self._dropped, latents)
         self._forget(first + latents)
-        return BlockActions(rows, self._cache)
+        return rows
 
     def _forget(self, following: int) -> None:
         """Rows that no latent frame from `following` on is given."""
@@ -67,9 +65,8 @@ class ActionWalk:
             self._dropped += old
 
     def snapshot(self) -> ActionWalkState:
-        return ActionWalkState(self._cache.snapshot(), self._keyboard, self._mouse, self._dropped)
+        return ActionWalkState(self._keyboard, self._mouse, self._dropped)
 
     def restore(self, state: ActionWalkState) -> None:
         """Continue from a snapshot of a walk of the same model."""
-        self._cache.restore(state.cache)
         self._keyboard, self._mouse, self._dropped = state.keyboard, state.mouse, state.dropped

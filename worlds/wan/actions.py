@@ -87,6 +87,12 @@ class Past:
     def __init__(self, most: int) -> None:
         self.most = most
         self.kept: tuple[Tensor, Tensor] | None = None  # [N, frames, H, D] each
+        self.fixed = False  # a recording reads what is kept where it is now: write there
+
+    @property
+    def full(self) -> bool:
+        """Whether what is kept no longer grows."""
+        return self.kept is not None and self.kept[0].shape[1] == self.most
 
     def with_chunk(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """The window: what is kept, then the chunk's own `[N, T, H, D]`."""
@@ -97,7 +103,12 @@ class Past:
 
     def commit(self, keys: Tensor, values: Tensor) -> None:
         """Keep the clean chunk's."""
-        self.kept = (keys[:, -self.most :].contiguous(), values[:, -self.most :].contiguous())
+        newest = keys[:, -self.most :], values[:, -self.most :]
+        if self.fixed and self.kept is not None:
+            self.kept[0].copy_(newest[0])
+            self.kept[1].copy_(newest[1])
+        else:
+            self.kept = (newest[0].contiguous(), newest[1].contiguous())
 
 
 class ActionCache:
@@ -107,6 +118,17 @@ class ActionCache:
         self._config = config
         self.reset()
 
+    @property
+    def pasts(self) -> tuple[Past, ...]:
+        """Of all blocks and branches."""
+        return (*self.keyboard, *self.mouse)
+
+    def fix(self) -> None:
+        """From now on what is kept stays at its place in memory. Only once all of it is full."""
+        assert all(past.full for past in self.pasts)
+        for past in self.pasts:
+            past.fixed = True
+
     def reset(self) -> None:
         """Forget the walk."""
         most = self._config.window
@@ -114,19 +136,22 @@ class ActionCache:
         self.mouse = [Past(most) for _ in range(self._config.blocks if self._config.mouse else 0)]
 
     def snapshot(self) -> list[tuple[Tensor, Tensor] | None]:
-        """To come back to. Kept tensors are never written to, so none is copied."""
-        return [past.kept for past in (*self.keyboard, *self.mouse)]
+        """To come back to. Copies where what is kept is written to."""
+        return [
+            (past.kept[0].clone(), past.kept[1].clone()) if past.fixed and past.kept is not None else past.kept
+            for past in self.pasts
+        ]
 
     def restore(self, state: list[tuple[Tensor, Tensor] | None]) -> None:
         """Continue from a snapshot of the same model."""
-        for past, kept in zip((*self.keyboard, *self.mouse), state, strict=True):
-            past.kept = kept
+        for past, kept in zip(self.pasts, state, strict=True):
+            past.kept, past.fixed = kept, False
 
     @property
     def bytes(self) -> int:
         """Held now."""
-        kept = [pair for pair in self.snapshot() if pair is not None]
-        return sum(tensor.numel() * tensor.element_size() for pair in kept for tensor in pair)
+        kept = [past.kept for past in self.pasts if past.kept is not None]
+        return sum(tensor.nbytes for pair in kept for tensor in pair)
 
 
 class ActionModule(nn.Module):

@@ -10,9 +10,13 @@ names that an index *inside* the folder gives must be plain names, because that 
 
 from __future__ import annotations
 
+import ctypes
 import json
+import mmap
 import pickle
 import struct
+import sys
+import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -92,8 +96,22 @@ class Checkpoint:
             here = [name for name in wanted if self.where[name] == file]
             source = _pickled_tensors(file, self.root, here) if self.pickled else _safe_tensors(file, here)
             for name, tensor in source:
-                moved = tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
-                yield name, moved.clone() if moved.data_ptr() == tensor.data_ptr() else moved  # keep no mapping alive
+                moved = tensor.detach().to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+                copied = moved.clone() if moved.data_ptr() == tensor.data_ptr() else moved
+                _give_back(tensor)
+                yield name, copied
+
+
+def _give_back(tensor: Tensor) -> None:
+    """Drop the pages of a mapped tensor that has been copied: else the whole file would come to count as ours.
+
+    Only pages that lie wholly inside the tensor, whose numbers nobody reads any more.
+    """
+    page = mmap.PAGESIZE
+    begin = -(-tensor.data_ptr() // page) * page
+    size = (tensor.data_ptr() + tensor.nbytes) // page * page - begin
+    if sys.platform == "linux" and size > 0 and tensor.is_contiguous():
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(size), mmap.MADV_DONTNEED)
 
 
 def tensor_bytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:
@@ -268,6 +286,10 @@ def _state(path: Path, root: str | None) -> tuple[str, dict[str, Tensor]]:
         if not isinstance(name, str) or not isinstance(value, Tensor):
             what = f"{str(name)[:60]!r}, {type(value).__name__}"
             raise CheckpointError(f"{path} holds something that is no tensor ({what}); give a file of weights alone")
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            raise CheckpointError(
+                f"{path}: {name!r} is quantised, sparse or empty; give the weights in bf16 or float32"
+            )
     return root, state
 
 
@@ -281,7 +303,9 @@ def _unpickled(path: Path) -> dict[str, Any]:
     """The content of a pickle, by torch with `weights_only`, its tensors mapped. Raises CheckpointError."""
     _check_archive(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # it is refused or read all the same
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         found = next((line for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line), "")
         raise CheckpointError(

@@ -48,6 +48,7 @@ class Family:
     windows: tuple[int, ...]  # latent frames whose keys and values are kept; the first is upstream's
     causal: bool = True  # live; otherwise clips only
     chunk: int = 3  # latent frames drawn together
+    sink: int = 0  # first latent frames that stay in the window
     root: str = ""  # the entry of the pickle that upstream's own commands load; "": not such a pickle
     prefix: str = ""  # of every key in the published file
     dtype: torch.dtype = torch.float32  # as published
@@ -100,16 +101,17 @@ _ALL = (
     _causal(
         "causal-forcing-framewise", "zhuhz22/Causal-Forcing", "framewise/causal_forcing.pt", "generator_ema", chunk=1,
     ),
-    *(
-        _causal(
-            f"causal-forcing-framewise-{steps}step", "zhuhz22/Causal-Forcing",
-            f"causal-forcing++/framewise-{steps}step.pt", "generator_ema", chunk=1,
-        )
-        for steps in (2, 1)
+    _causal(
+        "causal-forcing-framewise-2step", "zhuhz22/Causal-Forcing", "causal-forcing++/framewise-2step.pt",
+        "generator_ema", chunk=1,
+    ),
+    _causal(
+        "causal-forcing-framewise-1step", "zhuhz22/Causal-Forcing", "causal-forcing++/framewise-1step.pt",
+        "generator_ema", chunk=1,
     ),
     _causal(
         "longlive", "Efficient-Large-Model/LongLive-1.3B", "models/longlive_base.pt", "generator", windows=(12, 6),
-        needs=(DECODER, TEXT, TOKENIZER, LORA),
+        sink=3, needs=(DECODER, TEXT, TOKENIZER, LORA),
     ),
     _game("matrix-game-2-universal", "base_distilled_model/base_distill", keyboard=4),
     _game("matrix-game-2-gta-drive", "gta_distilled_model/gta_keyboard2dim", keyboard=2, window=4),

@@ -65,15 +65,20 @@ class Fp8Linear(nn.Module):
             self.weight = self.weight.view(STORED)
 
 
-def store_fp8(model: WanTransformer) -> int:
-    """Store the blocks' linear layers in eight bits, in place, one after another; how many. Cast the model before."""
-    places = [
+def linears(model: WanTransformer) -> list[tuple[nn.Module, str, nn.Linear]]:
+    """(parent, name, layer) of the layers that are stored or computed in eight bits."""
+    return [
         (parent, name, child)
         for path, parent in model.named_modules()
         if path.startswith(("blocks.", "vace_blocks.")) and not set(KEPT) & set(path.split("."))
         for name, child in parent.named_children()
         if isinstance(child, nn.Linear)
     ]
+
+
+def store_fp8(model: WanTransformer) -> int:
+    """Store the blocks' linear layers in eight bits, in place, one after another; how many. Cast the model before."""
+    places = linears(model)
     while places:
         parent, name, child = places.pop()
         setattr(parent, name, Fp8Linear(child))

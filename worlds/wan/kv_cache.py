@@ -58,6 +58,7 @@ class ChunkPass:
     moves: tuple[Move, ...]  # none where it does not commit
     sink_at: int  # position of the sink afterwards
     sink_rotation: Rotation | None  # where the sink has to be turned to it
+    held: int  # frames of the past that are attended to
 
 
 class KVCache:
@@ -93,6 +94,7 @@ class KVCache:
         self._unrotated = torch.zeros(kept, dtype=dtype, device=device) if relative and sink else None
         self._positions = RotaryPositions(config.head_width)
         self._sink_positions = RotaryPositions(config.head_width)
+        self._next_positions = RotaryPositions(config.head_width)
         self._ring = window - chunk - sink
         self.reset()
 
@@ -128,6 +130,10 @@ class KVCache:
     def _ring_held(self, next_frame: int) -> int:
         return max(0, min(next_frame - self._ring_from, self._ring))
 
+    def sink_before(self, frame: int) -> int:
+        """Frames of the sink that lie before this frame of the session."""
+        return max(0, min(self._sink_held, frame - self._sink_from))
+
     def reset(self, first: int = 0) -> None:
         """Forget everything; the next chunk begins with frame `first` of the session."""
         self.next = first
@@ -142,11 +148,11 @@ class KVCache:
         first = self.next - frames
         if frames < 0 or first < 0:
             raise ValueError(f"{frames} frames cannot be written again after {self.next} frames")
-        if not keep_sink or first <= self._sink_from:
+        if not keep_sink or not self.sink_before(first):
             self.reset(first)
             return
+        self._sink_held = self.sink_before(first)
         self.next = first
-        self._sink_held = min(self._sink_held, first - self._sink_from)
         self._ring_from = first + self.sink - self._sink_held
         at = self._sink_place(first, self._sink_held)
         turned = self._sink_rotation(at, self._sink_held)
@@ -162,10 +168,18 @@ class KVCache:
             raise ValueError(f"this cache takes chunks of 1 to {self.chunk} frames, got {frames}")
         rotation = self._positions.at(self.next, frames, *self.grid, self.keys.device)
         if not commit:
-            return ChunkPass(frames, rotation, (), self._sink_at, None)
+            return ChunkPass(frames, rotation, (), self._sink_at, None, self.held)
         filled = min(self.sink, self._sink_held + frames)
         at = self._sink_place(self.next + frames, filled)
-        return ChunkPass(frames, rotation, tuple(self._moves(frames)), at, self._sink_rotation(at, filled))
+        return ChunkPass(frames, rotation, tuple(self._moves(frames)), at, self._sink_rotation(at, filled), self.held)
+
+    def begin_pair(self, frames: int) -> tuple[ChunkPass, ChunkPass]:
+        """Plan a pass that commits a clean chunk and, layer by layer after it, reads the noisy one that follows. Raises
+        ValueError on a chunk that is too long."""
+        first, following = self.begin(frames, True), self.next + frames
+        rotation = self._next_positions.at(following, frames, *self.grid, self.keys.device)
+        held = min(self.sink, self._sink_held + frames) + self._ring_held(following)
+        return first, ChunkPass(frames, rotation, (), first.sink_at, None, held)
 
     def attended(self, layer: int, keys: Tensor, values: Tensor, plan: ChunkPass) -> tuple[Tensor, Tensor]:
         """The chunk's keys and values, then the past's, each `[B, M, H, d]`, keys rotated. For unrotated keys and
@@ -175,7 +189,7 @@ class KVCache:
         if plan.frames > self.chunk:
             sink = slice(self.chunk * n, (self.chunk + self._sink_held) * n)
             return torch.cat([keys, self.keys[layer, :, sink]], 1), torch.cat([values, self.values[layer, :, sink]], 1)
-        part = slice(self.chunk * n - own, (self.chunk + self.held) * n)
+        part = slice(self.chunk * n - own, (self.chunk + plan.held) * n)
         all_keys, all_values = self.keys[layer, :, part], self.values[layer, :, part]
         all_keys[:, :own] = keys
         all_values[:, :own] = values

@@ -189,7 +189,7 @@ def stripped(keys: Iterable[str]) -> dict[str, str]:
     return names
 
 
-_DIFFUSERS_TOP = {
+DIFFUSERS_TOP = {
     "condition_embedder.time_embedder.linear_1": "time_embedding.0",
     "condition_embedder.time_embedder.linear_2": "time_embedding.2",
     "condition_embedder.text_embedder.linear_1": "text_embedding.0",
@@ -205,7 +205,7 @@ _DIFFUSERS_TOP = {
     "patch_embedding": "patch_embedding",
     "vace_patch_embedding": "vace_patch_embedding",
 }
-_DIFFUSERS_BLOCK = {
+DIFFUSERS_BLOCK = {
     "norm2": "norm3",  # the original's norm2 has no weights
     "ffn.net.0.proj": "ffn.0",
     "ffn.net.2": "ffn.2",
@@ -231,8 +231,8 @@ def from_diffusers(key: str) -> str | None:
         module, leaf = key, ""
     block = _BLOCK.fullmatch(module)
     if block:
-        name = _DIFFUSERS_BLOCK.get(block[2])
+        name = DIFFUSERS_BLOCK.get(block[2])
         found = f"{block[1]}.{name}" if name else None
     else:
-        found = _DIFFUSERS_TOP.get(module)
+        found = DIFFUSERS_TOP.get(module)
     return f"{found}.{leaf}" if found and leaf else found

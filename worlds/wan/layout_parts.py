@@ -5,11 +5,13 @@ Sources: Wan-Video/Wan2.1 `wan/modules/{vae,t5,clip,xlm_roberta}.py`, madebyolli
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from .layout import Layout, TransformerShape, linear, norm
 
-CLIP_HEAD = 80  # channels of one attention head of ViT-H; the shapes do not tell
+CLIP_HEADS = 16  # of ViT-H; the shapes do not tell
+TAEHV_GROW = re.compile(r"decoder\.(?:7|13|19)\.conv\.weight")  # a file may hold more outputs: the last are used
 
 
 @dataclass(frozen=True, slots=True)

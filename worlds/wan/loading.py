@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .checkpoint_files import CheckpointError
 from .layout import Layout
+from .layout_parts import TAEHV_GROW
 from .recognise import Recognised
 
 
@@ -34,7 +35,10 @@ def fill(
     _compare(part, {key: tuple(value.shape) for key, value in target.items()}, set(keys.values()))
     try:
         for name, tensor in checkpoint.tensors(dtype, device, keys.keys()):
-            _replace(module, keys[name], convert(keys[name], tensor))
+            key = keys[name]
+            if TAEHV_GROW.fullmatch(key):
+                tensor = tensor[-target[key].shape[0] :]
+            _replace(module, key, convert(key, tensor))
     except BaseException:
         module.to("meta")
         raise
@@ -49,7 +53,8 @@ def _compare(part: Recognised, target: Layout, published: set[str]) -> None:
                 f"{subject} {what} {min(odd)} ({len(odd)} in all); {path} does not fit this model, give its own weights"
             )
     for key, shape in target.items():
-        if table[key] != shape:
+        more = TAEHV_GROW.fullmatch(key) and table[key][0] >= shape[0] and table[key][1:] == shape[1:]
+        if table[key] != shape and not more:
             raise CheckpointError(
                 f"{path}: {key} is {list(table[key])}, this model has {list(shape)}; give its own weights"
             )

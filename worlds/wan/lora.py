@@ -107,7 +107,8 @@ class Adapters:
                 raise ValueError(f"the scale of {name!r} must be a finite number, got {scale}")
         for name, adapter in self._adapters.items():
             scale = float(scales.get(name, 0.0))
-            adapter.scale.fill_(scale)
+            with torch.inference_mode():  # allowed whether or not it was loaded in that mode
+                adapter.scale.fill_(scale)
             if adapter.active != (scale != 0.0):
                 self._switch(name, adapter)
 

@@ -4,6 +4,7 @@ Every figure but `workspace_bytes` is exact: the sizes of tensors that will exis
 the window, n tokens of a latent frame, d the width, L the blocks, e bytes of a number (2 in bf16):
 
     keys and values          2·L·f·n·d·e          (184,320 bytes a token at 1.3B)
+    the sink's keys again    L·s·n·d·e            s frames of sink, kept before rotation too
     of text or image         2·L·t·d·e            t = 512 text tokens, 257 image tokens
     action, keyboard         2·B·f·1024·e         B blocks with the module; the same for every position
     action, mouse            2·B·n·f·1024·e       every position attends over time by itself
@@ -80,6 +81,7 @@ def session_bytes(
     chunk: int = CHUNK,
     itemsize: int = 2,
     causal: bool = True,
+    sink: int = 0,
 ) -> SessionMemory:
     """Of one session. `window`: latent frames whose keys and values are kept, sink and the chunk being drawn included.
     A model that is not `causal` draws all of the window at once and keeps no keys and values of frames.
@@ -87,8 +89,10 @@ def session_bytes(
     Raises ValueError on a picture size or a window that the model cannot have.
     """
     chunk = chunk if causal else window
-    if window < chunk or window < 1:
-        raise ValueError(f"the window is {window} latent frames; it must hold the {chunk} that are drawn together")
+    if window < chunk + sink or window < 1:
+        raise ValueError(
+            f"the window is {window} latent frames; it must hold the {chunk} that are drawn together and {sink} of sink"
+        )
     tokens = frame_tokens(width_px, height_px, shape)
     pair = 2 * itemsize  # a key and a value
     context = (TEXT_TOKENS if shape.text else 0) + (IMAGE_TOKENS if shape.image else 0)
@@ -101,7 +105,7 @@ def session_bytes(
     else:
         remembered = taehv_state_numbers(decoder, width_px, height_px)
     return SessionMemory(
-        keys_values=pair * shape.layers * window * tokens * shape.dim if causal else 0,
+        keys_values=(2 * window + sink) * itemsize * shape.layers * tokens * shape.dim if causal else 0,
         context=pair * shape.layers * context * shape.dim,
         action=action,
         decoder=remembered * itemsize,

@@ -26,6 +26,8 @@ def _replacements() -> dict[int, str | None]:
     table: dict[int, str | None] = dict.fromkeys(_CONTROL)
     table |= dict.fromkeys((0x2BC, *range(0x2018, 0x201C)), "'")
     table |= dict.fromkeys(range(0x201C, 0x2020), '"')
+    for code in range(0x80, 0xA0):  # no one types these: they are Windows' characters, read as Latin-1
+        table[code] = bytes([code]).decode("windows-1252", "ignore") or chr(code)
     for code in (0x3000, *range(0xFF01, 0xFFF0), *_LIGATURES):
         plain = unicodedata.normalize("NFKC", chr(code))
         if plain != chr(code):
@@ -51,7 +53,8 @@ def _repair(text: str) -> str:
     ftfy = _ftfy()
     if ftfy is not None:
         return str(ftfy.fix_text(text))
-    text = _TERMINAL_ESCAPE.sub("", text).translate(_REPLACEMENTS)
+    text = _TERMINAL_ESCAPE.sub("", text)
+    text = text.translate(_REPLACEMENTS).translate(_REPLACEMENTS)  # some become quotes that are straightened then
     return unicodedata.normalize("NFC", text)
 
 

@@ -24,7 +24,7 @@ from .layout import (
     stripped,
     transformer,
 )
-from .layout_parts import CLIP_HEAD, ClipShape, TaehvShape, TextShape, VaeShape, clip, taehv, text_encoder, vae
+from .layout_parts import CLIP_HEADS, ClipShape, TaehvShape, TextShape, VaeShape, clip, taehv, text_encoder, vae
 
 PartShape = TransformerShape | VaeShape | TaehvShape | TextShape | ClipShape
 SUPPORTED = "Wan 2.1 transformers, VACE, Matrix-Game 2.0, the Wan VAE, TAEHV, UMT5, CLIP ViT-H and LoRA"
@@ -110,6 +110,10 @@ def recognise(checkpoint: Checkpoint) -> Recognised:
     signature = checkpoint.signature
     if not signature:
         raise CheckpointError(f"{checkpoint.path} holds no tensors; give a file of weights")
+    odd = next((key for key, (_, dtype) in signature.items() if not dtype.is_floating_point), None)
+    if odd is not None:
+        kind = str(signature[odd][1]).removeprefix("torch.")
+        raise CheckpointError(f"{checkpoint.path} stores {odd} as {kind}; give the weights in bf16, float16 or float32")
     if any(_LORA.search(key) for key in signature):
         return _lora(checkpoint)
     try:
@@ -256,7 +260,7 @@ def _read_text(shapes: Layout) -> tuple[PartShape, Layout]:
 
 def _read_clip(shapes: Layout) -> tuple[PartShape, Layout]:
     dim, _, patch, _ = _sizes(shapes, "visual.patch_embedding.weight", 4)
-    if dim % CLIP_HEAD:
+    if dim % CLIP_HEADS:
         raise ValueError(f"the width {dim}")
     layers = _count(shapes, r"visual\.transformer\.(\d+)\.")
     texts = _count(shapes, r"textual\.blocks\.(\d+)\.")

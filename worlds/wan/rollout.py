@@ -21,12 +21,11 @@ from ..core import Action, Camera, Frame
 from ..sampler import draw_noise
 from .action_walk import ActionWalk, ActionWalkState
 from .attention import Context
+from .chunk_step import Block, ChunkStep, EagerStep, StepState, passes
 from .codec import VideoCodec
-from .kv_cache import CacheState, KVCache
 from .live import LivePreset
 from .lora import Adapters
 from .lora_words import asked
-from .schedule import sample_block
 from .start_picture import StartPicture, StartState
 from .streaming import CodecStream, StreamSnapshot, encode_clip, from_pictures, pictures
 from .transformer import WanTransformer
@@ -49,6 +48,12 @@ class WanModel:
     look: Callable[[NDArray[np.uint8]], Tensor] | None = None  # picture [H, W, 3] -> CLIP tokens [1, I, image_dim]
     paint: Callable[[int, str], NDArray[np.uint8]] | None = None  # (seed, prompt) -> a first picture, where none came
     adapters: Adapters | None = None  # LoRAs that words can ask for
+    step: type[EagerStep] = EagerStep  # how blocks are run
+
+    def stepper(self) -> ChunkStep:
+        """What draws the blocks of a new walk; allocates its cache."""
+        _, rows, columns = self.latent
+        return self.step(self.transformer, self.preset, rows, columns, self.window)
 
     @property
     def latent(self) -> tuple[int, int, int]:
@@ -60,7 +65,7 @@ class WanModel:
 class WanState:
     """Everything that the next block depends on."""
 
-    cache: CacheState
+    step: StepState
     pictures: StreamSnapshot[Any, Any]
     random: Tensor
     prompt: str
@@ -79,12 +84,7 @@ class WanRollout:
     def __init__(self, model: WanModel) -> None:
         """Allocates the cache, once."""
         self._model, self._preset = model, model.preset
-        _, rows, columns = model.latent
-        transformer = model.transformer
-        self._cache = KVCache(
-            transformer.config, rows, columns, model.window, chunk=self._preset.block, sink=self._preset.sink,
-            dtype=transformer.dtype, device=transformer.device,
-        )  # fmt: skip
+        self._step = model.stepper()
         self._stream: CodecStream[Any, Any] = CodecStream(model.decoder)
         self._generator = torch.Generator()
         self._walk = None if self._preset.actions is None else ActionWalk(self._preset.actions)
@@ -114,7 +114,7 @@ class WanRollout:
         if image is not None and "picture" not in self._preset.controls:
             raise ValueError("this world cannot begin from a picture; begin it with words")
         self._generator.manual_seed(seed)
-        self._cache.reset()
+        self._step.reset()
         self._stream.reset()
         self._newest, self._given, self._start = [], None, None
         self.camera, self.blocks, self.index, self._prompt = Camera(), 0, 0, prompt
@@ -159,30 +159,22 @@ class WanRollout:
     def _draw(self, action: Action) -> Tensor:
         """The next clean block `[1, C, T, h, w]`, committed to the cache."""
         model, preset = self._model, self._preset
-        acting = None if self._walk is None else self._walk.block(self.blocks * preset.block, self._row(action))
+        device, dtype = model.transformer.device, model.transformer.dtype
+        rows = None if self._walk is None else self._walk.block(self.blocks * preset.block, self._row(action))
         seen = None if self._start is None else self._start.block(preset.block)
+        given = self._given if not self.blocks else None
         assert self._context is not None
-        context, device, dtype = self._context, model.transformer.device, model.transformer.dtype
-        channels, rows, columns = model.latent
-        shape = (1, channels, preset.block, rows, columns)
-
-        def pass_over(z: Tensor, timestep: float, commit: bool) -> Tensor:
-            x = z if seen is None else torch.cat([z, seen.to(z)], 1)
-            told = torch.full((1,), timestep, device=device)
-            return model.transformer.chunk(x, told, context, self._cache, commit=commit, actions=acting)
-
-        if self._given is not None and not self.blocks:
-            latents = self._given.to(device, dtype)
+        noise: tuple[Tensor, ...] = ()
+        if given is None:
+            channels, height, width = model.latent
+            shape = (1, channels, preset.block, height, width)
+            count = passes(preset, first=not self.blocks)
+            noise = tuple(draw_noise(shape, self._generator).to(device, dtype) for _ in range(count))
         else:
-            latents = sample_block(
-                lambda z, timestep: pass_over(z, timestep, False),
-                lambda: draw_noise(shape, self._generator).to(device, dtype),
-                preset.schedule,
-                first_block=not self.blocks,
-            )
-        pass_over(latents, preset.schedule.context_noise, True)
+            given = given.to(device, dtype)
+        latents = self._step.block(Block(noise, self._context, seen, rows, not self.blocks, given))
         if preset.recache:
-            most = self._cache.window // preset.block
+            most = model.window // preset.block
             self._newest = [*self._newest, latents][-most:]
         return latents
 
@@ -195,15 +187,14 @@ class WanRollout:
         """New words on the way: what comes is drawn by them; LongLive also reads the newest frames by them."""
         self._prompt, self._context = prompt, self._worded(prompt)
         if self._newest:
-            if self._model.adapters is not None:
-                self._model.adapters.set_scales(self._scales)
             clean = torch.cat(self._newest, 2)
-            self._model.transformer.recache(clean, self._context, self._cache)
+            self._step.recache(clean, self._context)
 
     def _worded(self, prompt: str) -> Context:
         assert self._model.prompt is not None
         if self._model.adapters is not None:
             prompt, self._scales = asked(prompt, self._model.adapters.names)
+            self._model.adapters.set_scales(self._scales)  # keys and values of the words go through LoRAs too
         return self._model.transformer.context(self._model.prompt(prompt)[None].to(self._model.transformer.device))
 
     def _begin_from(self, image: NDArray[np.uint8]) -> None:
@@ -232,7 +223,7 @@ class WanRollout:
     def snapshot(self) -> WanState:
         """A copy to come back to, on the same device."""
         return WanState(
-            self._cache.snapshot(),
+            self._step.snapshot(),
             self._stream.snapshot(),
             self._generator.get_state(),
             self._prompt,
@@ -248,7 +239,7 @@ class WanRollout:
     @torch.inference_mode()
     def restore(self, state: WanState) -> None:
         """Continue from a snapshot of a rollout of the same world; what this rollout was before is forgotten."""
-        self._cache.restore(state.cache)
+        self._step.restore(state.step)
         self._stream.restore(state.pictures)
         self._generator.set_state(state.random)
         self._prompt, self.camera, self.blocks, self.index = state.prompt, state.camera, state.blocks, state.index

@@ -7,11 +7,12 @@ A noisy latent is `(1 - s) * clean + s * noise`; the network predicts the veloci
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 TIMESTEPS = 1000
@@ -41,9 +42,9 @@ class Schedule:
         if not self.steps or self.shift <= 0:
             raise ValueError(f"a schedule needs steps and a shift above 0; got {self.steps} and {self.shift}")
 
-    def table(self) -> Tensor:
-        """The 1,000 shifted noise levels, falling from 1, float64."""
-        even = torch.linspace(1.0, 0.0, TIMESTEPS + 1, dtype=torch.float64)[:-1]
+    def table(self) -> NDArray[np.float64]:
+        """The 1,000 shifted noise levels, falling from 1."""
+        even = np.linspace(1.0, 0.0, TIMESTEPS + 1)[:-1]
         return self.shift * even / (1 + (self.shift - 1) * even)
 
     def timesteps(self, first_block: bool = False) -> tuple[float, ...]:
@@ -57,7 +58,7 @@ class Schedule:
     def level(self, timestep: float) -> float:
         """The noise level of the table's timestep nearest to this one: what the samplers of the checkpoints use."""
         table = self.table()
-        return float(table[(TIMESTEPS * table - timestep).abs().argmin()])
+        return float(table[np.abs(TIMESTEPS * table - timestep).argmin()])
 
 
 def to_clean(noisy: Tensor, velocity: Tensor, level: float) -> Tensor:
@@ -74,10 +75,10 @@ def sample_block(
     velocity: Velocity, noise: Callable[[], Tensor], schedule: Schedule, first_block: bool = False
 ) -> Tensor:
     """One clean block from fresh noise. `noise` draws unit normal latents of the block's shape, once for each step."""
+    first, *rest = schedule.timesteps(first_block)
     z = noise()
-    steps: Sequence[float] = schedule.timesteps(first_block)
-    for i, timestep in enumerate(steps):
+    clean = to_clean(z, velocity(z, first), schedule.level(first))
+    for timestep in rest:
+        z = to_noisy(clean, noise(), schedule.level(timestep))
         clean = to_clean(z, velocity(z, timestep), schedule.level(timestep))
-        if i + 1 < len(steps):
-            z = to_noisy(clean, noise(), schedule.level(steps[i + 1]))
     return clean

@@ -9,7 +9,7 @@ for latents in chunks:  # [1, 16, T, h, w], any T >= 1
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, Protocol
+from typing import Any, Generic, Protocol
 
 import numpy as np
 import torch
@@ -20,13 +20,37 @@ from .codec import D, E, Shape, VideoCodec, check_rgb
 
 
 class StreamingDecoder(Protocol):
-    """One session's pictures. Not thread-safe: one thread owns it."""
+    """One session's way from latents to frames and back; `CodecStream` is one. Not thread-safe: one thread owns it."""
+
+    @property
+    def latents_before(self) -> int:
+        """Latents decoded since the reset."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held between calls."""
+        ...
 
     def reset(self) -> None: ...
-    def frames(self, latents_before: int, latents: int) -> int: ...
-    def decode(self, latents: Tensor) -> Tensor: ...
-    def encode(self, rgb: Tensor) -> Tensor: ...
-    def flush(self) -> Tensor: ...
+    def frames(self, latents_before: int, latents: int) -> int:
+        """How many frames `decode` will return for `latents` latents after `latents_before`."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """`[B, C, T, h, w]` as the diffusion model draws them to rgb `[B, 3, F, H, W]` in [-1, 1]."""
+        ...
+
+    def encode(self, rgb: Tensor) -> Tensor:
+        """rgb `[B, 3, F, H, W]` in [-1, 1] to the latents complete by now, `[B, C, T, h, w]`, T ≥ 0."""
+        ...
+
+    def flush(self) -> Tensor:
+        """The latents of what `encode` still holds, T ≥ 0; ends what is encoded, not what is decoded."""
+        ...
+
+    def snapshot(self) -> Any: ...
+    def restore(self, snapshot: Any) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +70,8 @@ class StreamSnapshot(Generic[D, E]):
 class CodecStream(Generic[D, E]):
     """A stream through one codec, decoder and encoder apart: what is encoded does not touch what is decoded.
 
-    The tensors of its state stay where they are from the second call on. Everything runs in inference mode.
+    The tensors of its state stay where they are from the second call on. Everything runs in inference mode. A call
+    that raises ValueError leaves the stream as it was; after any other error, such as want of memory, reset it.
     """
 
     def __init__(self, codec: VideoCodec[D, E]) -> None:
@@ -78,7 +103,7 @@ class CodecStream(Generic[D, E]):
         """`[B, C, T, h, w]`, T ≥ 1, to rgb `[B, 3, frames(latents_before, T), H, W]` in [-1, 1].
 
         Nothing is held back; given one latent at a time, the first frame is there soonest. Raises ValueError on
-        other shapes, and then the stream is as it was.
+        other shapes.
         """
         rgb, self._decoder = self._codec.decode(latents, self._decoder, reuse=True)
         return rgb
@@ -88,7 +113,7 @@ class CodecStream(Generic[D, E]):
         """rgb `[B, 3, F, H, W]` in [-1, 1], any F ≥ 1, to the latents complete by now, `[B, C, T, h, w]`, T ≥ 0.
 
         Latents are float32. Frames that do not fill one wait for the next call, or for `flush`. Raises ValueError on
-        other shapes, and then the stream is as it was.
+        other shapes.
         """
         check_rgb(rgb, self._codec.cell_px)
         if self._waiting is not None and _size(self._waiting) != _size(rgb):
@@ -104,9 +129,7 @@ class CodecStream(Generic[D, E]):
         if whole:
             latents, self._encoder = self._codec.encode(waiting[:, :, :whole], self._encoder, reuse=True)
         else:
-            batch, cell = rgb.shape[0], self._codec.cell_px
-            shape = (batch, self._codec.channels, 0, rgb.shape[3] // cell, rgb.shape[4] // cell)
-            latents = torch.zeros(shape, device=rgb.device)
+            latents = self._no_latents(rgb)
         self._waiting = waiting[:, :, whole:].clone()
         return latents
 
@@ -118,17 +141,18 @@ class CodecStream(Generic[D, E]):
         """
         if self._waiting is None:
             raise ValueError("no frames were encoded in this stream; call encode before flush")
-        missing = -self._waiting.shape[2]
-        if missing:
-            missing += self._codec.group(0 if self._encoder is None else self._encoder.seen)
-            latents = self.encode(self._waiting[:, :, -1:].expand(-1, -1, missing, -1, -1))
+        if count := self._waiting.shape[2]:
+            group = self._codec.group(0 if self._encoder is None else self._encoder.seen)
+            latents = self.encode(self._waiting[:, :, -1:].expand(-1, -1, group - count, -1, -1))
         else:
-            batch, _, _, height, width = self._waiting.shape
-            cell = self._codec.cell_px
-            shape = (batch, self._codec.channels, 0, height // cell, width // cell)
-            latents = torch.zeros(shape, device=self._waiting.device)
+            latents = self._no_latents(self._waiting)
         self._encoder, self._waiting = None, None
         return latents
+
+    def _no_latents(self, rgb: Tensor) -> Tensor:
+        cell = self._codec.cell_px
+        shape = (len(rgb), self._codec.channels, 0, rgb.shape[3] // cell, rgb.shape[4] // cell)
+        return torch.zeros(shape, device=rgb.device)
 
     @torch.inference_mode()
     def snapshot(self) -> StreamSnapshot[D, E]:

@@ -7,9 +7,9 @@ generator of its own, from the seed and its key: the same numbers whatever is wr
 from __future__ import annotations
 
 import json
-import mmap
 import shutil
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -160,21 +160,27 @@ def write_safetensors(path: Path, layout: Layout, dtype: torch.dtype, seed: int)
 
 
 def write_pickle(path: Path, layout: Mapping[str, tuple[int, ...]], dtype: torch.dtype, seed: int, root: str) -> None:
-    """What `torch.save` writes, with the numbers filled in afterwards through a mapping of the file."""
+    """What `torch.save` writes, with the numbers filled in afterwards, tensor by tensor."""
     part = path.with_name(path.name + ".part")
     empty = {key: torch.empty(shape, dtype=dtype) for key, shape in layout.items()}  # pages nobody touches cost nothing
     with torch.serialization.skip_data():
         torch.save({root: empty} if root else empty, part)
-    with torch.serialization.set_default_mmap_options(mmap.MAP_SHARED):
-        content = torch.load(part, mmap=True, weights_only=True)
-    state: dict[str, Tensor] = content[root] if root else content
-    for key, tensor in state.items():
-        flat = tensor.view(-1)
-        start = 0
-        for piece in values(key, tuple(tensor.shape), dtype, seed):
-            flat[start : start + len(piece)] = piece
-            start += len(piece)
+    with part.open("r+b") as file:
+        for (key, shape), offset in zip(layout.items(), _storages(part), strict=True):
+            file.seek(offset)
+            for piece in values(key, shape, dtype, seed):
+                file.write(piece.view(torch.uint8).numpy().data)
     part.replace(path)
+
+
+def _storages(path: Path) -> Iterator[int]:
+    """Where the bytes of each tensor begin in what torch.save wrote: `data/0`, `data/1`, … in the order of the dict."""
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        places = {entry.filename.split("/", 1)[1]: entry.header_offset for entry in archive.infolist()}
+        for index in range(sum(name.startswith("data/") for name in places)):
+            file.seek(places[f"data/{index}"] + 26)
+            name, extra = struct.unpack("<HH", file.read(4))
+            yield places[f"data/{index}"] + 30 + name + extra
 
 
 def write_tokenizer(folder: Path) -> list[Path]:

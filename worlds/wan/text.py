@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ..weights import WeightsError
 from .offload import Offload, OffloadedModule, indexed
 from .prompts import clean_prompt
+from .sentencepiece_model import read_spiece
 from .state_file import converted, find_file, first_reason, read_state
 from .transformers_library import tokenizers_class, transformers_class
 
@@ -36,7 +37,14 @@ WEIGHTS_FILES = (
     "model.safetensors.index.json",
     "model.safetensors",
 )
-TOKENIZER_FILES = ("google/umt5-xxl/tokenizer.json", "tokenizer/tokenizer.json", "tokenizer.json")
+TOKENIZER_FILES = (
+    "google/umt5-xxl/tokenizer.json",
+    "tokenizer/tokenizer.json",
+    "tokenizer.json",
+    "google/umt5-xxl/spiece.model",
+    "tokenizer/spiece.model",
+    "spiece.model",
+)
 
 # Wan's names -> transformers' names. N is the number of a layer.
 _PUBLISHED = {
@@ -147,21 +155,27 @@ def load_text_network(path: Path, dtype: torch.dtype) -> nn.Module:
 
 
 def load_tokenizer(path: Path, text_len: int = TEXT_LEN) -> Any:
-    """A `tokenizers.Tokenizer` that cuts after `text_len` tokens and ends each prompt with `</s>`. WeightsError."""
+    """A `tokenizers.Tokenizer` that cuts after `text_len` tokens and ends each prompt with `</s>`.
+
+    `path`: tokenizer.json or spiece.model of google/umt5-xxl. Raises WeightsError.
+    """
     if not path.is_file():
-        beside = " (spiece.model alone is not enough)" if path.with_name("spiece.model").is_file() else ""
-        raise WeightsError(f"the tokenizer {path} is missing{beside}; copy tokenizer.json of google/umt5-xxl there")
-    try:
-        tokenizer = tokenizers_class("Tokenizer").from_file(str(path))
-    except WeightsError:
-        raise
-    except Exception as error:  # tokenizers raises bare Exception
-        raise WeightsError(f"the tokenizer {path} cannot be read ({error}); copy it again") from error
+        raise WeightsError(f"the tokenizer {path} is missing; copy tokenizer.json of google/umt5-xxl there")
+    tokenizer = read_spiece(path, END) if path.suffix == ".model" else _read_tokenizer(path)
     tokenizer.no_padding()
     tokenizer.enable_truncation(text_len)
     if tokenizer.token_to_id(END) is None or tokenizer.encode("").ids != [tokenizer.token_to_id(END)]:
         raise WeightsError(f"the tokenizer {path} does not end a prompt with {END}; it is not google/umt5-xxl's")
     return tokenizer
+
+
+def _read_tokenizer(path: Path) -> Any:
+    try:
+        return tokenizers_class("Tokenizer").from_file(str(path))
+    except WeightsError:
+        raise
+    except Exception as error:  # tokenizers raises bare Exception
+        raise WeightsError(f"the tokenizer {path} cannot be read ({error}); copy it again") from error
 
 
 class TextEncoder:

@@ -117,8 +117,9 @@ class WanTransformer(nn.Module):
 
     def cast(self, dtype: torch.dtype) -> WanTransformer:
         """Weights to `dtype`, in place; norms, modulation and the embedding of time stay or become float32, as in
-        diffusers: they are small, and what they do is lost first in half precision."""
-        fine = {id(p) for m in self.modules() if isinstance(m, RMSNorm | nn.LayerNorm) for p in m.parameters()}
+        diffusers: they are small, and what they do is lost first in half precision. Action modules go to `dtype` as a
+        whole."""
+        fine = {id(p) for m in self.modules() if isinstance(m, RMSNorm | LayerNorm) for p in m.parameters()}
         fine |= {id(p) for p in self.time_embedding.parameters()}
         for name, parameter in self.named_parameters():
             exact = id(parameter) in fine or name.endswith("modulation")
@@ -181,6 +182,8 @@ class WanTransformer(nn.Module):
             raise ValueError(
                 f"the cache is for {cache.batch} x {cache.grid} tokens a frame, not {x.shape[0]} x {grid[1:]}"
             )
+        if cache.keys.dtype != self.dtype:
+            raise ValueError(f"the cache holds {cache.keys.dtype}, the model works in {self.dtype}: make them the same")
         plan = cache.begin(grid[0], commit)
 
         def attend(layer: int, attention: SelfAttention, tokens: Tensor) -> Tensor:
@@ -196,6 +199,47 @@ class WanTransformer(nn.Module):
             cache.advance(plan)
         return out
 
+    @torch.no_grad()
+    def chunk_pair(
+        self,
+        clean: Tensor,
+        noisy: Tensor,
+        timesteps: tuple[float, float],
+        context: Context,
+        cache: KVCache,
+        *,
+        actions: ApplyActions | None = None,
+    ) -> Tensor:
+        """Velocity of the noisy chunk that follows a clean one, which is committed in the same pass: the same numbers
+        as `chunk(clean, commit=True)` and then `chunk(noisy)`, with the weights read once.
+
+        Both `[B, in_channels, T, H, W]`; `timesteps` of each. Layer by layer the noisy tokens need only the keys and
+        values that the clean ones have made in that layer. `actions` is called with the tokens of both.
+        """
+        x, frames = torch.cat([clean, noisy], 2), clean.shape[2]
+        told = torch.tensor(timesteps, device=x.device).repeat_interleave(frames).expand(x.shape[0], -1)
+        grid = self._grid(x, told, context, actions)
+        plans = cache.begin_pair(frames)
+
+        def attend(layer: int, attention: SelfAttention, tokens: Tensor) -> Tensor:
+            queries, (unrotated, values) = attention.queries(tokens), attention.keys_values(tokens)
+            half, out = tokens.shape[1] // 2, []
+            for part, plan in zip((slice(half), slice(half, None)), plans, strict=True):
+                own = unrotated[:, part]
+                keys, all_values = cache.attended(layer, own, values[:, part], plan)
+                out.append(attend_to(rotate(queries[:, part], plan.rotation), keys, all_values))
+                if plan is plans[0]:
+                    cache.keep(layer, own, keys, all_values, plan)
+            joined: Tensor = attention.o(torch.cat(out, 1))
+            return joined
+
+        time, parts = self._time(told)
+        tokens = self._patches(x, self.patch_embedding)
+        tokens = self._through(tokens, parts, context, attend, self._acting(actions, grid, commit=True))
+        cache.advance(plans[0])
+        half = tokens.shape[1] // 2
+        return self._pixels(self.head(tokens[:, half:], time[:, frames:]), (frames, grid[1], grid[2]))
+
     def recache(
         self,
         latents: Tensor,
@@ -208,11 +252,15 @@ class WanTransformer(nn.Module):
     ) -> None:
         """Write the newest clean frames `[B, C, T, H, W]` into the cache again under a new prompt (LongLive).
 
-        They go through chunk by chunk, which is a block-causal mask; `bidirectional` sends them through together. That
-        is what LongLive v1.0's code does, whose cached attention ignores the mask it is given. A sink that is kept
-        remembers the old prompt (LongLive's `global_sink`); else the oldest of the frames become the sink. Raises
-        ValueError where there are fewer frames than T.
+        Give it as many frames as the window has, or all that there are. They go through chunk by chunk, which is a
+        block-causal mask; `bidirectional` sends them through together, which is what LongLive v1.0's code does: its
+        cached attention ignores the mask that it is given. A sink that is kept remembers the old prompt (LongLive's
+        `global_sink`) and takes the place of the oldest frames; else these become the sink. Raises ValueError where
+        there were fewer frames than T.
         """
+        sink = cache.sink_before(cache.next - latents.shape[2]) if keep_sink else 0
+        if sink:
+            latents = latents[:, :, -(cache.window - sink) :]
         frames = latents.shape[2]
         cache.rewind(frames, keep_sink)
         for part in latents.split(frames if bidirectional else cache.chunk, 2):

@@ -204,7 +204,7 @@ class Decoder(_Coder):
 
 
 class WanVAE(nn.Module):
-    """Encoder and decoder. No state: what a stream looks back on is given and returned. A `streaming.VideoCodec`."""
+    """Encoder and decoder. No state: what a stream looks back on is given and returned. A `codec.VideoCodec`."""
 
     channels = CHANNELS
     cell_px = 8

@@ -25,11 +25,14 @@ from ..model_check import free_bytes
 from ..weights import WeightsError
 from . import families
 from .actions import ActionModule
+from .chunk_graph import GraphStep
+from .chunk_step import EagerStep
 from .clip import ClipEncoder
 from .config import WanConfig
 from .embeddings import EmbeddingStore
 from .families import Family
 from .fp8 import store_fp8
+from .fp8_matmul import compute_fp8
 from .layout import TransformerShape
 from .layout_parts import ClipShape, TaehvShape, VaeShape
 from .live import LivePreset, live
@@ -45,7 +48,7 @@ from .text import TextEncoder
 from .transformer import WanTransformer
 from .vae import VAEConfig, WanVAE
 
-PRECISIONS = ("auto", "bf16", "fp8", "float32")
+PRECISIONS = ("auto", "bf16", "fp8", "fp8-compute", "float32")
 DECODERS = ("auto", "taehv", "vae")
 HEADS = 16  # of CLIP, at every size
 
@@ -173,10 +176,11 @@ def load_open_world(card: ModelCard, data: Path, options: OpenOptions | None = N
         transformer, decoder, plan.preset, plan.width_px, plan.height_px, plan.window,
         prompt=_reader(card, data, device) if families.TEXT in opened else None,
         encoder=encoder, look=look, adapters=_adapters(transformer, options.loras),
+        step=GraphStep if device.type == "cuda" and not options.loras else EagerStep,  # a LoRA comes and goes by hooks
         paint=None if look is None else partial(_first_picture, data, plan.width_px, plan.height_px),
     )  # fmt: skip
-    precision = "fp8" if plan.fp8 else str(plan.dtype).removeprefix("torch.")
-    return OpenWorld(card, model, f"torch {precision}, {plan.decoder}, window {plan.window}, {device.type}")
+    precision = options.precision if plan.fp8 else str(plan.dtype).removeprefix("torch.")
+    return OpenWorld(card, model, f"{model.step.name} {precision}, {plan.decoder}, window {plan.window}, {device.type}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +193,7 @@ class _Plan:
     window: int
     dtype: torch.dtype
     fp8: bool
+    fp8_compute: bool  # and the products are taken in eight bits too
     decoder: str  # a role of families.py
 
 
@@ -213,7 +218,16 @@ def _planned(
     automatic = torch.bfloat16 if device.type == "cuda" else torch.float32
     dtype = {"bf16": torch.bfloat16, "float32": torch.float32}.get(options.precision, automatic)
     role = _decoder_role(card, opened, options.decoder)
-    plan = _Plan(preset, width, height, window, dtype, options.precision == "fp8", role)
+    plan = _Plan(
+        preset,
+        width,
+        height,
+        window,
+        dtype,
+        options.precision.startswith("fp8"),
+        options.precision == "fp8-compute",
+        role,
+    )
     _admit(card, opened, shape, plan, device)
     return plan
 
@@ -235,7 +249,7 @@ def _admit(
     assert isinstance(decoder, VaeShape | TaehvShape)
     size = plan.dtype.itemsize
     session = session_bytes(
-        shape, plan.width_px, plan.height_px, plan.window, decoder, plan.preset.block, itemsize=size
+        shape, plan.width_px, plan.height_px, plan.window, decoder, plan.preset.block, size, sink=plan.preset.sink
     ).total
     parts = [opened[role].layout for role in {plan.decoder, *({families.VAE} & opened.keys())}]
     held = weights_bytes(opened[families.TRANSFORMER].layout, size, plan.fp8) + sum(
@@ -271,7 +285,7 @@ def _transformer(opened: dict[str, Recognised], plan: _Plan, device: torch.devic
         merged(network, {opened[families.LORA].checkpoint.path: 1.0})
     network.cast(plan.dtype)
     if plan.fp8:
-        store_fp8(network)
+        (compute_fp8 if plan.fp8_compute else store_fp8)(network)
         network.to(device)
     return network.eval().requires_grad_(False)
 

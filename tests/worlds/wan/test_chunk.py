@@ -202,6 +202,20 @@ def test_recache_in_one_bidirectional_pass(sink: int) -> None:
     assert error(found, recomputed(sizes, x, x, relative_of_last(sizes, 12, sink))) <= TOLERANCE
 
 
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_a_kept_sink_takes_the_place_of_the_oldest_frames(bidirectional: bool) -> None:
+    """A whole window may be handed over: what no longer fits beside the sink is left out, as in LongLive."""
+    clean = frames(35, 15)
+    new = ours().context(normal(6, 1, TINY.text_len, 16))
+    velocities = []
+    for count in (9, 6):
+        cache = make_cache(9, 3)
+        filled(cache, clean)
+        ours().recache(clean[:, :, -count:], new, cache, bidirectional=bidirectional)
+        velocities.append(probe(cache))
+    assert torch.equal(*velocities)
+
+
 def relative_of_last(sizes: Sequence[int], window: int, sink: int) -> object:
     """`relative`, but chunks before the last see all frames before them: their passes are longer than a chunk."""
     plain, rolled = relative(sizes, 10**6, sink, FRAME), relative(sizes, window, sink, FRAME)
@@ -293,6 +307,9 @@ def test_nothing_waits_for_the_device() -> None:
 def test_another_cache_is_refused() -> None:
     with pytest.raises(ValueError, match=r"the cache is for 1 x \(2, 3\) tokens a frame, not 2 x \(2, 3\)"):
         ours().chunk(frames(1, 3, 2), torch.zeros(2), context(), make_cache(6))
+    half = KVCache(TINY, ROWS, COLUMNS, 6, dtype=torch.bfloat16)
+    with pytest.raises(ValueError, match=r"the cache holds torch.bfloat16, the model works in torch.float32"):
+        ours().chunk(frames(1, 3), torch.zeros(1), context(), half)
     cache = make_cache(6)
     filled(cache, frames(1, 3))
     with pytest.raises(ValueError, match="chunks of 1 to 3 frames, got 4"):

@@ -190,7 +190,7 @@ def test_a_prefix_that_only_some_keys_have_stays() -> None:
 
 
 def test_two_keys_never_become_one() -> None:
-    with pytest.raises(ValueError, match="two tensors are named 'a.x'"):
+    with pytest.raises(ValueError, match=r"two tensors are named 'a\.x'"):
         stripped(["a.x", "a._orig_mod.x"])
 
 

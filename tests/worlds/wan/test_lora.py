@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.worlds.wan.tiny_encoders import relative_error
 from tests.worlds.wan.tiny_lora import (
@@ -146,6 +147,35 @@ def test_rescaling_reallocates_nothing(tmp_path: Path, x: Tensor) -> None:
         assert [tensor.data_ptr() for tensor in hook.paths["style"]] == places
         assert next(iter(model.head.head._forward_hooks.values())) is hook
         assert not torch.equal(model(x), first)
+
+
+class Recorded(TorchDispatchMode):
+    """The operators that run inside."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+def test_switching_waits_for_nothing(tmp_path: Path, x: Tensor) -> None:
+    """One fill per adapter: nothing that reads a number back from the device, allocates or copies."""
+    model = tiny()
+    with torch.inference_mode():
+        adapters = Adapters(model)
+        adapters.load("first", write_peft(tmp_path / "1.safetensors", drawn(linears(model), 1)))
+    adapters.load("second", write_peft(tmp_path / "2.safetensors", drawn(linears(model), 2)))
+    for scales in ({"first": 1.0}, {"second": 0.5}, {"first": 0.1, "second": 0.2}, {}):
+        with Recorded() as switching:
+            adapters.set_scales(scales)
+        assert switching.names == ["aten::fill_.Scalar"] * 2
+        with Recorded() as running, torch.no_grad():
+            model(x)
+        assert "aten::mm" in " ".join(running.names) or "aten::addmm" in running.names
+        assert not [name for name in running.names if "local_scalar" in name or "copy" in name or "item" in name]
 
 
 def test_merged_for_good(tmp_path: Path, x: Tensor) -> None:

@@ -53,6 +53,9 @@ def test_a_tiny_session_counted_in_real_tensors() -> None:
     assert memory.context == sum(t.nbytes for t in image)
     assert memory.action == sum(t.nbytes for t in (*keyboard, *mouse))
     assert memory.kept == memory.total - memory.workspace
+    again = torch.empty(3, 1 * tokens, heads, head, dtype=torch.bfloat16)  # a sink's keys before rotation
+    with_sink = session_bytes(shape, 48, 32, window, TaehvShape(), sink=1)
+    assert with_sink.keys_values == memory.keys_values + again.nbytes
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +130,8 @@ def test_a_size_that_no_token_fills(width: int, height: int) -> None:
 def test_a_window_that_holds_no_chunk() -> None:
     with pytest.raises(ValueError, match="must hold the 3"):
         session_bytes(T2V_1_3B, 832, 480, 2, TaehvShape())
+    with pytest.raises(ValueError, match="and 3 of sink"):
+        session_bytes(T2V_1_3B, 832, 480, 5, TaehvShape(), sink=3)
 
 
 def test_admission() -> None:

@@ -61,7 +61,7 @@ def test_the_live_presets_are_families() -> None:
     for name, preset in LIVE.items():
         family = FAMILIES[name]
         assert family.causal
-        assert family.chunk == preset.block
+        assert (family.chunk, family.sink) == (preset.block, preset.sink)
         assert family.windows[0] >= preset.block + preset.sink
         assert (family.shape.action is None) == (preset.actions is None)
         if preset.actions is not None:

@@ -170,7 +170,8 @@ def test_longlive_reads_the_newest_frames_by_the_new_words() -> None:
 )
 def test_actions_move_the_picture(name: str, action: Action) -> None:
     still, moved = begun(name), begun(name)
-    steps(still, 1), steps(moved, 1)
+    steps(still, 1)
+    steps(moved, 1)
     assert not same(steps(still, 2), steps(moved, 2, action))
 
 
@@ -260,7 +261,7 @@ def test_only_recent_rows_are_kept() -> None:
     assert walk is not None
     row = ([1.0, 0.0, 0.0, 0.0], [0.0, 0.1])
     for block in range(200):
-        told = walk.block(3 * block, row if block % 2 else ([0.0] * 4, [0.0, 0.0]))._rows
+        told = walk.block(3 * block, row if block % 2 else ([0.0] * 4, [0.0, 0.0]))
         expected = [float(((4 * (3 * block + j) - 12 + k + 3) // 12 % 2) if 4 * (3 * block + j) - 12 + k > 0 else 0)
                     for j in range(3) for k in range(12)]  # fmt: skip
         assert told.keyboard[0, :, :, 0].flatten().tolist() == expected

@@ -52,12 +52,12 @@ def test_frames_are_known_before_they_are_drawn(codec: Codec) -> None:
 
 
 @settings(max_examples=4)
-@given(cuts=st.sets(st.integers(1, 3)).map(lambda cuts: [0, *sorted(cuts), 4]))
+@given(cuts=st.sets(st.integers(1, 2)).map(lambda cuts: [0, *sorted(cuts), 3]))
 def test_decoding_in_pieces_is_decoding_whole(codec: Codec, cuts: list[int]) -> None:
-    latents = random(2, 16, 4, 3, 2)
+    latents = random(2, 16, 3, 1, 2)
     stream = CodecStream(codec)
     pieces = [stream.decode(latents[:, :, start:end]) for start, end in pairwise(cuts)]
-    assert stream.latents_before == 4
+    assert stream.latents_before == 3
     torch.testing.assert_close(torch.cat(pieces, 2), codec.decode(latents)[0], rtol=0, atol=1e-5)
 
 

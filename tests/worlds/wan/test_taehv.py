@@ -234,8 +234,9 @@ def test_a_stream_goes_on_from_an_older_state(small: TAEHV) -> None:
 @pytest.mark.parametrize(("batch", "rows", "columns"), [(1, 2, 3), (2, 5, 4)])
 def test_sizes_of_states_are_known_in_advance(tiny: TAEHV, batch: int, rows: int, columns: int) -> None:
     config, cell = tiny.config, tiny.cell_px
-    _, decoder = tiny.decode(random(batch, tiny.channels, 2, rows, columns))
-    _, encoder = tiny.encode(frames_of(batch, 3, 4, cell * rows, cell * columns))
+    latents, rgb = random(batch, tiny.channels, 1, rows, columns), frames_of(batch, 3, 4, cell * rows, cell * columns)
+    _, decoder = tiny.decode(latents, tiny.decode(latents)[1])
+    _, encoder = tiny.encode(rgb, tiny.encode(rgb)[1])
     assert [tuple(c.shape) for c in decoder.caches] == config.decoder_caches(batch, rows, columns)
     assert [tuple(c.shape) for c in encoder.caches] == config.encoder_caches(batch, cell * rows, cell * columns)
     assert len(decoder.caches) == len(encoder.caches) == 9

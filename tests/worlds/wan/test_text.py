@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from tests.worlds.wan.tiny_encoders import library, relative_error, text_network, write_tokenizer
 from worldstream.worlds.wan import transformers_library
+from worldstream.worlds.wan.embeddings import EmbeddingStore
 from worldstream.worlds.wan.offload import Offload
 from worldstream.worlds.wan.prompts import MAX_CHARACTERS, clean_prompt
 from worldstream.worlds.wan.text import (
@@ -199,6 +200,18 @@ def test_offloaded_and_back(folder: Path) -> None:
     assert torch.equal(text.encode(PROMPT), before)
 
 
+def test_a_stored_prompt_needs_no_network(folder: Path, tmp_path: Path) -> None:
+    text = TextEncoder(folder, "cpu", torch.float32, text_len=TEXT_LEN)
+    store = EmbeddingStore(tmp_path / "store", "ab" * 32, text, text_len=TEXT_LEN)
+    first = store.embedding(PROMPT)
+    assert not text.loaded  # put aside after use
+    (folder / "models_t5_umt5-xxl-enc-bf16.pth").unlink()
+    assert torch.equal(store.embedding(PROMPT), first)
+    assert torch.equal(first[len(text.token_ids(PROMPT)) :], torch.zeros(TEXT_LEN - len(text.token_ids(PROMPT)), 16))
+    with pytest.raises(WeightsError, match=r"models_t5_umt5-xxl-enc-bf16\.pth is missing"):
+        store.embedding("another prompt")
+
+
 def test_a_network_in_memory_cannot_be_freed(network: nn.Module, tokenizer: Path) -> None:
     with pytest.raises(ValueError, match=r"Offload\.CPU"):
         encoder(network, tokenizer).offload(Offload.FREE)
@@ -212,10 +225,10 @@ def test_bad_input_is_named(folder: Path, tmp_path: Path, network: nn.Module, to
     with pytest.raises(ValueError, match="needs the path of its tokenizer"):
         TextEncoder(network)
     path = folder / "google/umt5-xxl/tokenizer.json"
-    path.rename(path.with_name("spiece.model"))
+    path.unlink()
     with pytest.raises(WeightsError, match=r"google/umt5-xxl/tokenizer\.json is missing"):
         TextEncoder(folder)
-    with pytest.raises(WeightsError, match=r"spiece\.model alone is not enough"):
+    with pytest.raises(WeightsError, match=r"tokenizer\.json is missing"):
         load_tokenizer(path)
     path.write_text("{")
     with pytest.raises(WeightsError, match=r"tokenizer\.json cannot be read"):
@@ -266,6 +279,7 @@ def test_cleaning_is_wans() -> None:
     assert clean_prompt("  a\tforest\r\n at   dawn ") == "a forest at dawn"
     assert clean_prompt("cats &amp;amp; dogs &lt;3") == "cats & dogs <3"
     assert clean_prompt("“don’t”，ｆｏｒｅｓｔ　ﬁre") == '"don\'t",forest fire'
+    assert clean_prompt("\x93oh\x94\x85 \u0149 \u2028 5") == '"oh"… \'n 5'
     assert clean_prompt("re\x00d \x1b[31mcar\ufeff") == "red car"
     assert clean_prompt("cafe\u0301") == "caf\u00e9"
     assert clean_prompt("\ud83d\ude00 \ud800") == "\U0001f600 \ufffd"

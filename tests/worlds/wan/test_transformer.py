@@ -164,6 +164,19 @@ def test_action_modules_stand_between_cross_attention_and_feed_forward() -> None
         ours(TINY, reference(TINY))(x, time, text, actions=actions)
 
 
+def test_action_modules_are_cast_as_a_whole() -> None:
+    """They are other people's modules: their norms expect weights of their input's type."""
+    model = WanTransformer(TINY, lambda _: nn.Sequential(nn.Linear(48, 48), nn.LayerNorm(48))).cast(torch.bfloat16)
+    model.eval().requires_grad_(False)
+    x, text = clip(TINY)
+
+    def actions(module: nn.Module, x: Tensor, grid: Grid, layer: int, commit: bool) -> Tensor:
+        out: Tensor = module(x)
+        return out
+
+    assert torch.isfinite(model(x, torch.tensor([1.0, 2.0]), text, actions=actions)).all()
+
+
 def test_inputs_that_do_not_fit_are_refused() -> None:
     model = WanTransformer(TINY).eval().requires_grad_(False)
     x, text = clip(TINY)

@@ -254,8 +254,9 @@ def test_a_begun_state_of_nothing_is_not_written_to(vae: WanVAE) -> None:
 @pytest.mark.parametrize(("batch", "rows", "columns"), [(1, 2, 3), (2, 5, 4)])
 def test_sizes_of_states_are_known_in_advance(vae: WanVAE, batch: int, rows: int, columns: int) -> None:
     """A wrong shape fails where the layers join the caches, a wrong number of them here."""
-    _, decoder = vae.decode(random(batch, 16, 2, rows, columns))
-    _, encoder = vae.encode(frames_of(batch, 3, 5, 8 * rows, 8 * columns))
+    latents, rgb = random(batch, 16, 2, rows, columns), frames_of(batch, 3, 5, 8 * rows, 8 * columns)
+    _, decoder = vae.decode(latents[:, :, 1:], vae.decode(latents[:, :, :1])[1])
+    _, encoder = vae.encode(rgb[:, :, 1:], vae.encode(rgb[:, :, :1])[1])
     assert [tuple(c.shape) for c in decoder.caches] == SMALL.decoder_caches(batch, rows, columns)
     assert [tuple(c.shape) for c in encoder.caches] == SMALL.encoder_caches(batch, 8 * rows, 8 * columns)
     assert len(decoder.caches) == 32

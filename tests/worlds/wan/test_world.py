@@ -21,9 +21,11 @@ from worldstream.worlds.wan import world as opening
 from worldstream.worlds.wan.families import FAMILIES
 from worldstream.worlds.wan.fp8 import weight_bytes
 from worldstream.worlds.wan.live import LIVE
+from worldstream.worlds.wan.loading import fill
 from worldstream.worlds.wan.memory import MemoryRefused
 from worldstream.worlds.wan.rollout import WanRollout
 from worldstream.worlds.wan.synthesize import synthesize
+from worldstream.worlds.wan.text import TextEncoder
 from worldstream.worlds.wan.world import OpenOptions, OpenWorld, load_open_world
 from worldstream.worlds.weights import WeightsError
 
@@ -78,7 +80,7 @@ def test_words_are_kept_on_disk_and_the_encoder_makes_room(data: Path, monkeypat
     rollout.reset(1, "a red forest")
     once = [f.rgb for f in rollout.step(Action())]
     assert len(list((data / "models" / "embeddings").glob("*.safetensors"))) == 1
-    monkeypatch.setattr(opening.TextEncoder, "rows", lambda *_: pytest.fail("the text encoder was asked again"))
+    monkeypatch.setattr(TextEncoder, "rows", lambda *_: pytest.fail("the text encoder was asked again"))
     again = load_open_world(find_card(data, "self-forcing"), data, SMALL).rollout()
     again.reset(1, "a red forest")
     assert all(np.array_equal(a, f.rgb) for a, f in zip(once, again.step(Action()), strict=True))
@@ -123,7 +125,7 @@ def test_models_of_clips_are_not_played(data: Path) -> None:
 def test_a_failure_half_way_leaves_nothing_loaded(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = added(data, "self-forcing")
     alive: list[weakref.ref[torch.nn.Module]] = []
-    real = opening.fill
+    real = fill
 
     def failing(module: torch.nn.Module, *rest: object) -> None:
         alive.append(weakref.ref(module))

@@ -26,12 +26,17 @@ def library(name: str) -> Any:
         return importlib.import_module(name)
 
 
-def write_tokenizer(path: Path) -> Path:
-    """A tokenizer.json like UMT5's: Unigram pieces, <pad> 0, </s> 1, <unk> 2, `</s>` behind every prompt."""
-    tokenizers = library("tokenizers")
+def tokenizer_pieces() -> list[tuple[str, float]]:
+    """Like UMT5's: <pad> 0, </s> 1, <unk> 2, then pieces with their log probability."""
     words = sorted({"\u2581" + word for sentence in WORDS for word in sentence.split()})
     letters = sorted({letter for word in words for letter in word})
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((w, -4.0) for w in words), *((c, -8.0) for c in letters)]
+    return [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((w, -4.0) for w in words), *((c, -8.0) for c in letters)]
+
+
+def write_tokenizer(path: Path) -> Path:
+    """A tokenizer.json: Unigram pieces, `</s>` behind every prompt."""
+    tokenizers = library("tokenizers")
+    pieces = tokenizer_pieces()
     made = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, unk_id=2))
     made.add_special_tokens(["<pad>", "</s>", "<unk>"])
     made.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()

@@ -1,0 +1,67 @@
+"""Blocks whose commit is fused with the next block's first pass equal those that are committed by themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.worlds.wan.test_chunk_graph import busy, differ, walks
+from tests.worlds.wan.test_rollout import model
+from worldstream.worlds.wan.chunk_fused import FusedStep
+from worldstream.worlds.wan.chunk_step import EagerStep
+from worldstream.worlds.wan.rollout import WanRollout
+from worldstream.worlds.wan.transformer import WanTransformer
+
+
+@pytest.mark.parametrize("name", ["self-forcing", "longlive", "matrix-game-2-universal"])
+def test_fused_blocks_equal_plain_ones(name: str) -> None:
+    plain, _ = walks(name, EagerStep, 8, busy)
+    fused, _ = walks(name, FusedStep, 8, busy)
+    assert differ(plain, fused) <= 1
+    period = model(name).preset.frames
+    assert differ(plain[-period:], plain[-2 * period : -period]) > 10
+
+
+def test_it_is_one_pass_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"chunk": 0, "chunk_pair": 0}
+
+    def counted(name: str) -> None:
+        real = getattr(WanTransformer, name)
+
+        def call(self: WanTransformer, *given: object, **named: object) -> Tensor:
+            counts[name] += 1
+            out: Tensor = real(self, *given, **named)
+            return out
+
+        monkeypatch.setattr(WanTransformer, name, call)
+
+    counted("chunk")
+    counted("chunk_pair")
+    walks("self-forcing", FusedStep, 5, lambda _: busy(0))
+    assert counts == {"chunk": 4 + 4 * 3, "chunk_pair": 4}
+
+
+def test_velocity_of_a_pair_equals_two_passes() -> None:
+    m, g = model("longlive"), torch.Generator().manual_seed(1)
+    context = m.transformer.context(torch.randn(1, 5, m.transformer.config.text_dim, generator=g))
+    steps = [FusedStep(m.transformer, m.preset, 2, 4, m.window) for _ in range(2)]
+    chunks = [torch.randn(1, 16, 3, 2, 4, generator=g) for _ in range(7)]
+    zero = torch.zeros(1)
+    for clean, noisy in pairwise(chunks):
+        pair = m.transformer.chunk_pair(clean, noisy, (0.0, 700.0), context, steps[0].cache)
+        m.transformer.chunk(clean, zero, context, steps[1].cache, commit=True)
+        alone = m.transformer.chunk(noisy, zero + 700.0, context, steps[1].cache)
+        assert (pair - alone).abs().max() <= 1e-4 * alone.abs().max()
+
+
+def test_snapshots_go_between_both_kinds() -> None:
+    _, fused = walks("longlive", FusedStep, 5, busy)
+    state = fused.snapshot()
+    once = [f for i in range(2) for f in fused.step(busy(i))]
+    plain = WanRollout(replace(model("longlive"), step=EagerStep))
+    plain.restore(state)
+    assert differ(once, [f for i in range(2) for f in plain.step(busy(i))]) <= 1

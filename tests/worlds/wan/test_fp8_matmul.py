@@ -1,0 +1,83 @@
+"""Products in eight bits: against arithmetic written out, per layer, and over a long walk."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from tests.worlds.wan.test_rollout import model
+from worldstream.worlds.wan.chunk_step import Block, EagerStep, passes
+from worldstream.worlds.wan.config import WanConfig
+from worldstream.worlds.wan.fp8 import linears
+from worldstream.worlds.wan.fp8_matmul import Fp8Matmul, compute_fp8, scaled
+from worldstream.worlds.wan.transformer import WanTransformer
+
+CONFIG = WanConfig(dim=64, ffn_dim=128, heads=2, layers=2, text_dim=16, text_len=8)
+
+
+def transformer() -> WanTransformer:
+    torch.manual_seed(5)
+    made = WanTransformer(CONFIG).eval().requires_grad_(False)
+    for p in made.parameters():
+        p.data = torch.randn(p.shape) * (0.7 * p[0].numel() ** -0.5 if p.ndim > 1 else 0.1)
+    return made
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_layer_is_what_it_says(bias: bool) -> None:
+    """Inputs rounded to eight bits with a scale for each row, products exact, result rounded once to bfloat16."""
+    torch.manual_seed(1)
+    linear = nn.Linear(48, 32, bias=bias)
+    x = torch.randn(2, 5, 48) * torch.logspace(-3, 2, 10).view(2, 5, 1)
+    tokens, levels = scaled(x.flatten(0, 1))
+    weight, rows = scaled(linear.weight.detach())
+    exact = (tokens.double() * levels.double()) @ (weight.double() * rows.double()).t()
+    out = Fp8Matmul(linear)(x).flatten(0, 1).double() - (linear.bias.double() if bias else 0.0)
+    assert (out - exact).abs().max() <= 2**-7 * exact.abs().max()
+    assert ((out - exact).norm(dim=1) / exact.norm(dim=1)).max() < 0.01, "small tokens are as exact as large ones"
+
+
+def test_error_of_a_layer() -> None:
+    """A normal layer is off by about 4 %: two roundings to three bits of mantissa."""
+    torch.manual_seed(2)
+    linear, x = nn.Linear(512, 512), torch.randn(64, 512)
+    error = (Fp8Matmul(linear)(x) - linear(x)).norm() / linear(x).norm()
+    assert 0.01 < error < 0.06
+
+
+def test_which_layers_are_changed() -> None:
+    made = transformer()
+    names = {name for _, name, _ in linears(made)}
+    assert names == {"q", "k", "v", "o", "0", "2"}
+    assert compute_fp8(made) == CONFIG.layers * 10
+    kinds = {name.split(".")[0] for name, module in made.named_modules() if isinstance(module, Fp8Matmul)}
+    assert kinds == {"blocks"}
+
+
+def test_layers_that_the_kernels_cannot_take_stay() -> None:
+    odd = WanTransformer(WanConfig(dim=36, ffn_dim=80, heads=2, layers=1, text_dim=16, text_len=8))
+    assert compute_fp8(odd) == 0
+
+
+def test_two_hundred_blocks_stay_by_the_side_of_the_exact_ones() -> None:
+    """The exact walk is followed block by block, so that what is measured is the error and not how chaos grows it; the
+    walk in eight bits alone stays of the same size."""
+    exact, m = transformer(), model("self-forcing")
+    small = copy.deepcopy(exact)
+    compute_fp8(small)
+    context = [t.context(torch.randn(1, 5, 16, generator=torch.Generator().manual_seed(1))) for t in (exact, small)]
+    steps = [EagerStep(t, m.preset, 2, 4, 6) for t in (exact, small, small)]
+    g, errors = torch.Generator().manual_seed(2), []
+    for i in range(200):
+        noise = tuple(torch.randn(1, 16, 3, 2, 4, generator=g) for _ in range(passes(m.preset, i == 0)))
+        true = steps[0].block(Block(noise, context[0], first=i == 0))
+        drawn = steps[1].denoised(Block(noise, context[1], first=i == 0), steps[1].cache)
+        steps[1].block(Block((), context[1], given=true))
+        alone = steps[2].block(Block(noise, context[1], first=i == 0))
+        errors.append(float((drawn - true).norm() / true.norm()))
+    assert max(errors) < 0.25
+    assert sum(errors[-50:]) < 1.3 * sum(errors[:50]), "the error does not grow with the walk"
+    assert float(alone.std() / true.std()) == pytest.approx(1.0, abs=0.15)

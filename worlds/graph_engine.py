@@ -1,0 +1,88 @@
+"""The embedded worlds on a GPU: look, step and decode as one CUDA graph each, over fixed tensors.
+
+The rollout stays on the host, as for every engine. What a frame's passes share (the cache, what is seen, the words) is
+copied to the device once a frame; each further pass takes the noisy latent and its level, and gives the clean one back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .recording import record
+
+
+class RecordedModule:
+    """A module without state, recorded for inputs of one shape."""
+
+    def __init__(self, module: nn.Module, example: Sequence[Tensor], device: torch.device) -> None:
+        """`module` lies on `device`; `example` are inputs of the right shapes, anywhere."""
+        self._inputs = [tensor.to(device, copy=True) for tensor in example]
+        with torch.inference_mode(False), torch.no_grad():
+            made = module(*self._inputs)  # also warms up what must not be made while a graph is recorded
+            self._outputs = [out.clone() for out in ((made,) if isinstance(made, Tensor) else made)]
+
+            def work() -> None:
+                results = module(*self._inputs)
+                for kept, new in zip(
+                    self._outputs, (results,) if isinstance(results, Tensor) else results, strict=True
+                ):
+                    kept.copy_(new)
+
+            self.recording = record(work, device, lambda: None)
+
+    def __call__(self, inputs: Sequence[Tensor], unchanged: Sequence[bool] | None = None) -> list[Tensor]:
+        """Outputs on the host. Inputs that are `unchanged` since the last call are not copied."""
+        with torch.no_grad():
+            for i, (kept, new) in enumerate(zip(self._inputs, inputs, strict=True)):
+                if unchanged is None or not unchanged[i]:
+                    kept.copy_(new, non_blocking=True)
+            self.recording.replay()
+            return [out.to("cpu", copy=True) for out in self._outputs]
+
+
+class GraphEngine:
+    """Satisfies `engines.Engine`."""
+
+    torch_threads = 1
+
+    def __init__(
+        self,
+        graphs: tuple[nn.Module | None, nn.Module, nn.Module],
+        examples: tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]],
+        device: torch.device,
+        plain_look: Callable[[Tensor, Tensor], Tensor],
+    ) -> None:
+        """`graphs` of look, step and decode, and inputs of their shapes. Where nothing is recalled there is no graph of
+        look: `plain_look` runs on the host."""
+        self.name = f"graph {device.type}"
+        look, step, decode = (None if graph is None else graph.eval().to(device) for graph in graphs)
+        assert step is not None
+        assert decode is not None
+        self._look = None if look is None else RecordedModule(look, examples[0], device)
+        self._step = RecordedModule(step, examples[1], device)
+        self._decode = RecordedModule(decode, examples[2], device)
+        self._plain_look = plain_look
+        self._last: tuple[Tensor, ...] = ()
+        torch.set_num_threads(self.torch_threads)
+
+    def look(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        """`WorldNetwork.look`."""
+        return self._plain_look(inputs[0], inputs[1]) if self._look is None else self._look(inputs)[0]
+
+    def step(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """`WorldNetwork.step`. Within a frame, all passes of which bring the same `seen`, tensors that are the same
+        objects as in the pass before are taken to be unchanged."""
+        same_frame = bool(self._last) and inputs[1] is self._last[1]
+        unchanged = [same_frame and new is old for new, old in zip(inputs, self._last or inputs, strict=True)]
+        self._last = inputs
+        clean, keys, values = self._step(inputs, unchanged)
+        return clean, keys, values
+
+    def decode(self, latents: Tensor) -> NDArray[np.uint8]:
+        picture: NDArray[np.uint8] = self._decode((latents,))[0][0].numpy()
+        return picture
