@@ -167,7 +167,7 @@ def _walk(layers: nn.Sequential, x: Tensor, past: Past) -> Tensor:
     """Frames `[B, T, C, H, W]` through the layers; time may grow or shrink."""
     batch = len(x)
     x = x.flatten(0, 1)  # [B T, C, H, W]
-    for layer in _fewest_pixels_first(layers):
+    for layer in fewest_pixels_first(layers):
         if isinstance(layer, MemBlock):
             joined = past.join(x.unflatten(0, (batch, -1)))  # [B, 1 + T, C, H, W]
             x = layer(x, joined[:, :-1].flatten(0, 1))
@@ -176,7 +176,7 @@ def _walk(layers: nn.Sequential, x: Tensor, past: Past) -> Tensor:
     return x.unflatten(0, (batch, -1))
 
 
-def _fewest_pixels_first(layers: nn.Sequential) -> Iterator[nn.Module]:
+def fewest_pixels_first(layers: nn.Sequential) -> Iterator[nn.Module]:
     """The layers in order, but time grows before the picture does: a 1x1 convolution of repeated pixels is the same."""
     waiting: nn.Module | None = None
     for layer in layers:

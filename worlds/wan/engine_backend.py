@@ -1,0 +1,124 @@
+"""TensorRT for a Wan world, or torch with one line that says why not.
+
+    decoder = decoder_or_torch(vae, 44, 80, EngineOptions(folder=cache), say)  # a VideoCodec either way
+    chunk = open_chunk(model, ChunkShape(model.config, 44, 80, window=6), EngineOptions(folder=cache), say)  # or None
+
+Engines are built once for a GPU, version, graph and set of weights and kept; see `engine_files`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from .. import tensorrt_edition
+from ..engine_files import EngineKey, obtain, sources_hash
+from ..tensorrt_edition import Device, Edition
+from . import pass_graph, decoder_graph, graph, tensorrt_graph
+from .pass_graph import ChunkShape, weights_hash, write_chunk
+from .codec import VideoCodec
+from .decoder_graph import write_taehv, write_vae
+from .engine_chunk import EngineChunk, Runner
+from .engine_decoder import EngineDecoder
+from .graph import BUILT_FOR
+from .taehv import TAEHV
+from .tensorrt_graph import TensorRTGraph
+from .tensorrt_run import TensorRTRun
+from .transformer import WanTransformer
+from .vae import WanVAE
+
+Say = Callable[[str], None]
+FILES = tuple(Path(str(m.__file__)) for m in (graph, pass_graph, decoder_graph, tensorrt_graph))
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How engines are built."""
+
+    folder: Path | None = None  # where they are kept; None: built anew each time
+    name: str = "wan"  # of the world, in file names
+    precision: Literal["fp16", "bf16"] = "bf16"
+    amax: Mapping[str, float] | None = None  # with it the blocks' linear layers multiply in float8
+
+    @property
+    def words(self) -> str:
+        """For file names."""
+        return f"{self.precision}{'-fp8' * (self.amax is not None)}"
+
+
+def decoder_or_torch(
+    codec: WanVAE | TAEHV, rows: int, columns: int, options: EngineOptions, say: Say
+) -> VideoCodec[Any, Any]:
+    """The codec with its decoder in an engine, or the codec itself. Latents have `rows` x `columns` cells."""
+    why = tensorrt_edition.cannot_run(edition := tensorrt_edition.find())
+    here = tensorrt_edition.device()
+    if why is None and isinstance(edition, Edition) and here is not None:
+        try:
+            runners = [
+                _decoder_run(edition, here, codec, rows, columns, options, first, say) for first in (True, False)
+            ]
+            return EngineDecoder(codec, *runners)
+        except (RuntimeError, ValueError) as error:  # refused by us or by TensorRT, or no memory
+            why = str(error).splitlines()[0]
+    say(f"TensorRT decoder: {why}; torch decodes")
+    return codec
+
+
+def open_chunk(model: WanTransformer, shape: ChunkShape, options: EngineOptions, say: Say) -> EngineChunk | None:
+    """The transformer's pass in an engine; None, after one line, where torch has to draw."""
+    why = tensorrt_edition.cannot_run(edition := tensorrt_edition.find())
+    here = tensorrt_edition.device()
+    if why is None and isinstance(edition, Edition) and here is not None:
+        try:
+            return EngineChunk(model, shape, _chunk_run(edition, here, model, shape, options, say), model.device)
+        except (RuntimeError, ValueError) as error:  # refused by us or by TensorRT, or no memory
+            why = str(error).splitlines()[0]
+    say(f"TensorRT transformer: {why}; torch draws")
+    return None
+
+
+def decoder_writer(codec: WanVAE | TAEHV) -> Callable[..., None]:
+    """`write_vae` or `write_taehv`."""
+    return write_vae if isinstance(codec, WanVAE) else write_taehv
+
+
+def _decoder_run(
+    edition: Edition, here: Device, codec: WanVAE | TAEHV, rows: int, columns: int, options: EngineOptions,
+    first: bool, say: Say,
+) -> Runner:  # fmt: skip
+    writer = decoder_writer(codec)
+
+    def build() -> bytes:
+        written = TensorRTGraph(edition)
+        writer(written, codec, rows, columns, BUILT_FOR[options.precision], first)
+        return written.build(here.capability).data
+
+    kind = f"{type(codec).__name__.lower()}-{'first' if first else 'steady'}-{rows}x{columns}"
+    numbers = sources_hash(codec.config, rows, columns, options.precision, first, files=FILES)
+    return _run(edition, here, f"{options.name}-{kind}-{options.precision}", numbers, codec, options, build, say)
+
+
+def _chunk_run(
+    edition: Edition, here: Device, model: WanTransformer, shape: ChunkShape, options: EngineOptions, say: Say
+) -> Runner:
+    def build() -> bytes:
+        written = TensorRTGraph(edition)
+        write_chunk(written, model, shape, BUILT_FOR[options.precision], options.amax)
+        return written.build(here.capability).data
+
+    kind = f"chunk-{shape.rows}x{shape.columns}-{shape.chunk}-{shape.window}-{shape.sink}"
+    scales = sorted((options.amax or {}).items())
+    numbers = sources_hash(shape, options.precision, scales, files=FILES)
+    return _run(edition, here, f"{options.name}-{kind}-{options.words}", numbers, model, options, build, say)
+
+
+def _run(
+    edition: Edition, here: Device, name: str, numbers: str, weights: torch.nn.Module, options: EngineOptions,
+    build: Callable[[], bytes], say: Say,
+) -> Runner:  # fmt: skip
+    key = EngineKey(name, here.name, here.capability, edition.name, edition.version, numbers, weights_hash(weights))
+    return TensorRTRun(edition, obtain(options.folder, key, build, say))

@@ -1,0 +1,134 @@
+"""Where an engine's cache holds which frame: the `[sink | ring]` twin of `kv_cache.KVCache`'s `[chunk | sink | ring]`.
+
+`KVCache` gives the chunk slots of its own and copies them on a commit. An engine writes where it is told, so the chunk
+is written straight into the place of the frames that leave the window, by every pass, and the pass over the clean
+chunk leaves what is kept: nothing is copied. Both attend to the same frames: of a window of W, the sink, the newest
+W - sink - chunk frames, and the chunk. Rows lie `[H, rows, d]` here and `[rows, H, d]` there.
+
+Frame f lies in slot f while the sink fills, then in slot sink + (f - sink) mod (window - sink). Until the ring is full
+the slots that count are a prefix, afterwards all of them; so a length and an index say everything. The sink's keys are
+turned to the places before the ring as in `KVCache`; what they were before rotation is worked out from the cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .pass_graph import ChunkShape
+from .layers import RotaryPositions, Rotation, rotate
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a pass over the chunk that begins with frame `first` is told."""
+
+    first: int
+    write_index: int  # rows
+    kv_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class RingState:
+    """For snapshots."""
+
+    next: int
+    ring_from: int
+    sink_from: int
+    sink_held: int
+    sink_at: int
+    unrotated: Tensor
+
+
+class EngineRing:
+    """The bookkeeping of one walk, on the host, and the sink's keys, which are turned as the ring rolls.
+
+    `keys` is `[layers, H, window * N, d]`, the memory that the engine writes to.
+    """
+
+    def __init__(self, shape: ChunkShape, keys: Tensor) -> None:
+        self._shape, self._keys = shape, keys
+        self._positions = RotaryPositions(shape.config.head_width)
+        self._sink_positions = RotaryPositions(shape.config.head_width)
+        self._grid = shape.rows // shape.config.patch[1], shape.columns // shape.config.patch[2]
+        self._ring = shape.window - shape.sink
+        self._unrotated = torch.zeros_like(self._sink(shape.sink), dtype=torch.float32)
+        self.reset()
+
+    def reset(self, first: int = 0) -> None:
+        """Forget everything; the next chunk begins with frame `first` of the session."""
+        self.next = first
+        self._sink_from = self._sink_at = first  # frame of the sink's first slot, and its position
+        self._sink_held = 0
+        self._ring_from = first + self._shape.sink  # the frame that the first slot of the ring held first
+
+    def rewind(self, frames: int, keep_sink: bool = True) -> None:
+        """Forget the newest `frames` frames and the whole ring, to write them again: `KVCache.rewind`.
+
+        Raises ValueError on frames that are not whole chunks, or more than there were.
+        """
+        first = self.next - frames
+        if frames < 0 or first < 0 or frames % self._shape.chunk:
+            raise ValueError(
+                f"{frames} frames cannot be written again after {self.next}, {self._shape.chunk} at a time"
+            )
+        if not keep_sink or first <= self._sink_from:
+            self.reset(first)
+            return
+        self.next = first
+        self._sink_held = min(self._sink_held, first - self._sink_from)
+        self._ring_from = first + self._shape.sink - self._sink_held
+        self._turn()
+
+    def place(self) -> Place:
+        """Of the next chunk: the same for all of its passes."""
+        s, first = self._shape, self.next
+        if self._sink_held < s.sink:
+            slot, held = self._sink_held, self._sink_held
+        else:
+            slot = s.sink + (first - self._ring_from) % self._ring
+            held = s.sink + min(first - self._ring_from, self._ring - s.chunk)
+        return Place(first, slot * s.frame, (held + s.chunk) * s.frame)
+
+    def rotation(self) -> Rotation:
+        """Of the next chunk's tokens."""
+        return self._positions.at(self.next, self._shape.chunk, *self._grid, self._keys.device)
+
+    def advance(self) -> None:
+        """After the pass over the clean chunk: it is the newest part of the past now."""
+        s = self._shape
+        if self._sink_held < s.sink:
+            part = slice(self._sink_held * s.frame, (self._sink_held + s.chunk) * s.frame)
+            self._unrotated[:, part] = rotate(self._sink(s.sink)[:, part].float(), _back(self.rotation()))
+            self._sink_held += s.chunk
+        self.next += s.chunk
+        self._turn()
+
+    def _turn(self) -> None:
+        """Bring the sink to its place, just before the oldest frame of the ring that the next chunk attends to."""
+        s, held = self._shape, self._sink_held
+        at = self.next - max(0, min(self.next - self._ring_from, self._ring - s.chunk)) - held
+        if held and at != self._sink_at:
+            rotation = self._sink_positions.at(at, held, *self._grid, self._keys.device)
+            self._sink(held).copy_(rotate(self._unrotated[:, : held * s.frame], rotation))
+        self._sink_at = at
+
+    def snapshot(self) -> RingState:
+        numbers = self.next, self._ring_from, self._sink_from, self._sink_held, self._sink_at
+        return RingState(*numbers, self._unrotated.clone())
+
+    def restore(self, state: RingState) -> None:
+        """The keys themselves are restored by their owner."""
+        self.next, self._ring_from, self._sink_from = state.next, state.ring_from, state.sink_from
+        self._sink_held, self._sink_at = state.sink_held, state.sink_at
+        self._unrotated.copy_(state.unrotated)
+
+    def _sink(self, frames: int) -> Tensor:
+        """A view `[layers, frames * N, H, d]` of the sink's first frames."""
+        return self._keys[:, :, : frames * self._shape.frame].transpose(1, 2)
+
+
+def _back(rotation: Rotation) -> Rotation:
+    return Rotation(rotation.cos, -rotation.sin)

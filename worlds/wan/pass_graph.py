@@ -1,0 +1,277 @@
+"""One pass of the causal transformer over a chunk as a graph, the ring cache of its keys and values included.
+
+Inputs, batch 1, T latent frames of N tokens, H heads of d channels, M = window * N rows of cache:
+
+    latents      float32 [1, in_channels, T, h, w]
+    modulation   float32 [1, T, 6, dim]   of the timestep of each frame, before a block adds its own
+    time         float32 [1, T, dim]      the same for the head
+    cos, sin     float32 [1, T * N, d / 2]
+    write_index  int32 [1]                first row that the chunk's keys and values are written to
+    kv_length    int32 [1]                rows that count, the chunk's included: a prefix
+    keys_I, values_I                      [1, H, M, d] of block I; outputs next_keys_I, next_values_I lie on them
+    text_keys_I, text_values_I            [1, H, S, d]; image_keys_I, image_values_I where the model has them
+    velocity     float32 [1, out_channels, T, h, w], the output
+
+and, where the model draws by actions, those of `action_graph`.
+
+A write goes to consecutive rows (TensorRT's linear mode). Written at multiples of the chunk and over the oldest frames
+that is a ring already: attention without a mask does not ask in which order its keys lie, once they are rotated. How
+rows follow from frames is `engine_ring.EngineRing`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic
+
+import torch
+from torch import Tensor, nn
+
+from .action_graph import ActionWriter
+from .actions import ActionConfig, ActionModule
+from .config import WanConfig
+from .fp8 import Fp8Linear, quantised
+from .graph import LARGEST_FLOAT8, Graph, Shape, V, gelu, linear, normalised, scalar
+from .transformer import Block, WanTransformer
+
+LINEARS = ("self_attn.qkv", "self_attn.o", "cross_attn.q", "cross_attn.o", "ffn.0", "ffn.2")
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkShape:
+    """The static numbers of one graph. Raises ValueError where the ring does not come out even."""
+
+    config: WanConfig
+    rows: int  # cells of a latent frame
+    columns: int
+    chunk: int = 3  # latent frames of a pass
+    window: int = 21  # latent frames attended to, the chunk and the sink included
+    sink: int = 0
+    actions: ActionConfig | None = None
+
+    def __post_init__(self) -> None:
+        ring = self.window - self.sink
+        if self.chunk < 1 or self.sink < 0 or ring < self.chunk or ring % self.chunk or self.sink % self.chunk:
+            raise ValueError(
+                f"the chunk must divide the sink and the rest of the window, got window {self.window}, sink "
+                f"{self.sink}, chunk {self.chunk}: the engine writes a chunk in one piece"
+            )
+        if self.actions is not None and self.actions.window % self.chunk:
+            raise ValueError(f"the chunk of {self.chunk} must divide the actions' window of {self.actions.window}")
+
+    @property
+    def frame(self) -> int:
+        """Tokens of a latent frame."""
+        return self.config.tokens(self.rows, self.columns)
+
+    @property
+    def tokens(self) -> int:
+        """Of a chunk."""
+        return self.chunk * self.frame
+
+    @property
+    def text_rows(self) -> int:
+        """That a block's cross-attention reads: of the prompt, or of the image where the model reads no words."""
+        return self.config.text_len if self.config.has_text else self.config.image_tokens
+
+    def cache(self) -> Shape:
+        """Keys or values of one block."""
+        return (1, self.config.heads, self.window * self.frame, self.config.head_width)
+
+
+def cache_names(layer: int, following: bool = False) -> tuple[str, str]:
+    """Keys and values of a block: as they come in, or as they lie after the pass."""
+    return f"{'next_' * following}keys_{layer}", f"{'next_' * following}values_{layer}"
+
+
+def cross_names(layer: int, image: bool = False) -> tuple[str, str]:
+    kind = "image" if image else "text"
+    return f"{kind}_keys_{layer}", f"{kind}_values_{layer}"
+
+
+def write_chunk(
+    graph: Graph[V],
+    model: WanTransformer,
+    shape: ChunkShape,
+    dtype: torch.dtype,
+    amax: Mapping[str, float] | None = None,
+) -> None:
+    """Write the pass, computed in `dtype`; residuals are kept in it, norms, modulation and rotation in float32.
+
+    `amax`: the largest input of each linear layer of the blocks by name (`fp8_scales.calibrated`); those that have one
+    multiply in float8. Raises ValueError on a model that this graph does not draw.
+    """
+    config = model.config
+    blocks = [block for block in model.blocks if isinstance(block, Block)]
+    if any(block.action_model is not None for block in blocks) != (shape.actions is not None):
+        raise ValueError("a model with action modules needs their configuration in the shape, and only such a model")
+    if config.vace_layers or config != shape.config:
+        raise ValueError("the engine's graph is of another model, or of one with VACE hints")
+    writer = _Writer(graph, model, shape, dtype, amax or {})
+    x = writer.patches()
+    for layer, block in enumerate(blocks):
+        x = writer.block(layer, block, x)
+    graph.output("velocity", writer.head(x))
+
+
+class _Writer(Generic[V]):
+    """The parts of a pass, and the inputs that all blocks share."""
+
+    def __init__(
+        self, graph: Graph[V], model: WanTransformer, shape: ChunkShape, dtype: torch.dtype, amax: Mapping[str, float]
+    ) -> None:
+        self.g, self.model, self.shape, self.dtype, self.amax = graph, model, shape, dtype, amax
+        c, f32 = shape.config, torch.float32
+        self.latents = graph.input("latents", (1, c.in_channels, shape.chunk, shape.rows, shape.columns), f32)
+        self.modulation = graph.input("modulation", (1, shape.chunk, 6, c.dim), f32)
+        self.time = graph.input("time", (1, shape.chunk, c.dim), f32)
+        turned = (1, shape.tokens, c.head_width // 2)
+        self.cos, self.sin = (graph.input(name, turned, f32) for name in ("cos", "sin"))
+        self.index, self.length = (graph.input(name, (1,), torch.int32) for name in ("write_index", "kv_length"))
+        self.actions = (
+            None if shape.actions is None else ActionWriter(graph, shape.actions, shape.chunk, shape.frame, dtype)
+        )
+
+    def patches(self) -> V:
+        """Latents to tokens `[1, N, dim]`."""
+        s, (_, p, q) = self.shape, self.shape.config.patch
+        channels = s.config.in_channels
+        cells = self.g.reshape(self.latents, (1, channels, s.chunk, s.rows // p, p, s.columns // q, q))
+        cells = self.g.transpose(cells, (0, 2, 3, 5, 1, 4, 6))
+        flat = self.g.cast(self.g.reshape(cells, (1, s.tokens, channels * p * q)), self.dtype)
+        embedding = self.model.patch_embedding
+        return linear(self.g, flat, embedding.weight.flatten(1), embedding.bias)
+
+    def block(self, layer: int, block: Block, x: V) -> V:
+        g, dim = self.g, self.shape.config.dim
+        own = g.constant(block.modulation.float()[:, None])
+        parts = g.binary("add", self.modulation, own)
+        part = [g.slice(parts, 2, i, 1) for i in range(6)]  # [1, T, 1, dim] each
+        attended = self._self_attention(layer, block, self._modulated(x, part[0], part[1], block.eps))
+        x = self._gated(x, attended, part[2])
+        normed = x
+        if isinstance(block.norm3, nn.LayerNorm):
+            scale, bias = (g.constant(t.float()[None, None]) for t in (block.norm3.weight, block.norm3.bias))
+            normed = g.cast(g.layer_norm(g.cast(x, torch.float32), scale, bias, block.norm3.eps), self.dtype)
+        x = g.binary("add", x, self._cross_attention(layer, block, normed))
+        if isinstance(block.action_model, ActionModule) and self.actions is not None:
+            x = self.actions.write(layer, block.action_model, x)
+        y = self._linear(layer, "ffn.0", [block.ffn[0]], self._modulated(x, part[3], part[4], block.eps))
+        assert g.shape(x)[2] == dim
+        return self._gated(x, self._linear(layer, "ffn.2", [block.ffn[2]], gelu(g, y)), part[5])
+
+    def head(self, x: V) -> V:
+        """Tokens to velocity."""
+        g, s, head = self.g, self.shape, self.model.head
+        own = g.constant(head.modulation.float()[:, None])  # [1, 1, 2, dim]
+        time = g.reshape(self.time, (1, s.chunk, 1, s.config.dim))
+        parts = g.binary("add", own, time)
+        shift, scale = (g.slice(parts, 2, i, 1) for i in range(2))
+        flat = linear(g, self._modulated(x, shift, scale, head.eps), head.head.weight, head.head.bias)
+        (_, p, q), out = s.config.patch, s.config.out_channels
+        cells = g.reshape(flat, (1, s.chunk, s.rows // p, s.columns // q, p, q, out))
+        cells = g.transpose(cells, (0, 6, 1, 2, 4, 3, 5))
+        return g.cast(g.reshape(cells, (1, out, s.chunk, s.rows, s.columns)), torch.float32)
+
+    def _modulated(self, x: V, shift: V, scale: V, eps: float) -> V:
+        """layer_norm(x) * (1 + scale) + shift, shift and scale `[1, T, 1, dim]`."""
+        g, s, dim = self.g, self.shape, self.shape.config.dim
+        one, none = (g.constant(make(1, 1, dim)) for make in (torch.ones, torch.zeros))
+        normed = g.reshape(g.layer_norm(g.cast(x, torch.float32), one, none, eps), (1, s.chunk, s.frame, dim))
+        scaled = g.binary("mul", normed, g.binary("add", scale, scalar(g, 1.0, scale)))
+        return g.cast(g.reshape(g.binary("add", scaled, shift), (1, s.tokens, dim)), self.dtype)
+
+    def _gated(self, x: V, added: V, gate: V) -> V:
+        g, s, dim = self.g, self.shape, self.shape.config.dim
+        frames = g.reshape(g.cast(added, torch.float32), (1, s.chunk, s.frame, dim))
+        part = g.reshape(g.binary("mul", frames, gate), (1, s.tokens, dim))
+        return g.cast(g.binary("add", g.cast(x, torch.float32), part), self.dtype)
+
+    def _self_attention(self, layer: int, block: Block, x: V) -> V:
+        g, attention, dim = self.g, block.self_attn, self.shape.config.dim
+        qkv = self._linear(layer, "self_attn.qkv", [attention.q, attention.k, attention.v], x)
+        q, k, v = (g.slice(qkv, 2, i * dim, dim) for i in range(3))
+        q = self._heads(self._normed(q, attention.norm_q))
+        k = self._heads(self._normed(k, attention.norm_k))
+        names, following = cache_names(layer), cache_names(layer, following=True)
+        cache = [g.input(name, self.shape.cache(), self.dtype) for name in names]
+        keys = g.cache_update(cache[0], self._rotated(k), self.index)
+        values = g.cache_update(cache[1], self._heads(v), self.index)
+        y = g.attention(self._scaled(self._rotated(q)), keys, values, self.length)
+        g.output(following[0], keys)
+        g.output(following[1], values)
+        return self._linear(layer, "self_attn.o", [attention.o], self._joined(y))
+
+    def _cross_attention(self, layer: int, block: Block, x: V) -> V:
+        g, s, attention = self.g, self.shape, block.cross_attn
+        q = self._linear(layer, "cross_attn.q", [attention.q], x)
+        q = self._scaled(self._heads(self._normed(q, attention.norm_q)))
+        heads, width = s.config.heads, s.config.head_width
+        counts = [(False, s.text_rows)] + ([(True, s.config.image_tokens)] if attention.image else [])
+        seen = []
+        for image, count in counts:
+            k, v = (g.input(n, (1, heads, count, width), self.dtype) for n in cross_names(layer, image))
+            seen.append(g.attention(q, k, v, None))
+        out = seen[0] if len(seen) == 1 else g.binary("add", seen[0], seen[1])
+        return self._linear(layer, "cross_attn.o", [attention.o], self._joined(out))
+
+    def _normed(self, x: V, norm: nn.Module) -> V:
+        weight, eps = norm.weight, norm.eps
+        assert isinstance(weight, Tensor)
+        assert isinstance(eps, float)
+        return normalised(self.g, x, weight[None, None], axis=2, eps=eps)
+
+    def _heads(self, x: V) -> V:
+        """`[1, N, dim]` to `[1, H, N, d]`."""
+        c, (_, count, _) = self.shape.config, self.g.shape(x)
+        return self.g.transpose(self.g.reshape(x, (1, count, c.heads, c.head_width)), (0, 2, 1, 3))
+
+    def _joined(self, x: V) -> V:
+        _, heads, count, width = self.g.shape(x)
+        return self.g.reshape(self.g.transpose(x, (0, 2, 1, 3)), (1, count, heads * width))
+
+    def _rotated(self, x: V) -> V:
+        turned = self.g.rotary(self.g.cast(x, torch.float32), self.cos, self.sin)
+        return self.g.cast(turned, self.dtype)
+
+    def _scaled(self, q: V) -> V:
+        return self.g.binary("mul", q, scalar(self.g, self.shape.config.head_width**-0.5, q))
+
+    def _linear(self, layer: int, name: str, linears: list[nn.Module], x: V) -> V:
+        """Linear layers of one input as one product: their outputs beside each other."""
+        largest = self.amax.get(f"blocks.{layer}.{name}")
+        weight, scale = _weights(linears, eight_bits=largest is not None)
+        biases = [m.bias for m in linears]
+        bias = torch.cat([b for b in biases if isinstance(b, Tensor)])
+        if largest is None or scale is None:
+            return linear(self.g, x, weight, bias)
+        return linear(self.g, x, weight, bias, (scale, max(largest, 1e-6) / LARGEST_FLOAT8))
+
+
+def _weights(linears: list[nn.Module], eight_bits: bool) -> tuple[Tensor, Tensor | None]:
+    """Rows of several layers, and their scales where they are eight bits."""
+    if not eight_bits:
+        whole = [m.dequantised(torch.float32) if isinstance(m, Fp8Linear) else m.weight for m in linears]
+        return torch.cat([w for w in whole if isinstance(w, Tensor)]), None
+    pairs = [_eight_bits(m) for m in linears]
+    rows = torch.cat([weight.view(torch.uint8) for weight, _ in pairs]).view(pairs[0][0].dtype)
+    return rows, torch.cat([scale for _, scale in pairs])
+
+
+def _eight_bits(module: nn.Module) -> tuple[Tensor, Tensor]:
+    """A layer's weight as it is stored in eight bits, with the scales of its rows."""
+    if isinstance(module, Fp8Linear):
+        return module.weight, module.scale
+    assert isinstance(module, nn.Linear)
+    return quantised(module.weight.detach())
+
+
+def weights_hash(module: nn.Module) -> str:
+    """sha256 over names, types, shapes and bytes of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
