@@ -1,4 +1,4 @@
-"""What is asked of NVIDIA's driver, by a stand-in for its bindings: order, arguments, and what every failure becomes."""
+"""What is asked of NVIDIA's driver, by a stand-in for its bindings: order, arguments, what every failure becomes."""
 
 from __future__ import annotations
 
