@@ -18,13 +18,16 @@ import torch
 from .. import tensorrt_edition
 from ..engine_files import EngineKey, obtain, sources_hash
 from ..tensorrt_edition import Device, Edition
-from . import pass_graph, decoder_graph, graph, tensorrt_graph
-from .pass_graph import ChunkShape, weights_hash, write_chunk
+from . import action_graph, decoder_graph, graph, pass_graph, tensorrt_graph
+from .chunk_step import ChunkStep, EagerStep
 from .codec import VideoCodec
 from .decoder_graph import write_taehv, write_vae
 from .engine_chunk import EngineChunk, Runner
 from .engine_decoder import EngineDecoder
+from .engine_step import EngineStep
 from .graph import BUILT_FOR
+from .live import LivePreset
+from .pass_graph import ChunkShape, weights_hash, write_chunk
 from .taehv import TAEHV
 from .tensorrt_graph import TensorRTGraph
 from .tensorrt_run import TensorRTRun
@@ -32,7 +35,9 @@ from .transformer import WanTransformer
 from .vae import WanVAE
 
 Say = Callable[[str], None]
-FILES = tuple(Path(str(m.__file__)) for m in (graph, pass_graph, decoder_graph, tensorrt_graph))
+MakeStep = Callable[[WanTransformer, LivePreset, int, int, int], ChunkStep]
+"""(transformer, preset, rows, columns, window) -> what draws the blocks of a walk."""
+FILES = tuple(Path(str(m.__file__)) for m in (graph, pass_graph, action_graph, decoder_graph, tensorrt_graph))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,23 @@ def open_chunk(model: WanTransformer, shape: ChunkShape, options: EngineOptions,
             why = str(error).splitlines()[0]
     say(f"TensorRT transformer: {why}; torch draws")
     return None
+
+
+def step_maker(options: EngineOptions, say: Say, otherwise: MakeStep = EagerStep) -> MakeStep:
+    """What makes the `ChunkStep` of a new walk: by an engine, or by torch (`otherwise`) after one line."""
+
+    def make(transformer: WanTransformer, preset: LivePreset, rows: int, columns: int, window: int) -> ChunkStep:
+        try:
+            shape = ChunkShape(transformer.config, rows, columns, preset.block, window, preset.sink, preset.actions)
+        except ValueError as error:
+            say(f"TensorRT transformer: {error}; torch draws")
+            return otherwise(transformer, preset, rows, columns, window)
+        chunk = open_chunk(transformer, shape, options, say)
+        if chunk is None:
+            return otherwise(transformer, preset, rows, columns, window)
+        return EngineStep(chunk, preset, transformer.dtype)
+
+    return make
 
 
 def decoder_writer(codec: WanVAE | TAEHV) -> Callable[..., None]:

@@ -7,19 +7,19 @@ the graph itself is the same for both and is tested with the second.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .action_graph import told_actions
+from .action_graph import action_caches, told_actions
 from .actions import ActionRows
 from .attention import Context
-from .pass_graph import ChunkShape, cache_names, cross_names
-from .engine_ring import EngineRing, RingState
+from .chunk_step import StepState
+from .engine_ring import EngineRing
 from .graph import Port
 from .layers import sinusoid
+from .pass_graph import ChunkShape, cache_names, cross_names
 from .transformer import WanTransformer
 
 
@@ -33,16 +33,6 @@ class Runner(Protocol):
     def run(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All outputs. Those that lie on an input are that very tensor, changed."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class EngineChunkState:
-    """A copy of everything that the next chunk depends on, but the prompt."""
-
-    keys: Tensor
-    values: Tensor
-    ring: RingState
-    actions: dict[str, Tensor]
 
 
 class EngineChunk:
@@ -65,7 +55,8 @@ class EngineChunk:
             if name not in self._given:
                 self._given[name] = torch.zeros(port.shape, dtype=port.dtype, device=device)
         self._caches = {name: f"next_{name}" for name in runner.inputs if f"next_{name}" in runner.outputs}
-        self._of_actions = [name for name in self._caches if name.startswith(("press_", "mouse_"))]
+        every = (action_caches(i, mouse) for i in range(shape.config.layers) for mouse in (False, True))
+        self._of_actions = [pair for pair in every if pair[0] in self._caches]
 
     @property
     def name(self) -> str:
@@ -119,23 +110,26 @@ class EngineChunk:
     def recache(self, latents: Tensor, context: Context, *, timestep: float = 0.0, keep_sink: bool = True) -> None:
         """Write the newest clean frames `[1, C, T, h, w]` again under a new prompt, chunk by chunk: as
         `WanTransformer.recache`. Raises ValueError where they are not whole chunks or more than there were."""
+        sink = self.ring.sink_before(self.ring.next - latents.shape[2]) if keep_sink else 0
+        if sink:
+            latents = latents[:, :, -(self._shape.window - sink) :]
         self.ring.rewind(latents.shape[2], keep_sink)
         self.show(context)
         for part in latents.split(self._shape.chunk, 2):
             self.chunk(part, torch.full((1,), timestep, device=self.device), commit=True)
 
-    def snapshot(self) -> EngineChunkState:
-        """Valid for any walk of the same shape."""
-        actions = {name: self._given[name].clone() for name in self._of_actions}
-        return EngineChunkState(self.keys.clone(), self.values.clone(), self.ring.snapshot(), actions)
+    def snapshot(self) -> StepState:
+        """A copy of everything that the next chunk depends on but the prompt, valid for any walk of the same shape."""
+        pairs = [(self._given[k].clone(), self._given[v].clone()) for k, v in self._of_actions]
+        return StepState(self.ring.snapshot(self.values), list(pairs) if pairs else None)
 
-    def restore(self, state: EngineChunkState) -> None:
-        """Go on from a snapshot, which stays valid."""
-        self.keys.copy_(state.keys)
-        self.values.copy_(state.values)
-        for name, tensor in state.actions.items():
-            self._given[name].copy_(tensor)
-        self.ring.restore(state.ring)
+    def restore(self, state: StepState) -> None:
+        """Go on from a snapshot, which stays valid. Raises ValueError on another model's or engine's."""
+        self.ring.restore(state.cache, self.values)
+        for names, pair in zip(self._of_actions, state.actions or (), strict=True):
+            assert pair is not None
+            for name, kept in zip(names, pair, strict=True):
+                self._given[name].copy_(kept)
 
     def _tell(self, x: Tensor, timestep: Tensor) -> None:
         """Write this pass's small inputs to their places."""

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .pass_graph import ChunkShape
+from .kv_cache import CacheState
 from .layers import RotaryPositions, Rotation, rotate
+from .pass_graph import ChunkShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +29,6 @@ class Place:
     first: int
     write_index: int  # rows
     kv_length: int
-
-
-@dataclass(frozen=True, slots=True)
-class RingState:
-    """For snapshots."""
-
-    next: int
-    ring_from: int
-    sink_from: int
-    sink_held: int
-    sink_at: int
-    unrotated: Tensor
 
 
 class EngineRing:
@@ -74,11 +63,11 @@ class EngineRing:
             raise ValueError(
                 f"{frames} frames cannot be written again after {self.next}, {self._shape.chunk} at a time"
             )
-        if not keep_sink or first <= self._sink_from:
+        if not keep_sink or not self.sink_before(first):
             self.reset(first)
             return
+        self._sink_held = self.sink_before(first)
         self.next = first
-        self._sink_held = min(self._sink_held, first - self._sink_from)
         self._ring_from = first + self._shape.sink - self._sink_held
         self._turn()
 
@@ -115,15 +104,26 @@ class EngineRing:
             self._sink(held).copy_(rotate(self._unrotated[:, : held * s.frame], rotation))
         self._sink_at = at
 
-    def snapshot(self) -> RingState:
+    def snapshot(self, values: Tensor) -> CacheState:
+        """A copy, the keys and these values included."""
         numbers = self.next, self._ring_from, self._sink_from, self._sink_held, self._sink_at
-        return RingState(*numbers, self._unrotated.clone())
+        return CacheState(self._keys.clone(), values.clone(), self._unrotated.clone(), *numbers)
 
-    def restore(self, state: RingState) -> None:
-        """The keys themselves are restored by their owner."""
+    def restore(self, state: CacheState, values: Tensor) -> None:
+        """Continue from a snapshot of a ring of the same shape. Raises ValueError on another's."""
+        if state.keys.shape != self._keys.shape or state.unrotated is None:
+            raise ValueError(
+                f"a snapshot of {tuple(state.keys.shape)} does not fit a ring of {tuple(self._keys.shape)}"
+            )
+        self._keys.copy_(state.keys)
+        values.copy_(state.values)
+        self._unrotated.copy_(state.unrotated)
         self.next, self._ring_from, self._sink_from = state.next, state.ring_from, state.sink_from
         self._sink_held, self._sink_at = state.sink_held, state.sink_at
-        self._unrotated.copy_(state.unrotated)
+
+    def sink_before(self, frame: int) -> int:
+        """Frames of the sink that lie before this frame of the session."""
+        return max(0, min(self._sink_held, frame - self._sink_from))
 
     def _sink(self, frames: int) -> Tensor:
         """A view `[layers, frames * N, H, d]` of the sink's first frames."""
