@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .errors import StartupError
 
-ENGINES = ("auto", "eager", "openvino", "cuda")
+ENGINES = ("auto", "eager", "openvino", "cuda", "tensorrt")
 PRECISIONS = ("auto", "bf16", "fp8", "fp8-compute", "float32")
 DECODERS = ("auto", "taehv", "vae")
 LOG_LEVELS = ("debug", "info", "warning", "error")

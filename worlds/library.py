@@ -31,7 +31,7 @@ def load_any_world(
     steps: int | None = None,
     choice: Choice = Choice(),
 ) -> World:
-    """Embedded worlds go first; None is the first of them. `engine` is for those, `choice` for open checkpoints.
+    """Embedded worlds go first; None is the first of them. `choice` is for open checkpoints.
 
     Raises WeightsError, MemoryRefused or ValueError, all of one line.
     """
@@ -42,7 +42,9 @@ def load_any_world(
         raise WeightsError(f"there is no world named {name!r}; worlds on this machine: {', '.join(names(data))}")
     opening: Any = importlib.import_module(".wan.world", __package__)  # not for those who walk in embedded worlds
     width, height = (int(side) for side in choice.size.split("x")) if choice.size else (None, None)
-    options = opening.OpenOptions(width, height, choice.window, choice.precision, choice.decoder, loras=choice.loras)
+    options = opening.OpenOptions(
+        width, height, choice.window, choice.precision, choice.decoder, engine=engine, loras=choice.loras
+    )
     world: World = opening.load_open_world(find_card(data, name), data, options)
     return world if steps is None else world.with_steps(steps)
 

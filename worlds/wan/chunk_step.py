@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,6 +60,10 @@ class ChunkStep(Protocol):
 
     def snapshot(self) -> StepState: ...
     def restore(self, state: StepState) -> None: ...
+
+
+MakeStep = Callable[[WanTransformer, LivePreset, int, int, int], ChunkStep]
+"""(transformer, preset, rows, columns, window) -> what draws the blocks of a new walk."""
 
 
 class EagerStep:

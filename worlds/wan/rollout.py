@@ -21,7 +21,7 @@ from ..core import Action, Camera, Frame
 from ..sampler import draw_noise
 from .action_walk import ActionWalk, ActionWalkState
 from .attention import Context
-from .chunk_step import Block, ChunkStep, EagerStep, StepState, passes
+from .chunk_step import Block, ChunkStep, EagerStep, MakeStep, StepState, passes
 from .codec import VideoCodec
 from .live import LivePreset
 from .lora import Adapters
@@ -48,7 +48,7 @@ class WanModel:
     look: Callable[[NDArray[np.uint8]], Tensor] | None = None  # picture [H, W, 3] -> CLIP tokens [1, I, image_dim]
     paint: Callable[[int, str], NDArray[np.uint8]] | None = None  # (seed, prompt) -> a first picture, where none came
     adapters: Adapters | None = None  # LoRAs that words can ask for
-    step: type[EagerStep] = EagerStep  # how blocks are run
+    step: MakeStep = EagerStep  # how blocks are run
 
     def stepper(self) -> ChunkStep:
         """What draws the blocks of a new walk; allocates its cache."""

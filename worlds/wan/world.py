@@ -7,6 +7,7 @@ then builds the parts one after another. The text and image encoders are read wh
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,10 +27,11 @@ from ..weights import WeightsError
 from . import families
 from .actions import ActionModule
 from .chunk_graph import GraphStep
-from .chunk_step import EagerStep
+from .chunk_step import EagerStep, MakeStep
 from .clip import ClipEncoder
 from .config import WanConfig
 from .embeddings import EmbeddingStore
+from .engine_backend import EngineOptions, step_maker
 from .families import Family
 from .fp8 import store_fp8
 from .fp8_matmul import compute_fp8
@@ -49,7 +51,10 @@ from .text import TextEncoder
 from .transformer import WanTransformer
 from .vae import VAEConfig, WanVAE
 
+logger = logging.getLogger(__name__)
+
 PRECISIONS = ("auto", "bf16", "fp8", "fp8-compute", "float32")
+ENGINES = ("auto", "eager", "cuda", "tensorrt")
 DECODERS = ("auto", "taehv", "vae")
 HEADS = 16  # of CLIP, at every size
 
@@ -64,11 +69,14 @@ class OpenOptions:
     precision: str = "auto"  # bf16 on a GPU, float32 on a CPU
     decoder: str = "auto"  # the small one where it is there
     device: str = "auto"
+    engine: str = "auto"  # recorded kernels on a GPU, plain torch on a CPU
     loras: tuple[Path, ...] = ()  # files; words ask for them by their stem: `<lora:stem:0.8>`
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        if self.engine not in ENGINES:
+            raise ValueError(f"open checkpoints run on the engines {', '.join(ENGINES)}, not {self.engine!r}")
         if self.decoder not in DECODERS:
             raise ValueError(f"the decoder is one of {', '.join(DECODERS)}, got {self.decoder!r}")
 
@@ -173,17 +181,37 @@ def load_open_world(card: ModelCard, data: Path, options: OpenOptions | None = N
     if "picture" in plan.preset.controls and plan.decoder != families.VAE and families.VAE in opened:
         encoder = _codec(opened[families.VAE], plan.dtype, device)
     look = _looker(card, data, opened, device) if families.CLIP in opened else None
-    if device.type == "cuda" and plan.dtype == torch.bfloat16 and not plan.fp8 and not options.loras:
-        transformer = FusedTransformer.of(transformer)
+    transformer, step, engine = _running(transformer, plan, options, data, card.name)
     model = WanModel(
         transformer, decoder, plan.preset, plan.width_px, plan.height_px, plan.window,
         prompt=_reader(card, data, device) if families.TEXT in opened else None,
         encoder=encoder, look=look, adapters=_adapters(transformer, options.loras),
-        step=GraphStep if device.type == "cuda" and not options.loras else EagerStep,  # a LoRA comes and goes by hooks
+        step=step,
         paint=None if look is None else partial(_first_picture, data, plan.width_px, plan.height_px),
     )  # fmt: skip
     precision = options.precision if plan.fp8 else str(plan.dtype).removeprefix("torch.")
-    return OpenWorld(card, model, f"{model.step.name} {precision}, {plan.decoder}, window {plan.window}, {device.type}")
+    return OpenWorld(card, model, f"{engine} {precision}, {plan.decoder}, window {plan.window}, {device.type}")
+
+
+def _running(
+    transformer: WanTransformer, plan: _Plan, options: OpenOptions, data: Path, name: str
+) -> tuple[WanTransformer, MakeStep, str]:
+    """(the transformer, fused where it can be; how its blocks are run; what that is called)."""
+    cuda = transformer.device.type == "cuda"
+    if options.engine == "cuda" and not cuda:
+        raise ValueError("torch can use no GPU here; choose the engine eager, or auto")
+    if options.loras or options.engine == "eager" or (options.engine == "auto" and not cuda):
+        return transformer, EagerStep, "eager"  # LoRAs come and go by hooks, which a recording would not see
+    if options.engine == "tensorrt":
+        where = EngineOptions(models_folder(data) / "engines", name)
+        return transformer, step_maker(where, _say, GraphStep if cuda else EagerStep), "tensorrt"
+    if plan.dtype == torch.bfloat16 and not plan.fp8:
+        transformer = FusedTransformer.of(transformer)
+    return transformer, GraphStep, "cuda"
+
+
+def _say(line: str) -> None:
+    logger.warning("%s", line)
 
 
 @dataclass(frozen=True, slots=True)

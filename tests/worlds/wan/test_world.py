@@ -158,8 +158,23 @@ def test_fp8_weights_take_half_and_draw_nearly_the_same(data: Path) -> None:
 def test_options_that_do_not_exist() -> None:
     with pytest.raises(ValueError, match="precision is one of"):
         OpenOptions(precision="int3")
+    with pytest.raises(ValueError, match="engines auto, eager, cuda, tensorrt, not 'openvino'"):
+        OpenOptions(engine="openvino")
     with pytest.raises(ValueError, match="decoder is one of"):
         OpenOptions(decoder="jpeg")
+
+
+def test_an_engine_that_is_not_here_is_told_in_one_line(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    card = added(data, "self-forcing")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="torch can use no GPU"):
+            load_open_world(card, data, replace(SMALL, engine="cuda"))
+        rollout = load_open_world(card, data, replace(SMALL, engine="tensorrt")).rollout()
+        rollout.reset(1, "a forest")
+        assert len(list(rollout.step(Action()))) == 9
+        told = [r.message for r in caplog.records if "TensorRT" in r.message]
+        assert len(told) == 1
+        assert told[0].endswith("torch draws")
 
 
 def test_the_library_knows_both_kinds(data: Path) -> None:
