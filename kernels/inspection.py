@@ -2,7 +2,7 @@
 
 Instructions are counted from their bits, which takes a millisecond; NVIDIA's disassembler takes half a second. Since
 Volta an instruction is 16 bytes, its kind the lowest 12 bits, the width of an access bits 73 to 75; the tests hold the
-counts equal to the disassembler's for every architecture.
+counts equal to the disassembler's from Ampere to Blackwell.
 """
 
 from __future__ import annotations

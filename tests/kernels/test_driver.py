@@ -59,7 +59,7 @@ class StandInDriver(SimpleNamespace):
 
     def _launch(self, *arguments: Any) -> tuple[()]:
         """Reads the arguments as the driver does: an array of their addresses."""
-        first, second = (ctypes.c_void_p * 2).from_address(arguments[9])
+        first, second = (ctypes.c_uint64 * 2).from_address(arguments[9])
         self.seen.append((ctypes.c_longlong.from_address(first).value, ctypes.c_float.from_address(second).value))
         return ()
 
