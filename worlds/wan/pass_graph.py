@@ -33,9 +33,10 @@ from .action_graph import ActionWriter
 from .actions import ActionConfig, ActionModule
 from .config import WanConfig
 from .fp8 import Fp8Linear, quantised
-from .graph import LARGEST_FLOAT8, Graph, Shape, V, gelu, linear, normalised, scalar
+from .graph import LARGEST_FLOAT8, Graph, Shape, V, gelu, linear, normalised, scalar, through_float8
 from .transformer import Block, WanTransformer
 
+ATTENDED = ("queries", "keys", "values")  # calibrated apart; queries already multiplied by the softmax's scale
 LINEARS = ("self_attn.qkv", "self_attn.o", "cross_attn.q", "cross_attn.o", "ffn.0", "ffn.2")
 
 
@@ -101,7 +102,8 @@ def write_chunk(
     """Write the pass, computed in `dtype`; residuals are kept in it, norms, modulation and rotation in float32.
 
     `amax`: the largest input of each linear layer of the blocks by name (`fp8_scales.calibrated`); those that have one
-    multiply in float8. Raises ValueError on a model that this graph does not draw.
+    multiply in float8, and so does a block's self-attention where `ATTENDED` is there. Raises ValueError on a model
+    that this graph does not draw.
     """
     config = model.config
     blocks = [block for block in model.blocks if isinstance(block, Block)]
@@ -199,10 +201,19 @@ class _Writer(Generic[V]):
         cache = [g.input(name, self.shape.cache(), self.dtype) for name in names]
         keys = g.cache_update(cache[0], self._rotated(k), self.index)
         values = g.cache_update(cache[1], self._heads(v), self.index)
-        y = g.attention(self._scaled(self._rotated(q)), keys, values, self.length)
+        y = self._attended(layer, self._scaled(self._rotated(q)), keys, values)
         g.output(following[0], keys)
         g.output(following[1], values)
         return self._linear(layer, "self_attn.o", [attention.o], self._joined(y))
+
+    def _attended(self, layer: int, q: V, keys: V, values: V) -> V:
+        """Self-attention; in float8 where queries, keys and values have been calibrated."""
+        largest = [self.amax.get(f"blocks.{layer}.self_attn.{name}") for name in ATTENDED]
+        scales = [max(x, 1e-6) / LARGEST_FLOAT8 for x in largest if x is not None]
+        if len(scales) < len(ATTENDED):
+            return self.g.attention(q, keys, values, self.length)
+        q, keys, values = (through_float8(self.g, x, s) for x, s in zip((q, keys, values), scales, strict=True))
+        return self.g.attention(q, keys, values, self.length, weights_scale=1 / LARGEST_FLOAT8)
 
     def _cross_attention(self, layer: int, block: Block, x: V) -> V:
         g, s, attention = self.g, self.shape, block.cross_attn
