@@ -27,7 +27,6 @@ from benchmarks.engine_walk import Walk, decoder, error, tflop, transformer
 from benchmarks.report import Figure, at_most, print_table, write
 from worldstream.worlds.tensorrt_edition import Edition, cannot_run, find
 from worldstream.worlds.wan.actions import ActionConfig
-from worldstream.worlds.wan.pass_graph import ATTENDED, LINEARS, ChunkShape, write_chunk
 from worldstream.worlds.wan.config import MATRIX_GAME_2, WAN_1_3B, WanConfig
 from worldstream.worlds.wan.engine_backend import EngineOptions, decoder_or_torch, decoder_writer, open_chunk
 from worldstream.worlds.wan.engine_chunk import EngineChunk
@@ -36,6 +35,7 @@ from worldstream.worlds.wan.fp8_scales import calibrated
 from worldstream.worlds.wan.graph import BUILT_FOR
 from worldstream.worlds.wan.kv_cache import KVCache
 from worldstream.worlds.wan.onnx_graph import OnnxGraph, OnnxRun
+from worldstream.worlds.wan.pass_graph import ATTENDED, LINEARS, ChunkShape, write_chunk
 from worldstream.worlds.wan.tensorrt_graph import Plan, TensorRTGraph
 from worldstream.worlds.wan.tensorrt_run import instructions
 

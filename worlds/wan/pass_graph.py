@@ -262,21 +262,21 @@ class _Writer(Generic[V]):
 
 
 def _weights(linears: list[nn.Module], eight_bits: bool) -> tuple[Tensor, Tensor | None]:
-    """Rows of several layers, and their scales where they are eight bits."""
+    """Rows of several layers, and their scales where they are eight bits. Raises ValueError on another kind."""
     if not eight_bits:
-        whole = [m.dequantised(torch.float32) if isinstance(m, Fp8Linear) else m.weight for m in linears]
-        return torch.cat([w for w in whole if isinstance(w, Tensor)]), None
-    pairs = [_eight_bits(m) for m in linears]
+        return torch.cat([_exact(m) for m in linears]), None
+    pairs = [(m.weight, m.scale) if isinstance(m, Fp8Linear) else quantised(_exact(m)) for m in linears]
     rows = torch.cat([weight.view(torch.uint8) for weight, _ in pairs]).view(pairs[0][0].dtype)
     return rows, torch.cat([scale for _, scale in pairs])
 
 
-def _eight_bits(module: nn.Module) -> tuple[Tensor, Tensor]:
-    """A layer's weight as it is stored in eight bits, with the scales of its rows."""
+def _exact(module: nn.Module) -> Tensor:
+    """A layer's weight as numbers."""
     if isinstance(module, Fp8Linear):
-        return module.weight, module.scale
-    assert isinstance(module, nn.Linear)
-    return quantised(module.weight.detach())
+        return module.dequantised(torch.float32)
+    if not isinstance(module, nn.Linear):
+        raise ValueError(f"no engine of a model whose layers are {type(module).__name__}: build it from the plain one")
+    return module.weight.detach()
 
 
 def weights_hash(module: nn.Module) -> str:

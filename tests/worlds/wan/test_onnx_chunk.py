@@ -28,7 +28,8 @@ from worldstream.worlds.wan.actions import ActionCache, ActionConfig, ActionModu
 from worldstream.worlds.wan.attention import Context
 from worldstream.worlds.wan.config import WAN_1_3B, WanConfig
 from worldstream.worlds.wan.engine_chunk import EngineChunk
-from worldstream.worlds.wan.fp8 import quantised
+from worldstream.worlds.wan.fp8 import quantised, store_fp8
+from worldstream.worlds.wan.fp8_matmul import compute_fp8
 from worldstream.worlds.wan.fp8_scales import calibrated
 from worldstream.worlds.wan.kv_cache import KVCache
 from worldstream.worlds.wan.onnx_graph import OnnxGraph, OnnxRun
@@ -195,6 +196,22 @@ def test_models_that_draw_by_actions(mouse: int) -> None:
     assert error(ours.chunk(x, time, actions=other), wanted) > 1e-3, "what is pressed shows"
     with pytest.raises(ValueError, match="draws by actions"):
         ours.chunk(x, time)
+
+
+def test_stored_in_eight_bits_is_drawn_and_computed_in_them_is_refused() -> None:
+    shape, g = ChunkShape(TINY, ROWS, COLUMNS, 1, 2), seeded(14)
+    stored, computed = rounded(transformer(), {}), rounded(transformer(), {})
+    store_fp8(stored)
+    compute_fp8(computed)
+    with pytest.raises(ValueError, match="Fp8Matmul"):
+        write_chunk(OnnxGraph(), computed, shape, torch.float32)
+    graph, seen = OnnxGraph(), stored.context(normal(g, 1, 20, TINY.text_dim))
+    write_chunk(graph, stored, shape, torch.float32)
+    ours, cache_ = EngineChunk(stored, shape, OnnxRun(graph), "cpu"), KVCache(TINY, ROWS, COLUMNS, 2, chunk=1)
+    ours.show(seen)
+    for x, time, commit in passes(shape, 0, g):
+        wanted = stored.chunk(x, time, seen, cache_, commit=commit)
+        assert error(ours.chunk(x, time, commit=commit), wanted) <= TOLERANCE
 
 
 def test_full_shape_of_the_cache() -> None:

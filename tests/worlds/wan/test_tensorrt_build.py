@@ -13,10 +13,10 @@ from tests.worlds.wan.tiny_engines import COLUMNS, ROWS, TINY, TINY_GAME, taehv,
 from worldstream.worlds import tensorrt_edition
 from worldstream.worlds.tensorrt_edition import Edition
 from worldstream.worlds.wan.actions import ActionConfig, ActionModule
-from worldstream.worlds.wan.pass_graph import ATTENDED, LINEARS, ChunkShape, cache_names, write_chunk
 from worldstream.worlds.wan.engine_backend import decoder_writer
 from worldstream.worlds.wan.graph import Graph
 from worldstream.worlds.wan.onnx_graph import OnnxGraph
+from worldstream.worlds.wan.pass_graph import ATTENDED, LINEARS, ChunkShape, cache_names, write_chunk
 from worldstream.worlds.wan.taehv import TAEHV
 from worldstream.worlds.wan.tensorrt_graph import BuildError, Plan, TensorRTGraph
 from worldstream.worlds.wan.tensorrt_run import instructions
