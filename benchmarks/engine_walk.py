@@ -10,9 +10,9 @@ from torch import Tensor
 from benchmarks.open_checkpoints import randomly
 from worldstream.worlds.wan.action_walk import BlockActions
 from worldstream.worlds.wan.actions import ActionCache, ActionModule, ActionRows
-from worldstream.worlds.wan.pass_graph import ChunkShape
 from worldstream.worlds.wan.engine_chunk import EngineChunk
 from worldstream.worlds.wan.kv_cache import KVCache
+from worldstream.worlds.wan.pass_graph import ChunkShape
 from worldstream.worlds.wan.taehv import TAEHV, TAEHVConfig
 from worldstream.worlds.wan.transformer import WanTransformer
 from worldstream.worlds.wan.vae import VAEConfig, WanVAE

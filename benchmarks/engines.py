@@ -27,7 +27,6 @@ from benchmarks.engine_walk import Walk, decoder, error, tflop, transformer
 from benchmarks.report import Figure, at_most, print_table, write
 from worldstream.worlds.tensorrt_edition import Edition, cannot_run, find
 from worldstream.worlds.wan.actions import ActionConfig
-from worldstream.worlds.wan.pass_graph import LINEARS, ChunkShape, write_chunk
 from worldstream.worlds.wan.config import MATRIX_GAME_2, WAN_1_3B, WanConfig
 from worldstream.worlds.wan.engine_backend import EngineOptions, decoder_or_torch, decoder_writer, open_chunk
 from worldstream.worlds.wan.engine_chunk import EngineChunk
@@ -36,6 +35,7 @@ from worldstream.worlds.wan.fp8_scales import calibrated
 from worldstream.worlds.wan.graph import BUILT_FOR
 from worldstream.worlds.wan.kv_cache import KVCache
 from worldstream.worlds.wan.onnx_graph import OnnxGraph, OnnxRun
+from worldstream.worlds.wan.pass_graph import ATTENDED, LINEARS, ChunkShape, write_chunk
 from worldstream.worlds.wan.tensorrt_graph import Plan, TensorRTGraph
 from worldstream.worlds.wan.tensorrt_run import instructions
 
@@ -56,12 +56,13 @@ class Case:
     height_px: int
     width_px: int
     window: int = 0
-    fp8: bool = False
+    fp8: str = ""  # "linear", "linear and attention"
 
     @property
     def name(self) -> str:
         size = f"{self.kind} {self.width_px}×{self.height_px}"
-        return f"{size}, window {self.window}, {'fp8' if self.fp8 else 'bf16'}" if self.window else f"{size}, bf16"
+        precision = f"fp8 {self.fp8}" if self.fp8 else "bf16"
+        return f"{size}, window {self.window}, {precision}" if self.window else f"{size}, {precision}"
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -76,11 +77,12 @@ CASES = (
     Case("taehv", 480, 832),
     Case("game", 352, 640, window=6),
     Case("chunk", 480, 832, window=12),
-    Case("chunk", 480, 832, window=12, fp8=True),
+    Case("chunk", 480, 832, window=12, fp8="linear"),
+    Case("chunk", 480, 832, window=12, fp8="linear and attention"),
     Case("chunk", 480, 832, window=21),
-    Case("chunk", 480, 832, window=21, fp8=True),
+    Case("chunk", 480, 832, window=21, fp8="linear and attention"),
 )
-QUICK = (CASES[0], CASES[2], CASES[4], CASES[5], CASES[6])
+QUICK = (CASES[0], CASES[2], *CASES[4:8])
 
 
 def chunk_shape(case: Case, layers: int = 30) -> ChunkShape:
@@ -120,7 +122,8 @@ def planned(case: Case, edition: Edition, layers: int) -> Iterator[tuple[str, Pl
     rows, columns = case.cells
     if case.window:
         graph, shape = TensorRTGraph(edition), chunk_shape(case, layers)
-        amax = {f"blocks.{layer}.{name}": 8.0 for layer in range(layers) for name in LINEARS} if case.fp8 else None
+        names = LINEARS * bool(case.fp8) + tuple(f"self_attn.{n}" for n in ATTENDED) * ("attention" in case.fp8)
+        amax = {f"blocks.{layer}.{name}": 8.0 for layer in range(layers) for name in names}
         model = transformer(shape, "cpu", torch.bfloat16)
         write_chunk(graph, model, shape, torch.bfloat16, amax)
         yield f"{case.name}, {layers} of 30 layers", graph.build(AHEAD_FOR)
@@ -199,7 +202,7 @@ def timed_chunk(case: Case, options: EngineOptions, g: torch.Generator) -> Itera
     if case.fp8:
         context = model.context(torch.randn(1, 24, shape.config.text_dim, generator=g).cuda())
         cache = KVCache(shape.config, shape.rows, shape.columns, 6, dtype=model.dtype, device="cuda")
-        with calibrated(model) as amax:
+        with calibrated(model, attention="attention" in case.fp8) as amax:
             for _ in range(4):
                 x = torch.randn(1, 16, 3, shape.rows, shape.columns, generator=g).cuda()
                 model.chunk(x, torch.tensor([900.0], device="cuda"), context, cache, commit=True)

@@ -18,7 +18,7 @@ import torch
 from .. import tensorrt_edition
 from ..engine_files import EngineKey, obtain, sources_hash
 from ..tensorrt_edition import Device, Edition
-from . import action_graph, decoder_graph, graph, pass_graph, tensorrt_graph
+from . import action_graph, decoder_graph, fp8, graph, pass_graph, tensorrt_graph
 from .chunk_step import ChunkStep, EagerStep
 from .codec import VideoCodec
 from .decoder_graph import write_taehv, write_vae
@@ -37,7 +37,7 @@ from .vae import WanVAE
 Say = Callable[[str], None]
 MakeStep = Callable[[WanTransformer, LivePreset, int, int, int], ChunkStep]
 """(transformer, preset, rows, columns, window) -> what draws the blocks of a walk."""
-FILES = tuple(Path(str(m.__file__)) for m in (graph, pass_graph, action_graph, decoder_graph, tensorrt_graph))
+FILES = tuple(Path(str(m.__file__)) for m in (graph, pass_graph, action_graph, decoder_graph, tensorrt_graph, fp8))
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,9 +52,12 @@ class Graph(Protocol[V]):
         """Over the last axis; scale and bias of the same number of axes."""
         ...
 
-    def attention(self, q: V, k: V, v: V, lengths: V | None, fused: bool = True) -> V:
+    def attention(
+        self, q: V, k: V, v: V, lengths: V | None, fused: bool = True, weights_scale: float | None = None
+    ) -> V:
         """softmax(q kT) v of `[B, H, N, d]` and `[B, H, M, d]`: the scale is the writer's. Of keys and values the
-        first `lengths`, int32 `[B]`, count. `fused`: refuse to build where the edition has no kernel for it."""
+        first `lengths`, int32 `[B]`, count. `fused`: refuse to build where the edition has no kernel for it. With
+        `weights_scale` the softmax goes through float8 by that scale, as q, k and v should have before."""
         ...
 
     def rotary(self, value: V, cos: V, sin: V) -> V:
@@ -142,7 +145,7 @@ def linear(graph: Graph[V], x: V, weight: Tensor, bias: Tensor | None, scale: tu
         rows = graph.constant(weight.to(dtype)[None])
     else:
         rows_scale, x_scale = scale
-        x = _through_float8(graph, x, x_scale)
+        x = through_float8(graph, x, x_scale)
         of_rows = graph.constant(rows_scale.to(dtype))
         rows = graph.dequantize(graph.constant(weight), of_rows, 0)
         rows = graph.reshape(rows, (1, *graph.shape(rows)))
@@ -150,7 +153,8 @@ def linear(graph: Graph[V], x: V, weight: Tensor, bias: Tensor | None, scale: tu
     return out if bias is None else graph.binary("add", out, graph.constant(bias.to(dtype)[None, None]))
 
 
-def _through_float8(graph: Graph[V], x: V, scale: float) -> V:
+def through_float8(graph: Graph[V], x: V, scale: float) -> V:
+    """Quantise and dequantise by one scale: what TensorRT takes for arithmetic in float8."""
     number = graph.constant(torch.tensor(scale, dtype=graph.dtype(x)))
     return graph.dequantize(graph.quantize(x, number), number)
 

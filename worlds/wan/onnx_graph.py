@@ -17,7 +17,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from .graph import FLOAT8, Binary, Port, Shape, Unary
+from .graph import FLOAT8, Binary, Port, Shape, Unary, through_float8
 
 OPSET = 24  # the first with TensorScatter and with lengths in Attention
 TYPES = {
@@ -92,11 +92,33 @@ class OnnxGraph:
         flat = [self.reshape(v, v.shape[-1:]) for v in (scale, bias)]
         return self._node("LayerNormalization", [value, *flat], value.shape, value.dtype, axis=-1, epsilon=eps)
 
-    def attention(self, q: Value, k: Value, v: Value, lengths: Value | None, fused: bool = True) -> Value:
+    def attention(
+        self,
+        q: Value,
+        k: Value,
+        v: Value,
+        lengths: Value | None,
+        fused: bool = True,
+        weights_scale: float | None = None,
+    ) -> Value:
+        if weights_scale is not None:
+            return self._rounded_attention(q, k, v, lengths, weights_scale)
         given: list[Value | None] = [q, k, v]
         if lengths is not None:
             given += [None, None, None, self.cast(lengths, torch.int64)]
         return self._node("Attention", given, (*q.shape[:3], v.shape[3]), q.dtype, scale=1.0)
+
+    def _rounded_attention(self, q: Value, k: Value, v: Value, lengths: Value | None, scale: float) -> Value:
+        """In parts, because ONNX's own Attention keeps its softmax to itself."""
+        scores = self.matmul(q, k, transposed=True)
+        if lengths is not None:
+            place = self.constant(torch.arange(k.shape[2], dtype=torch.int32).view(1, 1, 1, -1))
+            ends = self.reshape(lengths, (lengths.shape[0], 1, 1, 1))
+            counts = self._node("Less", [place, ends], (lengths.shape[0], 1, 1, k.shape[2]), torch.bool)
+            never = self.constant(torch.full((1, 1, 1, 1), -torch.inf, dtype=q.dtype))
+            scores = self._node("Where", [counts, scores, never], scores.shape, q.dtype)
+        weights = self._node("Softmax", [scores], scores.shape, q.dtype, axis=-1)
+        return self.matmul(through_float8(self, weights, scale), v)
 
     def rotary(self, value: Value, cos: Value, sin: Value) -> Value:
         return self._node("RotaryEmbedding", [value, cos, sin], value.shape, value.dtype, interleaved=1)

@@ -33,9 +33,10 @@ from .action_graph import ActionWriter
 from .actions import ActionConfig, ActionModule
 from .config import WanConfig
 from .fp8 import Fp8Linear, quantised
-from .graph import LARGEST_FLOAT8, Graph, Shape, V, gelu, linear, normalised, scalar
+from .graph import LARGEST_FLOAT8, Graph, Shape, V, gelu, linear, normalised, scalar, through_float8
 from .transformer import Block, WanTransformer
 
+ATTENDED = ("queries", "keys", "values")  # calibrated apart; queries already multiplied by the softmax's scale
 LINEARS = ("self_attn.qkv", "self_attn.o", "cross_attn.q", "cross_attn.o", "ffn.0", "ffn.2")
 
 
@@ -101,7 +102,8 @@ def write_chunk(
     """Write the pass, computed in `dtype`; residuals are kept in it, norms, modulation and rotation in float32.
 
     `amax`: the largest input of each linear layer of the blocks by name (`fp8_scales.calibrated`); those that have one
-    multiply in float8. Raises ValueError on a model that this graph does not draw.
+    multiply in float8, and so does a block's self-attention where `ATTENDED` is there. Raises ValueError on a model
+    that this graph does not draw.
     """
     config = model.config
     blocks = [block for block in model.blocks if isinstance(block, Block)]
@@ -199,10 +201,19 @@ class _Writer(Generic[V]):
         cache = [g.input(name, self.shape.cache(), self.dtype) for name in names]
         keys = g.cache_update(cache[0], self._rotated(k), self.index)
         values = g.cache_update(cache[1], self._heads(v), self.index)
-        y = g.attention(self._scaled(self._rotated(q)), keys, values, self.length)
+        y = self._attended(layer, self._scaled(self._rotated(q)), keys, values)
         g.output(following[0], keys)
         g.output(following[1], values)
         return self._linear(layer, "self_attn.o", [attention.o], self._joined(y))
+
+    def _attended(self, layer: int, q: V, keys: V, values: V) -> V:
+        """Self-attention; in float8 where queries, keys and values have been calibrated."""
+        largest = [self.amax.get(f"blocks.{layer}.self_attn.{name}") for name in ATTENDED]
+        scales = [max(x, 1e-6) / LARGEST_FLOAT8 for x in largest if x is not None]
+        if len(scales) < len(ATTENDED):
+            return self.g.attention(q, keys, values, self.length)
+        q, keys, values = (through_float8(self.g, x, s) for x, s in zip((q, keys, values), scales, strict=True))
+        return self.g.attention(q, keys, values, self.length, weights_scale=1 / LARGEST_FLOAT8)
 
     def _cross_attention(self, layer: int, block: Block, x: V) -> V:
         g, s, attention = self.g, self.shape, block.cross_attn
@@ -251,21 +262,21 @@ class _Writer(Generic[V]):
 
 
 def _weights(linears: list[nn.Module], eight_bits: bool) -> tuple[Tensor, Tensor | None]:
-    """Rows of several layers, and their scales where they are eight bits."""
+    """Rows of several layers, and their scales where they are eight bits. Raises ValueError on another kind."""
     if not eight_bits:
-        whole = [m.dequantised(torch.float32) if isinstance(m, Fp8Linear) else m.weight for m in linears]
-        return torch.cat([w for w in whole if isinstance(w, Tensor)]), None
-    pairs = [_eight_bits(m) for m in linears]
+        return torch.cat([_exact(m) for m in linears]), None
+    pairs = [(m.weight, m.scale) if isinstance(m, Fp8Linear) else quantised(_exact(m)) for m in linears]
     rows = torch.cat([weight.view(torch.uint8) for weight, _ in pairs]).view(pairs[0][0].dtype)
     return rows, torch.cat([scale for _, scale in pairs])
 
 
-def _eight_bits(module: nn.Module) -> tuple[Tensor, Tensor]:
-    """A layer's weight as it is stored in eight bits, with the scales of its rows."""
+def _exact(module: nn.Module) -> Tensor:
+    """A layer's weight as numbers."""
     if isinstance(module, Fp8Linear):
-        return module.weight, module.scale
-    assert isinstance(module, nn.Linear)
-    return quantised(module.weight.detach())
+        return module.dequantised(torch.float32)
+    if not isinstance(module, nn.Linear):
+        raise ValueError(f"no engine of a model whose layers are {type(module).__name__}: build it from the plain one")
+    return module.weight.detach()
 
 
 def weights_hash(module: nn.Module) -> str:

@@ -120,12 +120,17 @@ class TensorRTGraph:
         layer.epsilon = eps
         return self._made(layer)
 
-    def attention(self, q: Any, k: Any, v: Any, lengths: Any, fused: bool = True) -> Any:
+    def attention(
+        self, q: Any, k: Any, v: Any, lengths: Any, fused: bool = True, weights_scale: float | None = None
+    ) -> Any:
         softmax, none = self._api.AttentionNormalizationOp.SOFTMAX, self._api.CausalMaskKind.NONE
         layer = self._network.add_attention_v2(q, k, v, softmax, none)
         layer.decomposable = not fused
         if lengths is not None:
             layer.key_value_lengths = lengths
+        if weights_scale is not None:
+            layer.normalization_quantize_to_type = self._api.DataType.FP8
+            layer.normalization_quantize_scale = self.constant(torch.tensor(weights_scale))
         return layer.get_output(0)
 
     def rotary(self, value: Any, cos: Any, sin: Any) -> Any:

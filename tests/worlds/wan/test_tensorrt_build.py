@@ -13,10 +13,10 @@ from tests.worlds.wan.tiny_engines import COLUMNS, ROWS, TINY, TINY_GAME, taehv,
 from worldstream.worlds import tensorrt_edition
 from worldstream.worlds.tensorrt_edition import Edition
 from worldstream.worlds.wan.actions import ActionConfig, ActionModule
-from worldstream.worlds.wan.pass_graph import LINEARS, ChunkShape, cache_names, write_chunk
 from worldstream.worlds.wan.engine_backend import decoder_writer
 from worldstream.worlds.wan.graph import Graph
 from worldstream.worlds.wan.onnx_graph import OnnxGraph
+from worldstream.worlds.wan.pass_graph import ATTENDED, LINEARS, ChunkShape, cache_names, write_chunk
 from worldstream.worlds.wan.taehv import TAEHV
 from worldstream.worlds.wan.tensorrt_graph import BuildError, Plan, TensorRTGraph
 from worldstream.worlds.wan.tensorrt_run import instructions
@@ -99,6 +99,16 @@ def test_eight_bits_are_multiplied_in_eight_bits() -> None:
     # no dequantised copy of a weight: only patches and head are left in sixteen bits
     inner = sum(p.numel() for p in transformer().blocks.parameters() if p.ndim == 2)
     assert len(wide.data) - len(plan.data) > 0.4 * inner
+
+
+def test_attention_in_eight_bits_stays_fused() -> None:
+    graph, blocks = TensorRTGraph(edition()), range(TINY.layers)
+    chunk(graph, torch.bfloat16, {f"blocks.{layer}.self_attn.{name}": 8.0 for layer in blocks for name in ATTENDED})
+    plan = graph.build("8.9")
+    assert plan.layers["QUANTIZE"] == len(ATTENDED) * TINY.layers
+    assert instructions(plan.data)["_gemm_mha_v2"] == 2 * TINY.layers
+    assert b" type=fp8_e4m3 " in plan.data, "no tensor of the program is in eight bits"
+    assert b" type=fp8_e4m3 " not in chunk_plan(False).data
 
 
 def test_an_architecture_without_float8_refuses_it_in_one_line() -> None:

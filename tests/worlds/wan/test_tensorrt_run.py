@@ -15,12 +15,12 @@ from tests.worlds.wan.tiny_engines import COLUMNS, ROWS, TINY, TOLERANCE, error,
 from worldstream.worlds import tensorrt_edition
 from worldstream.worlds.tensorrt_edition import Device, Edition
 from worldstream.worlds.wan import engine_backend, tensorrt_run
-from worldstream.worlds.wan.pass_graph import ChunkShape, write_chunk
 from worldstream.worlds.wan.decoder_graph import write_taehv
 from worldstream.worlds.wan.engine_backend import EngineOptions, decoder_or_torch, open_chunk
 from worldstream.worlds.wan.engine_chunk import EngineChunk
 from worldstream.worlds.wan.engine_decoder import EngineDecoder
 from worldstream.worlds.wan.onnx_graph import OnnxGraph, OnnxRun
+from worldstream.worlds.wan.pass_graph import ChunkShape, write_chunk
 from worldstream.worlds.wan.taehv import TAEHV, TAEHVConfig
 from worldstream.worlds.wan.tensorrt_run import CannotRun, TensorRTRun
 
