@@ -8,7 +8,7 @@ more, clean (Self-Forcing, 2506.08009). What differs between the models is data 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,17 @@ class WanModel:
 
 
 @dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A block whose pictures are to come."""
+
+    latents: Tensor  # [1, C, T, h, w]
+    input_id: int
+    stages_ms: dict[str, float]
+    started_s: float
+    ready: torch.cuda.Event | None  # on a GPU: when the latents are there
+
+
+@dataclass(frozen=True, slots=True)
 class WanState:
     """Everything that the next block depends on."""
 
@@ -86,6 +97,8 @@ class WanRollout:
         self._model, self._preset = model, model.preset
         self._step = model.stepper()
         self._stream: CodecStream[Any, Any] = CodecStream(model.decoder)
+        cuda = model.transformer.device.type == "cuda"
+        self._decoding = torch.cuda.Stream() if cuda else None  # decoding need not wait for the next block
         self._generator = torch.Generator()
         self._walk = None if self._preset.actions is None else ActionWalk(self._preset.actions)
         self._start: StartPicture | None = None  # where the model is shown the first picture with every block
@@ -130,6 +143,31 @@ class WanRollout:
     @torch.inference_mode()
     def step(self, action: Action, decode: bool = True) -> Iterator[Frame]:
         """Draw the next block and yield its frames; without `decode` none, and what follows is the same."""
+        drawn = self._next(action)
+        self._wait()
+        if not decode:
+            before = self._stream.latents_before
+            self._stream.decode(drawn.latents)
+            self.index += self._stream.frames(before, drawn.latents.shape[2])
+            return
+        stages = {**drawn.stages_ms, "denoise": 1e3 * (time.perf_counter() - drawn.started_s)}
+        yield from self._pictures(drawn, stages)
+
+    @torch.inference_mode()
+    def ahead(self, actions: Iterable[Action]) -> Iterator[Frame]:
+        """The frames of many steps with nobody waiting: while the GPU draws a block, the one before it is decoded on a
+        stream of its own. The same frames as step by step; every action is read one block before its frames come."""
+        before: _Drawn | None = None
+        for action in actions:
+            drawn = self._next(action)
+            if before is not None:
+                yield from self._pictures(before, before.stages_ms)
+            before = drawn
+        if before is not None:
+            yield from self._pictures(before, before.stages_ms)
+
+    def _next(self, action: Action) -> _Drawn:
+        """The next block. On a GPU it may still be being drawn."""
         assert self._context is not None, "call reset before step"
         started = time.perf_counter()
         if action.prompt is not None and action.prompt != self._prompt and self._model.prompt is not None:
@@ -140,20 +178,26 @@ class WanRollout:
         if self._model.adapters is not None:  # another rollout may have asked for others
             self._model.adapters.set_scales(self._scales)
         latents = self._draw(action)
-        self._wait()
-        stages = {"condition": 1e3 * (conditioned - started), "denoise": 1e3 * (time.perf_counter() - conditioned)}
         self.blocks += 1
-        before, count = self._stream.latents_before, latents.shape[2]
-        if not decode:
-            self._stream.decode(latents)
-            self.index += self._stream.frames(before, count)
-            return
-        for i in range(count):  # one by one: the first is there soonest
+        ready = None
+        if self._decoding is not None:
+            ready = torch.cuda.Event()
+            ready.record()
+            latents.record_stream(self._decoding)
+        stages = {"condition": 1e3 * (conditioned - started)}
+        return _Drawn(latents, action.input_id, stages, conditioned, ready)
+
+    def _pictures(self, drawn: _Drawn, stages: dict[str, float]) -> Iterator[Frame]:
+        """Decode a block latent by latent: its first frame is there soonest."""
+        for i in range(drawn.latents.shape[2]):
             at = time.perf_counter()
-            rgb = pictures(self._stream.decode(latents[:, :, i : i + 1]))[0].cpu().numpy()
+            with torch.cuda.stream(self._decoding):  # None changes nothing
+                if self._decoding is not None and drawn.ready is not None:
+                    self._decoding.wait_event(drawn.ready)
+                rgb = pictures(self._stream.decode(drawn.latents[:, :, i : i + 1]))[0].cpu().numpy()
             stages = {**stages, "decode": 1e3 * (time.perf_counter() - at) / max(1, len(rgb))}
             for picture in rgb:
-                yield Frame(picture, self.index, self.index / self._preset.fps, action.input_id, stages)
+                yield Frame(picture, self.index, self.index / self._preset.fps, drawn.input_id, stages)
                 self.index += 1
 
     def _draw(self, action: Action) -> Tensor:

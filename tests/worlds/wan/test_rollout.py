@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -136,6 +137,30 @@ def test_skipping_pictures_changes_nothing_after() -> None:
     assert [*hidden.step(Action(), decode=False), *hidden.step(Action(), decode=False)] == []
     assert same(steps(hidden, 1), steps(shown, 1))
     assert hidden.index == shown.index
+
+
+@pytest.mark.parametrize("name", ["longlive", "matrix-game-2-universal"])
+def test_one_block_ahead_draws_the_same_frames(name: str) -> None:
+    """An action is read before the frames of the block before it come; all frames are the same."""
+    script = [Action(forward_m=3.6 * (i % 2), prompt="night" if i == 2 else None, input_id=i) for i in range(5)]
+    plain = [frame for rollout in [begun(name)] for action in script for frame in rollout.step(action)]
+    read: list[int] = []
+
+    def told() -> Iterator[Action]:
+        for action in script:
+            read.append(action.input_id)
+            yield action
+
+    rollout = begun(name)
+    frames = rollout.ahead(told())
+    first = next(frames)
+    assert read == [0, 1]
+    ours = [first, *frames]
+    assert same(ours, plain)
+    assert [f.index for f in ours] == [f.index for f in plain]
+    assert [f.input_id for f in ours] == [f.input_id for f in plain]
+    assert rollout.blocks == 5
+    assert [*begun(name).ahead([])] == []
 
 
 @pytest.mark.parametrize("name", ["self-forcing", "longlive", "causal-forcing-framewise"])
