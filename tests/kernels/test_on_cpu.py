@@ -6,6 +6,7 @@ The bound is that of one rounding to bf16, half a unit in the last place, which 
 from __future__ import annotations
 
 import math
+import sys
 from ctypes import c_int
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from benchmarks import operator_cases as made
 from benchmarks.operator_cases import Case, Inputs, Size
 from worldstream.kernels import host
 from worldstream.kernels.launch import Kernel, Launch
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="CUDA's headers are wheels for Linux")
 
 SMALL = made.REHEARSAL  # a warp holds a row; pieces fill it
 ODD = Size("odd", 2240, 2240, 64, 3, 5, 4, (16, 48), (4, 10))  # two warps hold a row, and it ends in the middle of one
