@@ -180,9 +180,8 @@ def residual_norm_case(
         return (residual_norm.plan(x, added, factor, shift, scale, EPS, affine, out, scales),)
 
     def twin() -> dict[str, Tensor]:
-        new = reference.added_to(first, added, factor)
-        normed = reference.layer_norm(new, scale, shift, EPS) if affine else reference.modulated(new, shift, scale, EPS)
-        return {"x": new} | _rounded(normed, fp8)
+        normed = reference.layer_norm(x, scale, shift, EPS) if affine else reference.modulated(x, shift, scale, EPS)
+        return {"x": reference.added_to(first, added, factor)} | _rounded(normed, fp8)
 
     label = size.name + (" affine" if affine else "") + ("" if gated else " ungated") + (" fp8" if fp8 else "")
     return Case("residual_norm", label, launches, twin, outputs, inputs.bytes)
@@ -333,8 +332,9 @@ def cases(size: Size, device: torch.device | str, seed: int = 0) -> Iterator[Cas
         yield make(Inputs(1000 * seed + number, device))
 
 
-# Spacing of neighbouring numbers, relative to the larger ones between two powers of two.
-ULP = {torch.bfloat16: 2.0**-7, torch.float32: 2.0**-22, FP8: 2.0**-3}
+# Spacing of neighbouring numbers, relative to the smaller ones between two powers of two; of float32 eight of them,
+# because sums over a row are made in another order.
+ULP = {torch.bfloat16: 2.0**-7, torch.float32: 2.0**-20, FP8: 2.0**-3}
 
 
 def worst_difference(case: Case, expected: dict[str, Tensor]) -> float:
