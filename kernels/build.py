@@ -142,7 +142,8 @@ class CudaDevice:
             )
             self._context = self._call(driver.cuDevicePrimaryCtxRetain, device)  # the one that torch uses
         except RuntimeError as error:
-            raise Unavailable(f"no NVIDIA device ({_line(error)})") from None
+            absent = "DynamicLibNotFound" in type(error).__name__  # libcuda, which comes with the driver
+            raise Unavailable("no NVIDIA driver" if absent else f"no NVIDIA device ({_line(error)})") from None
         self.capability = (major, minor)
 
     def load(self, cubin: bytes, entry: str) -> Any:
