@@ -142,7 +142,9 @@ def on_gpu(sizes: Iterable[Size], kernels: build.Loader) -> tuple[list[Figure], 
 
 def _launched(kernels: build.Loader, launches: tuple[Launch, ...]) -> None:
     if not kernels.run(launches, torch.cuda.current_stream().cuda_stream):
-        raise RuntimeError(kernels.failed[launches[0].kernel.entry])
+        raise RuntimeError(
+            next(kernels.failed[launch.kernel] for launch in launches if launch.kernel in kernels.failed)
+        )
 
 
 def rehearsal(architectures: Sequence[str]) -> list[Figure]:
