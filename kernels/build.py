@@ -142,7 +142,8 @@ class CudaDevice:
             )
             self._context = self._call(driver.cuDevicePrimaryCtxRetain, device)  # the one that torch uses
         except RuntimeError as error:
-            raise Unavailable(f"no NVIDIA device ({_line(error)})") from None
+            absent = "DynamicLibNotFound" in type(error).__name__  # libcuda, which comes with the driver
+            raise Unavailable("no NVIDIA driver" if absent else f"no NVIDIA device ({_line(error)})") from None
         self.capability = (major, minor)
 
     def load(self, cubin: bytes, entry: str) -> Any:
@@ -203,38 +204,40 @@ class Loader:
         if device.driver // 1000 < int(compiler.version.split(".")[0]):
             has = f"{device.driver // 1000}.{device.driver % 1000 // 10}"
             raise Unavailable(f"old driver: it is for CUDA {has}, the kernels are compiled by {compiler.version}")
-        self.failed: dict[str, str] = {}  # entry -> why its twin runs instead
+        self.failed: dict[Kernel, str] = {}  # why the twin runs instead
         self._device, self._compiler, self._cache = device, compiler, cache
         self._handles: dict[Kernel, Any] = {}
 
     def __str__(self) -> str:
-        failed = "".join(f"; {entry} in torch ({why})" for entry, why in self.failed.items())
+        failed = "".join(f"; {kernel} in torch ({why})" for kernel, why in self.failed.items())
         return f"CUDA on {self._device.name}, sm_{self.architecture}, NVRTC {self._compiler.version}{failed}"
 
     def run(self, launches: Sequence[Launch], stream: int) -> bool:
         """Enqueue all of them in order; False where one cannot be compiled, loaded or launched. What launches before it
         have written, the twin writes again."""
+        launch = launches[0]
         try:
-            handles = [self._handle(launch.kernel) for launch in launches]
-            for handle, launch in zip(handles, launches, strict=True):
+            for launch in launches:
+                self._ready(launch.kernel)
+            for launch in launches:
+                handle = self._handles[launch.kernel]
                 self._device.launch(handle, launch, stream)
         except RuntimeError as error:
-            self._fail(launches[0].kernel.entry, _line(error))
+            self._fail(launch.kernel, _line(error))
             return False
         return True
 
-    def _handle(self, kernel: Kernel) -> Any:
-        if kernel.entry in self.failed:
-            raise CompileError(self.failed[kernel.entry])
+    def _ready(self, kernel: Kernel) -> None:
+        if kernel in self.failed:
+            raise CompileError(self.failed[kernel])
         if kernel not in self._handles:
             cubin = compiled(kernel, self.architecture, self._compiler, self._cache)
             self._handles[kernel] = self._device.load(cubin, kernel.entry)
-        return self._handles[kernel]
 
-    def _fail(self, entry: str, why: str) -> None:
-        if entry not in self.failed:
-            self.failed[entry] = why
-            log.warning("kernel %s: torch instead (%s)", entry, why)
+    def _fail(self, kernel: Kernel, why: str) -> None:
+        if kernel not in self.failed:
+            self.failed[kernel] = why
+            log.warning("kernel %s: torch instead (%s)", kernel, why)
 
 
 @cache

@@ -67,7 +67,7 @@ def find_compiler() -> tuple[str, ...]:
     if importlib.util.find_spec("ziglang") is not None:
         target = ("-target", f"{platform.machine()}-linux-gnu") if sys.platform == "linux" else ()
         return (sys.executable, "-m", "ziglang", "cc", "-x", "c++", "-fno-sanitize=all", *target)
-    raise NoCompilerError("no C++ compiler: install g++, or the wheel ziglang (pip install worldstream[test])")
+    raise NoCompilerError("no C++ compiler: install g++, or run scripts/compiler.sh, which installs the wheel ziglang")
 
 
 def program(kernel: Kernel) -> str:

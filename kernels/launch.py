@@ -59,7 +59,11 @@ def row_threads(width: int) -> int:
 
 
 def row_kernel(source: str, width: int, **defines: int) -> Kernel:
-    """A kernel of `rows.cuh` for rows of `width` values."""
+    """A kernel of `rows.cuh` for rows of `width` values. Raises ValueError on widths that it is not made for."""
+    if width % 8 or -(-width // (8 * row_threads(width))) > MOST_HELD:
+        raise ValueError(
+            f"rows of {width} values must be whole pieces of eight, and at most 512 threads' {MOST_HELD} each"
+        )
     sizes = {"ROW_WIDTH": width, "ROW_THREADS": row_threads(width), "FP8": 0, **defines}
     return Kernel(source, source, tuple(sizes.items()))
 
@@ -100,8 +104,3 @@ def expect(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]
             f"with strides {tensor.stride()}"
         )
     aligned(name, tensor)
-
-
-def fits(width: int) -> bool:
-    """Whether the row kernels are made for rows of this many values."""
-    return width % 8 == 0 and -(-width // (8 * row_threads(width))) <= MOST_HELD

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from worldstream.kernels.launch import SOURCES, Kernel
 
 # Loads of device memory that are not 16 bytes wide: indices, counts and levels.
 NARROW_LOADS = {"qk_norm_rope": 1, "scheduler_step": 2, "action_attention": 16}
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="CUDA's compiler and headers are wheels for Linux")
 
 
 def kernels_of(name: str) -> list[Kernel]:
