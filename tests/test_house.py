@@ -89,8 +89,9 @@ def unshipped(paths: Iterable[Path], globs: dict[str, list[str]]) -> Iterator[Pa
 
 
 def loose_pins(requirements: Iterable[str]) -> list[str]:
-    """Requirements that do not name one exact version."""
-    return [line for line in requirements if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*", line)]
+    """Requirements that do not name one exact version; a machine that they are for may follow."""
+    exact = r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*(; \w+ [=!<>]+ '[^']+')?"
+    return [line for line in requirements if not re.fullmatch(exact, line)]
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +188,5 @@ def test_shipping_check() -> None:
 
 def test_pin_check() -> None:
     assert loose_pins(["ruff==0.17.5", "mypy>=2.4", "pytest", "a==1.*"]) == ["mypy>=2.4", "pytest", "a==1.*"]
+    on_linux = "; sys_platform == 'linux'"
+    assert loose_pins([f"a==1.2{on_linux}", f"a{on_linux}", f"a>=1{on_linux}"]) == [f"a{on_linux}", f"a>=1{on_linux}"]

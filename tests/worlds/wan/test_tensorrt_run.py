@@ -163,7 +163,7 @@ def test_torch_takes_over_with_one_line(monkeypatch: pytest.MonkeyPatch, reason:
 @pytest.fixture
 def rtx_card(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that seems to have an L4: plans are really built for it, and their ONNX twins are run."""
-    pytest.importorskip("tensorrt_rtx", reason="wheels exist for Linux and Python 3.11 and 3.12")
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX has no wheel for this machine")
     monkeypatch.setattr(tensorrt_edition, "find", tensorrt_edition._rtx)
     monkeypatch.setattr(tensorrt_edition, "device", lambda: Device("NVIDIA L4", "8.9"))
 
