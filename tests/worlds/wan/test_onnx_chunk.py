@@ -73,7 +73,10 @@ def worst(shape: ChunkShape, chunks: int) -> float:
     return found
 
 
-@pytest.mark.parametrize(("chunk", "window", "sink"), [(3, 9, 0), (1, 4, 1), (2, 8, 2), (3, 12, 3), (3, 3, 0)])
+@pytest.mark.parametrize(
+    ("chunk", "window", "sink"),
+    [(3, 9, 0), (1, 4, 1), (2, 8, 2), (3, 12, 3), (3, 3, 0), (3, 4, 0), (2, 9, 2), (3, 8, 0)],
+)
 def test_walk_equals_torch_past_the_end_of_the_window(chunk: int, window: int, sink: int) -> None:
     shape = ChunkShape(TINY, ROWS, COLUMNS, chunk, window, sink)
     assert worst(shape, 3 + 2 * window // chunk) <= TOLERANCE
@@ -141,8 +144,8 @@ def test_write_index_and_length_are_what_the_graph_attends_by() -> None:
 
 
 def test_shapes_that_do_not_fit() -> None:
-    for window, sink in ((4, 0), (7, 1), (2, 0), (6, 6)):
-        with pytest.raises(ValueError, match="chunk must divide"):
+    for window, sink in ((7, 1), (2, 0), (6, 6), (9, -3)):
+        with pytest.raises(ValueError, match="in one piece"):
             ChunkShape(TINY, ROWS, COLUMNS, 3, window, sink)
     ours = engine(ChunkShape(TINY, ROWS, COLUMNS, 1, 4))
     with pytest.raises(ValueError, match="takes chunks of"):
@@ -164,15 +167,15 @@ def test_models_that_have_no_graph() -> None:
         write_chunk(OnnxGraph(), hinted, ChunkShape(HINTED, ROWS, COLUMNS, 1, 2), torch.float32)
 
 
-@pytest.mark.parametrize("mouse", [2, 0], ids=["keyboard and mouse", "keyboard"])
-def test_models_that_draw_by_actions(mouse: int) -> None:
-    actions = ActionConfig(keyboard=4, mouse=mouse, blocks=1, heads=2, width=32, hidden=8)
+@pytest.mark.parametrize(("mouse", "window"), [(2, 6), (0, 6), (2, 4)], ids=["both", "keyboard", "window 4"])
+def test_models_that_draw_by_actions(mouse: int, window: int) -> None:
+    actions = ActionConfig(keyboard=4, mouse=mouse, blocks=1, heads=2, width=32, hidden=8, window=window)
     model, g = WanTransformer(TINY_GAME, lambda i: ActionModule(actions, TINY_GAME.dim) if i == 0 else None), seeded(11)
     randomised(model.eval().requires_grad_(False), 12)
-    shape = ChunkShape(TINY_GAME, ROWS, COLUMNS, 3, 6, actions=actions)
+    shape = ChunkShape(TINY_GAME, ROWS, COLUMNS, 3, window, actions=actions)
     graph = OnnxGraph()
     write_chunk(graph, model, shape, torch.float32)
-    ours, cache_ = EngineChunk(model, shape, OnnxRun(graph), "cpu"), KVCache(TINY_GAME, ROWS, COLUMNS, 6)
+    ours, cache_ = EngineChunk(model, shape, OnnxRun(graph), "cpu"), KVCache(TINY_GAME, ROWS, COLUMNS, window)
     seen = model.context(None, normal(g, 1, TINY_GAME.image_tokens, 20))
     ours.show(seen)
     frames = 3 * 6
