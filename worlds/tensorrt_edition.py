@@ -86,7 +86,7 @@ def cannot_run(edition: Edition | str) -> str | None:
 
 def _rtx() -> Edition | str:
     try:
-        import tensorrt_rtx  # type: ignore[import-untyped]
+        import tensorrt_rtx  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except (ImportError, OSError) as error:
         return _reason(error)
     return _complete(Edition("TensorRT-RTX", tensorrt_rtx.__version__, tensorrt_rtx, rtx=True))

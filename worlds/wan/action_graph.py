@@ -133,7 +133,7 @@ def told_actions(config: ActionConfig, rows: ActionRows, first: int) -> dict[str
         "keyboard": rows.keyboard.flatten(1, 2),
         "action_cos": angle.cos(),
         "action_sin": angle.sin(),
-        "action_index": torch.tensor(first % config.window),
-        "action_length": torch.tensor(min(first + count, config.window)),
+        "action_index": torch.tensor(0 if config.window % count else first % config.window),
+        "action_length": torch.tensor(min(first, config.window - count) + count),
     }
     return told if rows.mouse is None else {**told, "mouse": rows.mouse.flatten(2)}

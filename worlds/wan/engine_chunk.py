@@ -16,7 +16,7 @@ from .action_graph import action_caches, told_actions
 from .actions import ActionRows
 from .attention import Context
 from .chunk_step import StepState
-from .engine_ring import EngineRing
+from .engine_ring import EngineRing, shift
 from .graph import Port
 from .layers import sinusoid
 from .pass_graph import ChunkShape, cache_names, cross_names
@@ -46,7 +46,7 @@ class EngineChunk:
         whole = (shape.config.layers, *shape.cache()[1:])
         self.keys = torch.zeros(whole, dtype=dtype, device=device)
         self.values = torch.zeros(whole, dtype=dtype, device=device)
-        self.ring = EngineRing(shape, self.keys)
+        self.ring = EngineRing(shape, self.keys, self.values)
         self._given: dict[str, Tensor] = {}
         for layer in range(shape.config.layers):
             pair = cache_names(layer)
@@ -104,8 +104,16 @@ class EngineChunk:
             if found[following] is not self._given[name]:
                 self._given[name].copy_(found[following])
         if commit:
+            self._keep_actions()
             self.ring.advance()
         return found["velocity"]
+
+    def _keep_actions(self) -> None:
+        """Move the actions' newest frames on where the chunk does not divide their window."""
+        actions, chunk = self._shape.actions, self._shape.chunk
+        if actions is not None and actions.window % chunk:
+            for name in (name for pair in self._of_actions for name in pair):
+                shift(self._given[name], chunk, min(self.ring.next, actions.window - chunk))
 
     def recache(self, latents: Tensor, context: Context, *, timestep: float = 0.0, keep_sink: bool = True) -> None:
         """Write the newest clean frames `[1, C, T, h, w]` again under a new prompt, chunk by chunk: as
@@ -121,11 +129,11 @@ class EngineChunk:
     def snapshot(self) -> StepState:
         """A copy of everything that the next chunk depends on but the prompt, valid for any walk of the same shape."""
         pairs = [(self._given[k].clone(), self._given[v].clone()) for k, v in self._of_actions]
-        return StepState(self.ring.snapshot(self.values), list(pairs) if pairs else None)
+        return StepState(self.ring.snapshot(), list(pairs) if pairs else None)
 
     def restore(self, state: StepState) -> None:
         """Go on from a snapshot, which stays valid. Raises ValueError on another model's or engine's."""
-        self.ring.restore(state.cache, self.values)
+        self.ring.restore(state.cache)
         for names, pair in zip(self._of_actions, state.actions or (), strict=True):
             assert pair is not None
             for name, kept in zip(names, pair, strict=True):

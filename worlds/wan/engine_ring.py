@@ -8,6 +8,9 @@ W - sink - chunk frames, and the chunk. Rows lie `[H, rows, d]` here and `[rows,
 Frame f lies in slot f while the sink fills, then in slot sink + (f - sink) mod (window - sink). Until the ring is full
 the slots that count are a prefix, afterwards all of them; so a length and an index say everything. The sink's keys are
 turned to the places before the ring as in `KVCache`; what they were before rotation is worked out from the cache.
+
+Where the chunk does not divide the ring, a chunk would be written in two pieces, which the engine cannot do: there it
+always lies first, `[sink | chunk | past]`, and a commit moves the newest frames on (`shift`).
 """
 
 from __future__ import annotations
@@ -34,11 +37,11 @@ class Place:
 class EngineRing:
     """The bookkeeping of one walk, on the host, and the sink's keys, which are turned as the ring rolls.
 
-    `keys` is `[layers, H, window * N, d]`, the memory that the engine writes to.
+    Keys and values are `[layers, H, window * N, d]`, the memory that the engine writes to.
     """
 
-    def __init__(self, shape: ChunkShape, keys: Tensor) -> None:
-        self._shape, self._keys = shape, keys
+    def __init__(self, shape: ChunkShape, keys: Tensor, values: Tensor) -> None:
+        self._shape, self._keys, self._values = shape, keys, values
         self._positions = RotaryPositions(shape.config.head_width)
         self._sink_positions = RotaryPositions(shape.config.head_width)
         self._grid = shape.rows // shape.config.patch[1], shape.columns // shape.config.patch[2]
@@ -77,7 +80,7 @@ class EngineRing:
         if self._sink_held < s.sink:
             slot, held = self._sink_held, self._sink_held
         else:
-            slot = s.sink + (first - self._ring_from) % self._ring
+            slot = s.sink + (0 if s.shifts else (first - self._ring_from) % self._ring)
             held = s.sink + min(first - self._ring_from, self._ring - s.chunk)
         return Place(first, slot * s.frame, (held + s.chunk) * s.frame)
 
@@ -92,6 +95,10 @@ class EngineRing:
             part = slice(self._sink_held * s.frame, (self._sink_held + s.chunk) * s.frame)
             self._unrotated[:, part] = rotate(self._sink(s.sink)[:, part].float(), _back(self.rotation()))
             self._sink_held += s.chunk
+        elif s.shifts:
+            held = min(self.next - self._ring_from, self._ring - s.chunk)
+            for memory in (self._keys, self._values):
+                shift(memory[:, :, s.sink * s.frame :], s.chunk * s.frame, held * s.frame)
         self.next += s.chunk
         self._turn()
 
@@ -104,19 +111,19 @@ class EngineRing:
             self._sink(held).copy_(rotate(self._unrotated[:, : held * s.frame], rotation))
         self._sink_at = at
 
-    def snapshot(self, values: Tensor) -> CacheState:
-        """A copy, the keys and these values included."""
+    def snapshot(self) -> CacheState:
+        """A copy, keys and values included."""
         numbers = self.next, self._ring_from, self._sink_from, self._sink_held, self._sink_at
-        return CacheState(self._keys.clone(), values.clone(), self._unrotated.clone(), *numbers)
+        return CacheState(self._keys.clone(), self._values.clone(), self._unrotated.clone(), *numbers)
 
-    def restore(self, state: CacheState, values: Tensor) -> None:
+    def restore(self, state: CacheState) -> None:
         """Continue from a snapshot of a ring of the same shape. Raises ValueError on another's."""
         if state.keys.shape != self._keys.shape or state.unrotated is None:
             raise ValueError(
                 f"a snapshot of {tuple(state.keys.shape)} does not fit a ring of {tuple(self._keys.shape)}"
             )
         self._keys.copy_(state.keys)
-        values.copy_(state.values)
+        self._values.copy_(state.values)
         self._unrotated.copy_(state.unrotated)
         self.next, self._ring_from, self._sink_from = state.next, state.ring_from, state.sink_from
         self._sink_held, self._sink_at = state.sink_held, state.sink_at
@@ -128,6 +135,14 @@ class EngineRing:
     def _sink(self, frames: int) -> Tensor:
         """A view `[layers, frames * N, H, d]` of the sink's first frames."""
         return self._keys[:, :, : frames * self._shape.frame].transpose(1, 2)
+
+
+def shift(memory: Tensor, chunk: int, held: int) -> None:
+    """Of rows `[…, R, d]`, the chunk's first and `held` of the past behind them, oldest first: the newest R - chunk of
+    both become the past."""
+    both = torch.cat([memory[..., chunk : chunk + held, :], memory[..., :chunk, :]], -2)
+    kept = min(held + chunk, memory.shape[-2] - chunk)
+    memory[..., chunk : chunk + kept, :] = both[..., held + chunk - kept :, :]
 
 
 def _back(rotation: Rotation) -> Rotation:

@@ -200,7 +200,7 @@ class OnnxRun:
     name = "ONNX Runtime on the CPU"
 
     def __init__(self, graph: OnnxGraph, exact: bool = False, threads: int = 1) -> None:
-        import onnxruntime  # type: ignore[import-untyped]
+        import onnxruntime  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
         self.inputs, self.outputs = dict(graph.inputs), dict(graph.outputs)
         options = onnxruntime.SessionOptions()

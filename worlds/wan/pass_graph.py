@@ -16,7 +16,7 @@ and, where the model draws by actions, those of `action_graph`.
 
 A write goes to consecutive rows (TensorRT's linear mode). Written at multiples of the chunk and over the oldest frames
 that is a ring already: attention without a mask does not ask in which order its keys lie, once they are rotated. How
-rows follow from frames is `engine_ring.EngineRing`'s.
+rows follow from frames is `engine_ring.EngineRing`'s, also where the chunk does not divide the window.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LINEARS = ("self_attn.qkv", "self_attn.o", "cross_attn.q", "cross_attn.o", "ffn.
 
 @dataclass(frozen=True, slots=True)
 class ChunkShape:
-    """The static numbers of one graph. Raises ValueError where the ring does not come out even."""
+    """The static numbers of one graph. Raises ValueError where a chunk cannot be written in one piece."""
 
     config: WanConfig
     rows: int  # cells of a latent frame
@@ -53,14 +53,17 @@ class ChunkShape:
     actions: ActionConfig | None = None
 
     def __post_init__(self) -> None:
-        ring = self.window - self.sink
-        if self.chunk < 1 or self.sink < 0 or ring < self.chunk or ring % self.chunk or self.sink % self.chunk:
+        least = self.window - self.sink if self.actions is None else min(self.window - self.sink, self.actions.window)
+        if self.chunk < 1 or self.sink < 0 or least < self.chunk or self.sink % self.chunk:
             raise ValueError(
-                f"the chunk must divide the sink and the rest of the window, got window {self.window}, sink "
-                f"{self.sink}, chunk {self.chunk}: the engine writes a chunk in one piece"
+                f"a chunk of {self.chunk} must divide the sink of {self.sink} and fit into what is left of the window "
+                f"of {self.window}: the engine writes a chunk in one piece"
             )
-        if self.actions is not None and self.actions.window % self.chunk:
-            raise ValueError(f"the chunk of {self.chunk} must divide the actions' window of {self.actions.window}")
+
+    @property
+    def shifts(self) -> bool:
+        """Whether the chunk does not divide the ring: what is kept is then moved on by every commit."""
+        return bool((self.window - self.sink) % self.chunk)
 
     @property
     def frame(self) -> int:

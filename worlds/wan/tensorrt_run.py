@@ -88,11 +88,13 @@ class TensorRTRun:
 
 
 def _ports(edition: Edition, engine: Any) -> tuple[dict[str, Port], dict[str, Port]]:
-    """Inputs and outputs of a loaded engine."""
+    """Inputs and outputs of a loaded engine. Raises CannotRun where one of them does not lie on the device."""
     types = {getattr(edition.api.DataType, name): dtype for dtype, name in TYPES.items()}
     found: tuple[dict[str, Port], dict[str, Port]] = ({}, {})
     for i in range(engine.num_io_tensors):
         name = engine.get_tensor_name(i)
+        if engine.get_tensor_location(name) != edition.api.TensorLocation.DEVICE:
+            raise CannotRun(f"the engine reads {name} on the host, and we have it on the GPU")
         port = Port(name, tuple(engine.get_tensor_shape(name)), types[engine.get_tensor_dtype(name)])
         found[engine.get_tensor_mode(name) == edition.api.TensorIOMode.OUTPUT][name] = port
     return found

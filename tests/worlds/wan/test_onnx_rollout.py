@@ -51,7 +51,10 @@ def worst(ours: list[Frame], wanted: list[Frame]) -> int:
     return max(int(np.abs(a.rgb.astype(int) - b.rgb.astype(int)).max()) for a, b in pairs)
 
 
-@pytest.mark.parametrize("name", ["self-forcing", "causal-forcing-framewise", "longlive", "matrix-game-2-universal"])
+@pytest.mark.parametrize(
+    "name",
+    ["self-forcing", "causal-forcing-framewise", "longlive", "matrix-game-2-universal", "matrix-game-2-gta-drive"],
+)
 def test_a_walk_is_the_same(name: str) -> None:
     plain, graphs = WanRollout(model(name)), WanRollout(engines(model(name)))
     for rollout in (plain, graphs):
@@ -84,9 +87,10 @@ def test_new_words_are_read_chunk_by_chunk() -> None:
         ours.restore(eager.snapshot())
 
 
-def test_a_window_that_is_no_ring_is_drawn_by_torch() -> None:
-    given, said = model("matrix-game-2-gta-drive"), []  # type: ignore[var-annotated]
+def test_a_window_that_no_engine_has_is_drawn_by_torch() -> None:
+    given, said = model("longlive"), []  # type: ignore[var-annotated]
+    preset = replace(given.preset, sink=1)  # which a block of 3 would have to be cut for
     make = step_maker(EngineOptions(), said.append)
-    assert isinstance(make(given.transformer, given.preset, ROWS, COLUMNS, given.window), EagerStep)
+    assert isinstance(make(given.transformer, preset, ROWS, COLUMNS, given.window), EagerStep)
     assert len(said) == 1
-    assert said[0].startswith("TensorRT transformer: the chunk must divide")
+    assert said[0].startswith("TensorRT transformer: a chunk of 3 must divide the sink of 1")

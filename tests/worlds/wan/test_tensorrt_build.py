@@ -23,7 +23,7 @@ from worldstream.worlds.wan.tensorrt_run import instructions
 from worldstream.worlds.wan.transformer import WanTransformer
 from worldstream.worlds.wan.vae import WanVAE
 
-pytest.importorskip("tensorrt_rtx", reason="wheels exist for Linux and Python 3.11 and 3.12")
+pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX has no wheel for this machine")
 SHAPE = ChunkShape(TINY, ROWS, COLUMNS, 3, 9)
 AMAX = {f"blocks.{layer}.{name}": 4.0 for layer in range(TINY.layers) for name in LINEARS}
 LINEAR_LAYERS = TINY.layers * len(LINEARS) + 2  # and the patches', and the head's

@@ -32,14 +32,17 @@ class Engine:
 
     num_io_tensors = len(PORTS)
 
-    def __init__(self, context: Any) -> None:
-        self._context = context
+    def __init__(self, context: Any, host: str = "") -> None:
+        self._context, self._host = context, host
 
     def get_tensor_name(self, index: int) -> str:
         return list(PORTS)[index]
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return PORTS[name]
+
+    def get_tensor_location(self, name: str) -> str:
+        return "host" if name == self._host else "device"
 
     def get_tensor_dtype(self, name: str) -> str:
         return "float"
@@ -79,6 +82,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, engine: object) -> Edition:
         Logger=SimpleNamespace,
         DataType=SimpleNamespace(FLOAT="float", **{name: name for name in names}),
         TensorIOMode=SimpleNamespace(OUTPUT="out"),
+        TensorLocation=SimpleNamespace(DEVICE="device"),
     )
     api.Logger = type("Logger", (), {"ERROR": 1, "__init__": lambda self, level: None})
     monkeypatch.setattr(tensorrt_run, "cannot_run", lambda edition: None)
@@ -138,6 +142,8 @@ def test_what_tensorrt_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
         TensorRTRun(stand_in(monkeypatch, None), b"plan")
     with pytest.raises(CannotRun, match="no memory"):
         TensorRTRun(stand_in(monkeypatch, Engine(None)), b"plan")
+    with pytest.raises(CannotRun, match="reads keys on the host"):
+        TensorRTRun(stand_in(monkeypatch, Engine(Context(), host="keys")), b"plan")
     run = TensorRTRun(stand_in(monkeypatch, Engine(Context(works=False))), b"plan")
     with pytest.raises(RuntimeError, match="the engine stopped"):
         run.run({"x": torch.ones(2, 3), "keys": torch.zeros(4)})
@@ -163,7 +169,7 @@ def test_torch_takes_over_with_one_line(monkeypatch: pytest.MonkeyPatch, reason:
 @pytest.fixture
 def rtx_card(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that seems to have an L4: plans are really built for it, and their ONNX twins are run."""
-    pytest.importorskip("tensorrt_rtx", reason="wheels exist for Linux and Python 3.11 and 3.12")
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX has no wheel for this machine")
     monkeypatch.setattr(tensorrt_edition, "find", tensorrt_edition._rtx)
     monkeypatch.setattr(tensorrt_edition, "device", lambda: Device("NVIDIA L4", "8.9"))
 
