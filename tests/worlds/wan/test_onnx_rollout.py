@@ -41,7 +41,7 @@ def engines(given: WanModel) -> WanModel:
         decoder_writer(codec)(graph, codec, ROWS, COLUMNS, torch.float32, first)
     encoder = given.encoder or codec
     made = lambda *_: stepped(given)  # noqa: E731
-    return replace(given, decoder=EngineDecoder(codec, *map(OnnxRun, graphs)), encoder=encoder, step=made)  # type: ignore[arg-type]
+    return replace(given, decoder=EngineDecoder(codec, *map(OnnxRun, graphs)), encoder=encoder, step=made)
 
 
 def worst(ours: list[Frame], wanted: list[Frame]) -> int:
@@ -74,7 +74,7 @@ def test_new_words_are_read_chunk_by_chunk() -> None:
     given = model("longlive")
     ours, eager = stepped(given), EagerStep(given.transformer, given.preset, ROWS, COLUMNS, given.window)
     assert isinstance(ours, EngineStep)
-    rollout = WanRollout(replace(given, step=lambda *_: ours))  # type: ignore[arg-type]
+    rollout = WanRollout(replace(given, step=lambda *_: ours))
     rollout.reset(7, "a red forest")
     steps(rollout, 3)
     before = rollout.snapshot()

@@ -15,7 +15,16 @@ from worldstream.worlds.wan.actions import ActionConfig, ActionModule
 from worldstream.worlds.wan.config import WAN_VACE_1_3B
 from worldstream.worlds.wan.families import FAMILIES
 from worldstream.worlds.wan.layout import transformer
-from worldstream.worlds.wan.layout_parts import ClipShape, TaehvShape, TextShape, VaeShape, clip, taehv, text_encoder, vae
+from worldstream.worlds.wan.layout_parts import (
+    ClipShape,
+    TaehvShape,
+    TextShape,
+    VaeShape,
+    clip,
+    taehv,
+    text_encoder,
+    vae,
+)
 from worldstream.worlds.wan.live import LIVE
 from worldstream.worlds.wan.taehv import TAEHV
 from worldstream.worlds.wan.transformer import WanTransformer
