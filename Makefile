@@ -41,9 +41,10 @@ bench: ## all benchmarks on this machine, into benchmarks/results, then the READ
 	done
 	$(BIN)/python benchmarks/readme.py
 
-bench-quick: ## the short form of every benchmark; keeps nothing
-	@scripts/setup.sh server,train,test && scripts/chromium.sh
-	@set -e; kept=$$(mktemp -d); trap 'rm -rf "$$kept"' EXIT; for name in $(BENCHMARKS); do \
+ON_GPUS := operators open_checkpoints
+bench-quick: ## the short form of every benchmark, and rehearsals of those for GPUs; keeps nothing
+	@scripts/setup.sh server,train,test && scripts/chromium.sh && scripts/compiler.sh
+	@set -e; kept=$$(mktemp -d); trap 'rm -rf "$$kept"' EXIT; for name in $(BENCHMARKS) $(ON_GPUS); do \
 		echo "== $$name"; $(BIN)/python benchmarks/$$name.py --quick --json "$$kept/$$name.json"; \
 	done
 
