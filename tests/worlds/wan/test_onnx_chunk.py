@@ -182,6 +182,7 @@ def test_models_that_draw_by_actions(mouse: int, window: int) -> None:
     keyboard = torch.rand(1, 4 * frames, 4, generator=g).round()
     turns = normal(g, 1, 4 * frames, 2) if mouse else None
     remembered, kept, wanted = ActionCache(actions), ours.snapshot(), torch.empty(0)
+    rows, x, time = ActionRows.at(actions, keyboard, turns, 0, 3), torch.empty(0), torch.empty(0)
     for first in range(0, frames, 3):
         rows = ActionRows.at(actions, keyboard, turns, first, 3)
         for x, time, commit in passes(shape, first, g):
