@@ -1,4 +1,5 @@
-"""The table of supported open checkpoints in README and docs/open-checkpoints.md, worked out from published shapes.
+"""Tables in README and docs/open-checkpoints.md: supported open checkpoints, worked out from published shapes, and what is
+known of each kernel.
 
     python benchmarks/open_table.py [--check]
 
@@ -15,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import ROOT
+from worldstream.kernels import verification
 from worldstream.worlds.wan import families
 from worldstream.worlds.wan.families import FAMILIES, Family
 from worldstream.worlds.wan.layout import parameters, transformer
@@ -24,6 +26,7 @@ from worldstream.worlds.wan.memory import GIB, session_bytes, weights_bytes
 
 PAGES = (ROOT / "docs" / "open-checkpoints.md", ROOT / "README.md")
 START, END = "<!-- table: made by benchmarks/open_table.py -->", "<!-- /table -->"
+KERNELS_START, KERNELS_END = "<!-- kernels: made by benchmarks/open_table.py -->", "<!-- /kernels -->"
 LICENCES = {  # of the weights, as their authors state it; `models add` reads it from the folder's own card
     "wan": "Apache-2.0", "self": "Apache-2.0", "causal": "Apache-2.0", "longlive": "Apache-2.0", "matrix": "MIT",
 }  # fmt: skip
@@ -65,6 +68,12 @@ def table() -> str:
     return "\n".join([*head, *(row(family) for family in FAMILIES.values())])
 
 
+def between(page: str, start: str, end: str, content: str) -> str:
+    """The page with `content` between two marks."""
+    before, rest = page.split(start)
+    return f"{before}{start}\n\n{content}\n\n{end}{rest.split(end)[1]}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing; fail where the page differs")
@@ -72,9 +81,9 @@ def main() -> int:
     differs = False
     for path in PAGES:
         page = path.read_text()
-        before, rest = page.split(START)
-        after = rest.split(END)[1]
-        wanted = f"{before}{START}\n\n{table()}\n\n{END}{after}"
+        wanted = between(page, START, END, table())
+        if KERNELS_START in page:
+            wanted = between(wanted, KERNELS_START, KERNELS_END, verification.table())
         differs |= wanted != page
         if not options.check:
             path.write_text(wanted)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from benchmarks import open_table
+from worldstream.kernels import verification
 from worldstream.worlds.wan.families import FAMILIES
 
 
 def test_the_pages_agree_with_the_script() -> None:
     assert all(open_table.table() in page.read_text() for page in open_table.PAGES)
+
+
+def test_the_readme_tells_what_is_known_of_each_kernel() -> None:
+    assert verification.table() in open_table.PAGES[1].read_text()
 
 
 def test_every_checkpoint_has_a_row_and_a_licence() -> None:
