@@ -1,5 +1,5 @@
-"""Tables of README and docs/open-checkpoints.md: open checkpoints, from their published shapes, and what is known of each
-kernel.
+"""Tables of README and docs/open-checkpoints.md: open checkpoints, from their published shapes, and what is known of
+each kernel.
 
     python benchmarks/open_table.py [--check]
 
