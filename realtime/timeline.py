@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from ..worlds.action_log import LogHeader
@@ -27,6 +28,7 @@ DENSE_S = 60.0  # the newest minute is kept as dense as the budget allows
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     state: Any  # of the player: opaque
+    serial: int  # no other snapshot of the timeline has it, or had it
     parts: dict[int, int]  # bytes of what it keeps alive, see worlds/footprint.py
 
 
@@ -76,6 +78,7 @@ class Timeline:
         self.path = Path(Recording(header, config.log_bytes), [(0, 0)])
         self.left: list[Path] = []  # oldest first
         self._counted = Held()
+        self._serials = count()
         self.unrecorded = 0  # frames drawn after the log was full
         self.lost = 0  # frames by which media time is ahead of the path's own: it never goes back
 
@@ -142,7 +145,7 @@ class Timeline:
 
     def _keep(self, player: Player) -> None:
         state = player.snapshot()
-        self.path.moments[self.now] = Snapshot(state, footprint(state))
+        self.path.moments[self.now] = Snapshot(state, next(self._serials), footprint(state))
         self._bound()
 
     def _leave(self, tip: Player | None, to: int) -> None:
@@ -152,7 +155,7 @@ class Timeline:
         if path.touched and path.end > (path.lineage[-2][1] if len(path.lineage) > 1 else 0):
             if tip is not None and not self.unrecorded and path.end not in path.moments:
                 state = tip.snapshot()
-                path.moments[path.end] = Snapshot(state, footprint(state))
+                path.moments[path.end] = Snapshot(state, next(self._serials), footprint(state))
             self.left.append(path)
         self.unrecorded = 0
 
@@ -168,7 +171,7 @@ class Timeline:
 
     def _held_bytes(self) -> int:
         """Of all kept snapshots together: they share most of the places that they remember."""
-        self._counted.keep_only({key: item.parts for key, item in self._held().items()})
+        self._counted.keep_only({item.serial: item.parts for item in self._held().values()})
         return self._counted.bytes
 
     def _log_bytes(self) -> int:

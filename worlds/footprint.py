@@ -52,15 +52,16 @@ class Held:
         self.bytes = 0
 
     def keep_only(self, snapshots: Mapping[int, dict[int, int]]) -> None:
-        """These are held now, by their ids: those that are new count from here on, those that are gone no more."""
-        for key in snapshots.keys() - self._parts.keys():
-            self._parts[key] = snapshots[key]
-            for part, size in snapshots[key].items():
-                self._holders[part] += 1
-                self.bytes += size if self._holders[part] == 1 else 0
+        """These are held now, by keys that are never used again: those that are gone count no more, then those that are
+        new count. In this order, because what is new may lie where something that is gone lay."""
         for key in self._parts.keys() - snapshots.keys():
             for part, size in self._parts.pop(key).items():
                 self._holders[part] -= 1
                 if not self._holders[part]:
                     del self._holders[part]
                     self.bytes -= size
+        for key in snapshots.keys() - self._parts.keys():
+            self._parts[key] = snapshots[key]
+            for part, size in snapshots[key].items():
+                self._holders[part] += 1
+                self.bytes += size if self._holders[part] == 1 else 0
