@@ -131,7 +131,7 @@ class Timeline:
         self.left.remove(found)
         self._leave(tip, found.end)
         self.path = found
-        self._bound()
+        self._bound(arriving=True)  # at its end, whose snapshot is needed now
 
     def nearest(self) -> tuple[int, Any]:
         """(moment, state) of the newest snapshot on the path; (0, None) where only a reset leads there."""
@@ -159,12 +159,12 @@ class Timeline:
             self.left.append(path)
         self.unrecorded = 0
 
-    def _bound(self) -> None:
+    def _bound(self, arriving: bool = False) -> None:
         """Keep the budgets: branches by number and by the bytes of their logs, snapshots by theirs."""
         while len(self.left) > self._config.branches or (self.left and self._log_bytes() > 2 * self._config.log_bytes):
             del self.left[0]
         while self._held_bytes() > self._config.snapshot_bytes:
-            if not self._thin():
+            if not self._thin(arriving):
                 if not self.left:
                     return
                 del self.left[0]
@@ -181,9 +181,10 @@ class Timeline:
         """Every kept snapshot once; paths share those before they part."""
         return {id(item): item for path in (self.path, *self.left) for item in path.moments.values()}
 
-    def _thin(self) -> bool:
+    def _thin(self, arriving: bool) -> bool:
         """Let the snapshot go that is missed least. False where only the ends of branches are left."""
-        ends = {id(path.moments.get(path.end)) for path in self.left}
+        kept = (self.path, *self.left) if arriving else self.left
+        ends = {id(path.moments.get(path.end)) for path in kept}
         ours = {id(item) for item in self.path.moments.values()}
         for path in self.left:  # first what only a branch leads to, the longest left first
             for item in path.moments.values():
