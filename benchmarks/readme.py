@@ -23,7 +23,7 @@ COMMANDS = {
     "quality": "python benchmarks/quality.py",
     "latency": "python benchmarks/latency.py",
     "throughput": "python benchmarks/throughput.py",
-    "soak": "python benchmarks/soak.py --minutes 17 --strips benchmarks/results/live",
+    "soak": "python benchmarks/soak.py --minutes 60 --strips benchmarks/results/hour",
     "renderer": "python benchmarks/renderer.py",
     "fresh_clone": "scripts/fresh-clone.sh",
 }
