@@ -15,7 +15,7 @@ serve: ## start the server; ARGS="--port 9000" passes flags on
 test: ## all tests; ARGS="-k pacing" passes flags on
 	@started=$$(date +%s); \
 	scripts/setup.sh server,train,test && scripts/node.sh packages && scripts/chromium.sh && scripts/compiler.sh && \
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS); status=$$?; \
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS); status=$$?; \
 	echo "make test: $$(($$(date +%s) - started)) s wall time"; exit $$status
 
 check: ## formatting, lint, types (Python and JavaScript)
