@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import Figure, at_most, print_table, write
 from worldstream.worlds.core import Action
-from worldstream.worlds.wan.actions import ActionModule
+from worldstream.worlds.wan.assembly import empty_transformer, fitted, transformer_config
 from worldstream.worlds.wan.chunk_fused import FusedStep
 from worldstream.worlds.wan.chunk_graph import GraphStep
 from worldstream.worlds.wan.chunk_step import EagerStep
@@ -38,7 +38,6 @@ from worldstream.worlds.wan.synthesize import tiny
 from worldstream.worlds.wan.taehv import TAEHV, TAEHVConfig
 from worldstream.worlds.wan.transformer import WanTransformer
 from worldstream.worlds.wan.vae import VAEConfig, WanVAE
-from worldstream.worlds.wan.world import transformer_config
 
 GIB = 2**30
 TINY_PX = (64, 48)
@@ -91,17 +90,10 @@ def made(case: Case, device: torch.device, dtype: torch.dtype, small: bool) -> W
     """The case's model in memory."""
     family, preset = FAMILIES[case.family], live(case.family)
     shape: TransformerShape = tiny(family.shape) if small else family.shape
-    if preset.actions is not None and shape.action is not None:
-        a = shape.action
-        given = replace(
-            preset.actions, blocks=a.blocks, hidden=a.hidden, width=a.inner, heads=a.inner // a.head, window=case.window
-        )
-        preset = replace(preset, actions=given)
+    preset = fitted(preset, shape, case.window)
     actions, config = preset.actions, transformer_config(shape, IMAGE_TOKENS)
+    network = empty_transformer(config, actions)
     with torch.device("meta"):
-        network = WanTransformer(
-            config, lambda i: ActionModule(actions, config.dim) if actions is not None and i < actions.blocks else None
-        )
         full = WanVAE(VAEConfig(width=8) if small else VAEConfig())
         light = TAEHV(TAEHVConfig(widths=(16, 8, 8, 8), encoder_width=8) if small else TAEHVConfig())
     transformer, vae = randomly(network, device, dtype), randomly(full, device, dtype)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,13 @@ from .. import catalogue, weights
 from ..core import Action, Sight
 from ..model_card import ModelCard, models_folder
 from ..model_check import free_bytes
+from ..rollout import Rollout
 from ..weights import WeightsError
 from . import families
-from .actions import ActionModule
+from .assembly import empty_transformer, fitted, transformer_config
 from .chunk_graph import GraphStep
 from .chunk_step import EagerStep, MakeStep
 from .clip import ClipEncoder
-from .config import WanConfig
 from .embeddings import EmbeddingStore
 from .engine_backend import EngineOptions, step_maker
 from .families import Family
@@ -187,7 +186,7 @@ def load_open_world(card: ModelCard, data: Path, options: OpenOptions | None = N
         prompt=_reader(card, data, device) if families.TEXT in opened else None,
         encoder=encoder, look=look, adapters=_adapters(transformer, options.loras),
         step=step,
-        paint=None if look is None else partial(_first_picture, data, plan.width_px, plan.height_px),
+        paint=None if look is None else _Painter(data, plan.width_px, plan.height_px),
     )  # fmt: skip
     precision = options.precision if plan.fp8 else str(plan.dtype).removeprefix("torch.")
     return OpenWorld(card, model, f"{engine} {precision}, {plan.decoder}, window {plan.window}, {device.type}")
@@ -239,13 +238,7 @@ def _planned(
         raise ValueError(
             f"the window of {card.name} must hold {preset.block + preset.sink} latent frames or more, got {window}"
         )
-    if preset.actions is not None and shape.action is not None:
-        a = shape.action
-        given = replace(
-            preset.actions, keyboard=a.keyboard, mouse=a.mouse, blocks=a.blocks, hidden=a.hidden, width=a.inner,
-            heads=a.inner // a.head, window=window,
-        )  # fmt: skip
-        preset = replace(preset, actions=given)
+    preset = fitted(preset, shape, window)
     automatic = torch.bfloat16 if device.type == "cuda" else torch.float32
     dtype = {"bf16": torch.bfloat16, "float32": torch.float32}.get(options.precision, automatic)
     role = _decoder_role(card, opened, options.decoder)
@@ -293,24 +286,12 @@ def _admit(
         raise MemoryRefused(f"{error} ({where})") from None
 
 
-def transformer_config(shape: TransformerShape, image_tokens: int = 257) -> WanConfig:
-    """Our network's shapes for a checkpoint's."""
-    return WanConfig(
-        dim=shape.dim, ffn_dim=shape.ffn, heads=shape.heads, layers=shape.layers, in_channels=shape.in_channels,
-        out_channels=shape.out_channels, text_dim=shape.text or 4096, freq_dim=shape.frequencies,
-        has_text=bool(shape.text), image_dim=shape.image or None, image_tokens=image_tokens,
-    )  # fmt: skip
-
-
 def _transformer(opened: dict[str, Recognised], plan: _Plan, device: torch.device) -> WanTransformer:
     part, clip = opened[families.TRANSFORMER], opened.get(families.CLIP)
     assert isinstance(part.shape, TransformerShape)
     tokens = clip.shape.tokens if clip is not None and isinstance(clip.shape, ClipShape) else 257
     config, actions = transformer_config(part.shape, tokens), plan.preset.actions
-    with torch.device("meta"):
-        network = WanTransformer(
-            config, lambda i: ActionModule(actions, config.dim) if actions is not None and i < actions.blocks else None
-        )
+    network = empty_transformer(config, actions)
     fill(network, part, plan.dtype, "cpu" if plan.fp8 else device)  # halved before it comes to the GPU
     if families.LORA in opened:  # part of the model as published, always on
         merged(network, {opened[families.LORA].checkpoint.path: 1.0})
@@ -371,14 +352,20 @@ def _looker(
     return look
 
 
-def _first_picture(data: Path, width_px: int, height_px: int, seed: int, prompt: str) -> NDArray[np.uint8]:
-    """What the embedded world draws first for these words, at the size of this one."""
-    import cv2
+class _Painter:
+    """Draws first pictures with the embedded world, which is loaded at the first one and stays: it is small."""
 
-    rollout = weights.load_world(None, data, engine="eager").rollout()
-    rollout.reset(seed, prompt)
-    frame = next(iter(rollout.step(Action())))
-    large: NDArray[np.uint8] = cv2.resize(frame.rgb, (width_px, height_px), interpolation=cv2.INTER_CUBIC).astype(
-        np.uint8
-    )
-    return large
+    def __init__(self, data: Path, width_px: int, height_px: int) -> None:
+        self._data, self._size = data, (width_px, height_px)
+        self._rollout: Rollout | None = None
+
+    def __call__(self, seed: int, prompt: str) -> NDArray[np.uint8]:
+        """What the embedded world draws first for these words, at the size of the open one."""
+        import cv2
+
+        if self._rollout is None:
+            self._rollout = weights.load_world(None, self._data, engine="eager").rollout()
+        self._rollout.reset(seed, prompt)
+        frame = next(iter(self._rollout.step(Action())))
+        large = cv2.resize(frame.rgb, self._size, interpolation=cv2.INTER_CUBIC)
+        return np.asarray(large, np.uint8)

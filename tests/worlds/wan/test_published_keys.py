@@ -12,6 +12,7 @@ from torch import nn
 from worldstream.worlds.wan import clip as vision
 from worldstream.worlds.wan import text
 from worldstream.worlds.wan.actions import ActionConfig, ActionModule
+from worldstream.worlds.wan.assembly import transformer_config
 from worldstream.worlds.wan.config import WAN_VACE_1_3B
 from worldstream.worlds.wan.families import FAMILIES
 from worldstream.worlds.wan.layout import transformer
@@ -30,7 +31,6 @@ from worldstream.worlds.wan.taehv import TAEHV
 from worldstream.worlds.wan.transformer import WanTransformer
 from worldstream.worlds.wan.vace import WanVace
 from worldstream.worlds.wan.vae import WanVAE
-from worldstream.worlds.wan.world import transformer_config
 
 
 def shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
