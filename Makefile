@@ -9,12 +9,12 @@ help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: ## start the server; ARGS="--port 9000" passes flags on
-	@scripts/setup.sh server
+	@scripts/setup.sh server,speech
 	@exec $(BIN)/worldstream serve $(ARGS)
 
 test: ## all tests; ARGS="-k pacing" passes flags on
 	@started=$$(date +%s); \
-	scripts/setup.sh server,train,test && scripts/node.sh packages && scripts/chromium.sh && scripts/compiler.sh && \
+	scripts/setup.sh server,speech,train,test && scripts/node.sh packages && scripts/sdks.sh && scripts/chromium.sh && scripts/compiler.sh && \
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS); status=$$?; \
 	echo "make test: $$(($$(date +%s) - started)) s wall time"; exit $$status
 
@@ -35,7 +35,7 @@ format: ## rewrite the Python sources in the house format
 
 BENCHMARKS := renderer throughput quality latency soak
 bench: ## all benchmarks on this machine, into benchmarks/results, then the README's tables
-	@scripts/setup.sh server,train,test && scripts/chromium.sh
+	@scripts/setup.sh server,speech,train,test && scripts/chromium.sh
 	@set -e; for name in $(BENCHMARKS); do \
 		echo "== $$name"; $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json $(ARGS); \
 	done
@@ -43,7 +43,7 @@ bench: ## all benchmarks on this machine, into benchmarks/results, then the READ
 
 ON_GPUS := operators open_checkpoints
 bench-quick: ## the short form of every benchmark, and rehearsals of those for GPUs; keeps nothing
-	@scripts/setup.sh server,train,test && scripts/chromium.sh && scripts/compiler.sh
+	@scripts/setup.sh server,speech,train,test && scripts/chromium.sh && scripts/compiler.sh
 	@set -e; kept=$$(mktemp -d); trap 'rm -rf "$$kept"' EXIT; for name in $(BENCHMARKS) $(ON_GPUS); do \
 		echo "== $$name"; $(BIN)/python benchmarks/$$name.py --quick --json "$$kept/$$name.json"; \
 	done

@@ -1,0 +1,87 @@
+"""Every kind of job: what it takes, who does it, and in which lane it runs.
+
+`params` and `inputs` are the contract between whoever orders (HTTP routes, the command line, workflows) and whoever
+does it. Optional params may be absent; unknown ones are ignored. Sizes are pixels, times seconds.
+
+| kind | params (optional in brackets) | inputs (optional in brackets) | makes |
+|---|---|---|---|
+| clip | prompt, seconds, width, height, seed, [camera, moments, references, draft, format, prores_profile] | [first, last, extend, ref0 …] | a video |
+| still | prompt, width, height, seed, [references, count, format, quality] | [ref0 …] | pictures |
+| edit | seed, [prompt, operation, keyframes, aspect, strength, seconds, camera, references, format, prores_profile] | video, [mask, key0 …, ref0 …] | a video |
+| upscale_image | [factor, width, height, sharpen, detail, format] | image | a picture |
+| upscale_video | [factor, width, height, sharpen, boost_fps, format] | video | a video |
+| frame_rate | rate | video | a video |
+| hdr | format, [prores_profile] | video | a video, or a ZIP of pictures |
+| speech | text, voice, [speed, pitch, volume, rate_hz, format, seed] | [reference] | a sound |
+| sound | prompt, [seconds, loop, rate_hz, format, seed] | [ref0 …] | a sound |
+| voice_change | voice, [remove_noise, format] | media | a sound, or a video with it |
+| isolate | [format] | audio | a sound |
+| soundtrack | seconds, [prompt, variants, format, keep_speech, mux, seed] | video | sounds, or videos with them |
+| dub | language, [clone, drop_background, speakers] | audio | a sound |
+
+- `moments` = `[{"at_s": 2.0, "prompt": "…"}]`: new words on the way. `camera`: moves in words, as `film --camera`; a prompt may hold
+  its own timed moves in the same notation.
+- `references` = `[{"input": "ref0", "tag": "hero"}]`, spoken of as `@hero` in the prompt.
+- `keyframes` = `[{"input": "key0", "at_s": 1.0, "start_s": 0.0, "end_s": 2.0}]`; the range is optional.
+- `operation` of edit: absent (the prompt decides), relight, restyle, replace, remove, background, green, clean_plate, extend, angle.
+- `format` of videos: mp4, prores, png_sequence, hdr10, hlg, sdr_rec709_10bit, hdr_pq_12bit_master, hdr_prores, hdr_png_sequence,
+  hdr_exr_sequence, hdr_exr_acescg_sequence_1_3, hdr_exr_acescg_sequence_2_0; sequences arrive as one ZIP. Of pictures: png, jpeg,
+  webp. Of sounds: mp3, wav, flac, ogg_opus.
+- `prores_profile`: 422, 4444, 422 Proxy, 422 LT, 422 HQ, 4444 XQ. `aspect`: 16:9 and its like. `rate`: "24", "23_98", …
+- `draft`: fewer denoising steps of the same seed.
+
+A `Refused` raised by a job says that no model here can do it; what can be known beforehand is in `refusal`.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+from .contract import Job, Workshop
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`place` is `module:function` below this folder; `lane` is heavy (uses the model; few at once) or light."""
+
+    name: str
+    place: str
+    lane: str = "heavy"
+
+
+_ALL = (
+    Kind("clip", "clips:clip"),
+    Kind("still", "stills:still"),
+    Kind("edit", "edits:edit"),
+    Kind("upscale_image", "finishing:upscale_image", "light"),
+    Kind("upscale_video", "finishing:upscale_video"),
+    Kind("frame_rate", "finishing:frame_rate"),
+    Kind("hdr", "finishing:hdr"),
+    Kind("speech", "sounds:speech", "light"),
+    Kind("sound", "sounds:sound", "light"),
+    Kind("voice_change", "sounds:voice_change", "light"),
+    Kind("isolate", "sounds:isolate", "light"),
+    Kind("soundtrack", "sounds:soundtrack", "light"),
+    Kind("dub", "sounds:dub", "light"),
+)
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
+
+
+def job_of(name: str) -> Job:
+    """The function that does a kind. Raises ValueError on an unknown one."""
+    if name not in KINDS:
+        raise ValueError(f"there is no kind of job {name!r}; there are {', '.join(KINDS)}")
+    module, _, function = KINDS[name].place.partition(":")
+    job: Job = getattr(importlib.import_module(f".{module}", __package__), function)
+    return job
+
+
+def refusal(name: str, workshop: Workshop) -> str:
+    """Why this machine cannot do a kind, naming the setting that would change it; empty where it can."""
+    if name == "dub" and not workshop.setting("dubbing_url"):
+        return (
+            "Dubbing into another language needs a translation service, and none is set; name one with "
+            "WORLDSTREAM_DUBBING_URL."
+        )
+    return ""
