@@ -24,6 +24,7 @@ class NewTask:
     webhook: str = ""  # URL that hears of the end; empty: none
     retry_of: str = ""  # hash of (owner, path, body) where a client sends the same again; empty: always a new task
     parent: str = ""  # workflow invocation that it belongs to
+    id: str = ""  # a UUID 4 that somebody chose before; empty: a new one
 
 
 @dataclass(frozen=True, slots=True)

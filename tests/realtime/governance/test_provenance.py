@@ -5,6 +5,7 @@ import stat
 import wave
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import av
 import c2pa
@@ -31,7 +32,7 @@ def signing(own: Credential) -> Provenance:
 
 def video(path: Path, codec: str, pix_fmt: str) -> None:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=25)
+        stream: Any = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
         for _ in range(3):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(PICTURE, format="rgb24")))
