@@ -9,11 +9,9 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .body_limits import Limit, limit_of
 from .errors import ForbiddenOrigin, ImageTooLarge, MessageTooLarge, WorldstreamError
-from .protocol import MAX_IMAGE_BYTES
-from .sharing import body_limit
 
-MAX_BODY_BYTES = 256 * 1024
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob: mediastream:; "
     "worker-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'",
@@ -55,12 +53,43 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        size = Headers(scope=scope).get("content-length", "0" if scope["method"] in ("GET", "HEAD") else "")
-        picture = scope["path"] == "/api/image"
-        limit = MAX_IMAGE_BYTES if picture else body_limit(scope["path"], MAX_BODY_BYTES)
-        if not size.isdecimal() or int(size) > limit:
-            text = f"a body must state its length, at most {limit} bytes"
-            error = ImageTooLarge(text, "Make the picture smaller.") if picture else MessageTooLarge(text)
-            await error_response(error)(scope, receive, send_secured)
+        limit = limit_of(scope["path"])
+        size = _stated(Headers(scope=scope), scope["method"])
+        if size is None and limit.streams:
+            await self._app(scope, _counted(receive, limit.bytes), send_secured)
+            return
+        if size is None or size > limit.bytes:
+            await _too_large(scope["path"], limit)(scope, receive, send_secured)
             return
         await self._app(scope, receive, send_secured)
+
+
+def _stated(headers: Headers, method: str) -> int | None:
+    """Bytes of a body as its headers say; None where they do not."""
+    size = headers.get("content-length")
+    if size is None:
+        empty = method in ("GET", "HEAD", "DELETE") and "transfer-encoding" not in headers  # RFC 9112, section 6.3
+        return 0 if empty else None
+    return int(size) if size.isascii() and size.isdecimal() and len(size) < 16 else None
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """Like `receive`, but a body that grows over the limit ends as if its sender had gone."""
+    total = 0
+
+    async def counted() -> MutableMapping[str, Any]:
+        nonlocal total
+        message = await receive()
+        total += len(message.get("body", b""))
+        return {"type": "http.disconnect"} if total > limit else message
+
+    return counted
+
+
+def _too_large(path: str, limit: Limit) -> JSONResponse:
+    text = f"a body must state its length, at most {limit.bytes} bytes"
+    if path.startswith("/v1/"):
+        return JSONResponse({"error": f"This request is too large: {text}. Upload large files first."}, 413)
+    if path == "/api/image":
+        return error_response(ImageTooLarge(text, "Make the picture smaller."))
+    return error_response(MessageTooLarge(text))

@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .config import TaskConfig
@@ -134,12 +135,9 @@ class TaskQueue:
             self._database, self._rows, self._blobs, self._config, self._slot.name, self._slot.scratch, self._clock,
             self._watchers.tell,
         )  # fmt: skip
-        wakes = iter(self._wakes)
-        self._work = [
-            asyncio.create_task(self._persist(lambda p=p, w=next(wakes), lane=lane: self._run(bench, lane, p, w)))  # type: ignore[misc]
-            for lane, processes in self._processes.items()
-            for p in processes
-        ]
+        runners = [(lane, process) for lane, processes in self._processes.items() for process in processes]
+        for (lane, process), wake in zip(runners, self._wakes, strict=True):
+            self._work.append(asyncio.create_task(self._persist(partial(self._run, bench, lane, process, wake))))
         self._work.append(asyncio.create_task(self._persist(self._keep)))
 
     async def close(self) -> None:
