@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .body_limits import Limit, limit_of
-from .errors import ForbiddenOrigin, ImageTooLarge, MessageTooLarge, WorldstreamError
+from .errors import ClientError, ForbiddenOrigin, ImageTooLarge, MessageTooLarge, WorldstreamError
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob: mediastream:; "
@@ -33,6 +35,23 @@ def error_response(error: WorldstreamError) -> JSONResponse:
     """What went wrong and what to do, with the error's own status."""
     detail = {"code": error.code, "message": error.message, "remedy": error.remedy, "id": error.id}
     return JSONResponse({"error": detail}, status_code=error.status)
+
+
+def add_errors(app: FastAPI) -> None:
+    """Every error of ours, and every body that is not what it should be, as `error_response`."""
+
+    async def ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, WorldstreamError)
+        return error_response(error)
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "body")
+        return error_response(ClientError(f"{where or 'body'}: {first['msg']}"))
+
+    app.add_exception_handler(WorldstreamError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
 
 
 class Guard:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from fastapi import FastAPI, Request, Response, WebSocket
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
@@ -27,8 +26,8 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from ..worlds.procedural.attributes import MOODS, TIMES, WEATHERS
 from .archive import Archive
 from .config import ServerConfig, version
-from .errors import ClientError, ForbiddenOrigin, StartupError, WorldstreamError
-from .guard import Guard, check_origin, error_response
+from .errors import ForbiddenOrigin, StartupError
+from .guard import Guard, add_errors, check_origin
 from .images import Images
 from .live_load import LiveLoad
 from .lobby import Lobby
@@ -195,7 +194,7 @@ def build_app(config: ServerConfig, world: World, offline: Offline | None = None
     if offline is not None:
         _add_offline(app, house, offline)
     _add_pages(app)
-    _add_errors(app)
+    add_errors(app)
     app.add_middleware(Guard)
     return app
 
@@ -269,21 +268,6 @@ def _add_pages(app: FastAPI) -> None:
         return FileResponse(page) if page.is_file() else Response("The page is not installed.", status_code=404)
 
     app.mount("/app", StaticFiles(directory=BROWSER_FILES, check_dir=False), name="app")
-
-
-def _add_errors(app: FastAPI) -> None:
-    async def ours(_: Request, error: Exception) -> Response:
-        assert isinstance(error, WorldstreamError)
-        return error_response(error)
-
-    async def invalid(_: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part != "body")
-        return error_response(ClientError(f"{where or 'body'}: {first['msg']}"))
-
-    app.add_exception_handler(WorldstreamError, ours)
-    app.add_exception_handler(RequestValidationError, invalid)
 
 
 class Server(uvicorn.Server):

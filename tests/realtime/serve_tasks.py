@@ -1,8 +1,8 @@
 """Serve the offline half without a real live world: `python tests/realtime/serve_tasks.py --port 8800 --data DIR`.
 
-Takes the flags of `worldstream serve`. A fake world stands where the live one would; tasks, blobs, webhooks and /v1 are
-the real ones, on the kinds of `jobs/kinds.py` or, with WORLDSTREAM_TEST_KINDS=module (of `KINDS` and `job_of`), on a
-test's own. With `--port 0` it prints the port that it got: one line, `listening on N`, when it is ready to be asked.
+Takes the flags of `worldstream serve`. There is no live world; tasks, blobs, webhooks and /v1 are the real ones, on the
+kinds of `jobs/kinds.py` or, with WORLDSTREAM_TEST_KINDS=module (of `KINDS` and `job_of`), on a test's own. With
+`--port 0` it prints the port that it got: one line, `listening on N`, when it may be asked.
 """
 
 from __future__ import annotations
@@ -14,10 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from worldstream.realtime.offline import Offline
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -71,11 +77,9 @@ def task_server(
 
 
 def main() -> None:
-    from tests.realtime.fake_world import FakeWorld
     from worldstream.realtime.cli import _parser
     from worldstream.realtime.config import from_environment, override
     from worldstream.realtime.offline import Offline
-    from worldstream.realtime.serve import build_app, server_for
     from worldstream.realtime.startup import listen
 
     options = vars(_parser().parse_args(["serve", *sys.argv[1:]]))
@@ -93,9 +97,34 @@ def main() -> None:
         offline = Offline(config, port, time.time, kinds, f"{name}:job_of")
     else:
         offline = Offline(config, port)
-    app = build_app(config, FakeWorld(width_px=64, height_px=48), offline)
     print(f"listening on {port}", flush=True)  # the kernel keeps whoever comes before the server looks
-    server_for(app, config).run(sockets=[listener])
+    import uvicorn
+
+    running = uvicorn.Config(_bare_app(offline), loop="uvloop", log_config=None, access_log=False)
+    uvicorn.Server(running).run(sockets=[listener])
+
+
+def _bare_app(offline: Offline) -> FastAPI:
+    """The application of realtime/serve.py without the live world, whose libraries take most of a second to load."""
+    from fastapi import FastAPI
+
+    from worldstream.realtime.guard import Guard, add_errors
+    from worldstream.realtime.offline import add_offline
+    from worldstream.realtime.task_routes import add_tasks
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await offline.open()
+        yield
+        await offline.close()
+        await offline.finish()
+
+    app = FastAPI(lifespan=lifespan, openapi_url=None)
+    add_tasks(app, offline, lambda request: None)
+    add_offline(app, offline)
+    add_errors(app)
+    app.add_middleware(Guard)
+    return app
 
 
 def _settings() -> dict[str, str]:
