@@ -52,7 +52,13 @@ class Alias:
         return math.ceil(found + self.credits_per_1000_characters * characters / 1000 - 1e-9)
 
 
-_PRICES = ("credits_per_task", "credits_per_second", "credits_per_picture", "credits_per_1000_characters", "least_seconds")
+_PRICES = (
+    "credits_per_task",
+    "credits_per_second",
+    "credits_per_picture",
+    "credits_per_1000_characters",
+    "least_seconds",
+)
 DEFAULTS: dict[str, Alias] = {
     "gen4.5": Alias(credits_per_second=12),
     "gen4_turbo": Alias(credits_per_second=5, draft=True),
@@ -79,7 +85,11 @@ DEFAULTS: dict[str, Alias] = {
     "eleven_voice_dubbing": Alias(credits_per_second=1),
     "eleven_voice_isolation": Alias(credits_per_second=1),
 }
-_USUAL = {"clip": Alias(credits_per_second=12), "edit": Alias(credits_per_second=15), "still": Alias(credits_per_picture=5)}
+_USUAL = {
+    "clip": Alias(credits_per_second=12),
+    "edit": Alias(credits_per_second=15),
+    "still": Alias(credits_per_picture=5),
+}
 _SURCHARGES = {"mp4": 0.0, "mov": 0.0, "prores": 5.0, "png_sequence": 5.0}  # credits a second; deeper formats 20, or 40
 LARGE_PX = 4_000_000
 
