@@ -143,7 +143,7 @@ def nits_of_scene_20(scene: Doubles, peak_nits: float = PEAK_NITS) -> Doubles:
     """The forward tone curve of ACES 2.0: scene luminance to nits."""
     s_2, m_2, _ = _curve_20(peak_nits)
     f = m_2 * (np.maximum(scene, 0) / (scene + s_2)) ** 1.15
-    return cast(Doubles, 100 * f * f / (f + 0.04))
+    return 100 * f * f / (f + 0.04)
 
 
 def scene_of_nits_20(nits: Floats) -> Floats:

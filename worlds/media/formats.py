@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from .light import EXPANSION
+from .limits import DeliveryError
 
 # prores_profile of the API -> (the encoder's name, pixel format)
 PRORES = {
@@ -90,14 +91,14 @@ FORMATS = {
 
 
 def film_format(name: str, prores_profile: str | None = None) -> FilmFormat:
-    """The row of a name. Raises ValueError on an unknown format or profile, and on a profile where none belongs."""
+    """The row of a name. Raises DeliveryError on an unknown format or profile, and on a profile where none belongs."""
     if name not in FORMATS:
-        raise ValueError(f"there is no film format {name!r}; there are {', '.join(FORMATS)}")
+        raise DeliveryError(f"there is no film format {name!r}; there are {', '.join(FORMATS)}")
     format = FORMATS[name]
     if prores_profile is None:
         return format
     if not format.profile:
-        raise ValueError(f"prores_profile belongs to ProRes; the format {name} has none")
+        raise DeliveryError(f"prores_profile belongs to ProRes; the format {name} has none")
     if prores_profile not in PRORES:
-        raise ValueError(f"there is no ProRes profile {prores_profile!r}; there are {', '.join(PRORES)}")
+        raise DeliveryError(f"there is no ProRes profile {prores_profile!r}; there are {', '.join(PRORES)}")
     return replace(format, profile=prores_profile)

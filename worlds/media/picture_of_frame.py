@@ -33,6 +33,7 @@ class Shape:
     turn: tuple[bool, bool, bool]  # swap x and y, then mirror x, then mirror y
     interlaced: bool
     transfer: int  # FFmpeg's number of it
+    eight_bits: bool  # or fewer
     notes: tuple[str, ...] = ()
 
 
@@ -56,7 +57,7 @@ def shape_of(frame: VideoFrame, stream: VideoStream) -> Shape:
         notes.append("it is transparent in places: they are black")
     if turn[0]:
         width, height = height, width
-    return Shape(width, height, turn, frame.interlaced_frame, frame.color_trc, tuple(notes))
+    return Shape(width, height, turn, frame.interlaced_frame, frame.color_trc, _eight_bits(frame), tuple(notes))
 
 
 def picture(frame: VideoFrame, shape: Shape, format: str) -> NDArray[Any]:
@@ -88,6 +89,10 @@ def _from_hdr(frame: VideoFrame, shape: Shape, size: tuple[int, int], matrix: Co
     signal = deep.to_ndarray().astype(np.float32) * np.float32(1 / 65535)
     rgb = sdr_signal((pq_nits if shape.transfer == ColorTrc.SMPTE2084 else hlg_nits)(signal))
     return np.rint(rgb * 255).astype(np.uint8) if format == "rgb24" else np.rint(rgb * 65535).astype(np.uint16)
+
+
+def _eight_bits(frame: VideoFrame) -> bool:
+    return all(component.bits <= 8 for component in frame.format.components)
 
 
 def _has_alpha(frame: VideoFrame) -> bool:

@@ -32,7 +32,7 @@ SOUND_OF_FILM = {
 class Told(Protocol):
     """Hears how many frames are written, and the newest of them; may raise to stop the writing."""
 
-    def __call__(self, frames: int, rgb: NDArray[np.uint8]) -> None: ...
+    def __call__(self, frames: int, rgb: NDArray[np.uint8], /) -> None: ...
 
 
 def write_video(
