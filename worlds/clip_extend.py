@@ -20,6 +20,7 @@ from .media.scaling import fitted
 from .media.video_in import Video, read_video
 from .weights import SHIPPED
 
+JUDGED = 6  # of them, the newest, whose motion goes on
 REMEMBERED = 12  # frames that a walk goes on from: the model looks no further back
 STILL_M, STILL_RAD = 0.01, 0.0015  # a frame: less is what the judge reads in a camera that stands
 
@@ -38,7 +39,7 @@ class Ending:
         """The camera's motion in the last frames, a frame, as the judge reads it; nothing where it stands."""
         if len(self.pictures) <= GAP:
             return Action()
-        stack = torch.from_numpy(np.stack(self.pictures).astype(np.float32)).permute(0, 3, 1, 2) / 255
+        stack = torch.from_numpy(np.stack(self.pictures[-JUDGED:]).astype(np.float32)).permute(0, 3, 1, 2) / 255
         seen = judged_size(stack)
         with torch.inference_mode():
             moved = load_judge(SHIPPED).moved(seen[:-GAP], seen[GAP:]).median(0).values / GAP
