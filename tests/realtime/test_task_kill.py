@@ -22,12 +22,13 @@ FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 def tasks_of(server: TaskServer) -> list[dict[str, Any]]:
     """All of them, page by page."""
-    found, following = [], ""
+    found: list[dict[str, Any]] = []
     with httpx.Client(base_url=server.url, timeout=20.0) as client:
-        while following is not None:
-            page = client.get("/api/tasks", params={"limit": 100} | ({"before": following} if following else {})).json()
+        page = client.get("/api/tasks?limit=100").json()
+        found += page["tasks"]
+        while page["next"] is not None:
+            page = client.get("/api/tasks", params={"limit": "100", "before": page["next"]}).json()
             found += page["tasks"]
-            following = page["next"]
     return found
 
 
