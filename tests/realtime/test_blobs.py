@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +18,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldstream.realtime import blobs as blobs_module
 from worldstream.realtime.blobs import (
     MEDIA_TYPES,
     OPAQUE,
@@ -153,7 +153,7 @@ def test_types_and_suffixes() -> None:
 async def test_a_folder_on_another_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Moved by copying, then all at once; a copy that breaks off leaves nothing to see."""
     blobs = FolderBlobs(tmp_path / "blobs")
-    replace, copy = Path.replace, blobs_module.shutil.copyfile
+    replace, copy = Path.replace, shutil.copyfile
 
     def elsewhere(self: Path, target: Path) -> Path:
         if not self.name.startswith(".part"):
@@ -167,7 +167,7 @@ async def test_a_folder_on_another_disk(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Path, "replace", elsewhere)
     await put(blobs, tmp_path, "outputs/a.mp4", b"content")
     assert await whole(blobs.read("outputs/a.mp4", 0, 7)) == b"content"
-    monkeypatch.setattr(blobs_module.shutil, "copyfile", breaks)
+    monkeypatch.setattr(shutil, "copyfile", breaks)
     with pytest.raises(OSError, match="No space"):
         await put(blobs, tmp_path, "outputs/b.mp4", b"content")
     assert await keys(blobs) == ["outputs/a.mp4"]

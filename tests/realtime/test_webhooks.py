@@ -53,6 +53,7 @@ class Listener:
         self.answers: list[int] = []
         self.hangs = False
         self.port = 0
+        self.talks: list[asyncio.Task[Any]] = []
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Listener]:
@@ -60,12 +61,17 @@ class Listener:
         self.port = server.sockets[0].getsockname()[1]
         async with server:
             yield self
+            await asyncio.wait_for(asyncio.gather(*self.talks), 10.0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = asyncio.current_task()
+        assert talk is not None
+        self.talks.append(talk)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         except asyncio.IncompleteReadError:  # no HTTP at all
             writer.close()
+            await writer.wait_closed()
             return
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers["content-length"]))
@@ -78,6 +84,7 @@ class Listener:
         else:
             await reader.read()
         writer.close()
+        await writer.wait_closed()
 
 
 @asynccontextmanager
