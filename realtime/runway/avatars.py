@@ -166,7 +166,6 @@ async def usage(
 ) -> dict[str, Any]:
     """Talks whose media ran, by the day on which they began; every day of the range is there."""
     from_s, until_s = moment(start, "startDate"), moment(end, "endDate", ends_day=True)
-    assert None not in (from_s, until_s)
     if until_s < from_s:
         raise invalid(["endDate"], "must not lie before startDate")
     if until_s - from_s > USAGE_DAYS * DAY_S:

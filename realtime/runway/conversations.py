@@ -36,7 +36,9 @@ async def listed(
     end: Annotated[Date, Query(alias="endDate")] = None,
 ) -> dict[str, Any]:
     """`avatar` is the id of one's own avatar or the name of a preset."""
-    place, from_s, until_s = after(cursor), moment(start, "startDate"), moment(end, "endDate", ends_day=True)
+    place = after(cursor)
+    from_s = None if start is None else moment(start, "startDate")
+    until_s = None if end is None else moment(end, "endDate", ends_day=True)
     rows = await at.read(lambda c: library.talks(c, at.owner, limit + 1, place, avatar or "", from_s, until_s))
     now = at.now()
     return page(rows, limit, lambda s: _brief(talks.aged(s, now), now), lambda s: cursor_of(s.created_s, s.id))

@@ -38,11 +38,9 @@ def after(cursor: str | None) -> tuple[float, str] | None:
     raise invalid(["cursor"], "is not a cursor that this server gave")
 
 
-def moment(text: str | None, field: str, *, ends_day: bool = False) -> float | None:
+def moment(text: str, field: str, *, ends_day: bool = False) -> float:
     """Unix seconds of an ISO 8601 date or time; UTC where it names no zone. A date alone is its first instant, or with
     `ends_day` its last. Raises a 400 that names `field`."""
-    if text is None:
-        return None
     try:
         if len(text) == 10:
             found = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
