@@ -1,0 +1,133 @@
+"""The HTTP contract of the Runway SDKs as one application, mounted by the server at /v1.
+
+Each subject is a module with `add(app)`. Whatever happens here is answered in JSON: `{error, issues?}`, unknown paths
+and methods included.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+
+from ..services import Services
+from .asking import VERSION, ContractRoute
+from .errors import ApiError, answer
+from .issues import refused
+
+log = logging.getLogger(__name__)
+
+SUBJECTS: tuple[Callable[[FastAPI], None], ...] = ()
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {"type": "string"},
+        "issues": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["code", "path", "message"],
+                "properties": {
+                    "code": {"type": "string"},
+                    "path": {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "number"}]}},
+                    "message": {"type": "string"},
+                },
+            },
+        },
+        "docUrl": {"type": "string"},
+    },
+}
+_STATUSES = {
+    "400": "What was sent is not right; `issues` says where.",
+    "401": "No API key, or one that is not known.",
+    "403": "The key may not do this.",
+    "404": "There is no such thing, or it belongs to another key.",
+    "409": "It is being worked on.",
+    "413": "The body is too large.",
+    "429": "Over a quota.",
+}
+
+
+def runway_app(services: Services, subjects: tuple[Callable[[FastAPI], None], ...] = SUBJECTS) -> FastAPI:
+    """All routes, around what the offline half of the server shares."""
+    app = FastAPI(
+        title="worldstream, Runway-compatible API",
+        version=VERSION,
+        openapi_url="/openapi.json",
+        docs_url=None,  # they would load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.router.route_class = ContractRoute
+    app.state.services = services
+    for add in subjects:
+        add(app)
+    app.openapi = lambda: _description(app)  # type: ignore[method-assign]
+    add_errors(app)
+    return app
+
+
+def add_errors(app: FastAPI) -> None:
+    """Every error in the contract's shape."""
+
+    async def ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        return answer(error)
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return answer(refused(error.errors(), error.body))
+
+    async def plain(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return answer(ApiError(error.status_code, str(error.detail)))
+
+    async def unknown(request: Request, _: Exception) -> Response:
+        return answer(ApiError(404, f"There is nothing at {ascii(request.url.path[:200])[1:-1]}."))
+
+    async def method(request: Request, _: Exception) -> Response:
+        return answer(ApiError(405, f"{request.method} is not possible here."))
+
+    async def ours_to_mend(request: Request, error: Exception) -> Response:
+        log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
+        return answer(ApiError(500, "Something went wrong in this server; its log says what."))
+
+    app.add_exception_handler(ApiError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, plain)
+    app.add_exception_handler(404, unknown)
+    app.add_exception_handler(405, method)
+    app.add_exception_handler(Exception, ours_to_mend)
+
+
+def _description(app: FastAPI) -> dict[str, Any]:
+    """OpenAPI of what is really answered: errors as above, and the key and the version that every request needs."""
+    if app.openapi_schema is None:
+        found = get_openapi(title=app.title, version=app.version, routes=app.routes, servers=[{"url": "/v1"}])
+        parts = found.setdefault("components", {})
+        for unused in ("HTTPValidationError", "ValidationError"):
+            parts.get("schemas", {}).pop(unused, None)
+        parts.setdefault("schemas", {})["Error"] = _ERROR
+        parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        keyless = {r.path for r in app.routes if getattr(getattr(r, "endpoint", None), "keyless", False)}
+        for path, operations in found["paths"].items():
+            for operation in operations.values():
+                _complete(operation, asks=path not in keyless)
+        app.openapi_schema = found
+    return app.openapi_schema
+
+
+def _complete(operation: dict[str, Any], *, asks: bool) -> None:
+    operation["responses"].pop("422", None)
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    for status, description in _STATUSES.items():
+        operation["responses"].setdefault(status, {"description": description, "content": content})
+    if asks:
+        operation["security"] = [{"key": []}]
+        header = {"name": "X-Runway-Version", "in": "header", "required": True, "schema": {"const": VERSION}}
+        operation.setdefault("parameters", []).append(header)
