@@ -9,24 +9,28 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Query, Response
 from pydantic import Field
 
+from ...avatars.audio.voices import LIVE_PRESETS
 from ..store import library
 from ..store.library import Avatar, Voice
-from .desk import MEDIA, At, Body, Desk, checked, new_id
+from .bodies import IMG, Body, many, one_of, option
+from .desk import At, Desk, checked, new_id
 from .documents import within_budget
 from .errors import ApiError, invalid
 from .links import link
 from .lists import DAY_S, Cursor, Limit, after, day_of, moment
 from .pages import cursor_of, page, stamp
-from .presets import LIVE_VOICES, LiveVoice
+from .value_sets import LIVE_VOICES
 
 PORTRAIT_PX = (1088, 704)  # what the contract recommends for reference pictures
 USAGE_DAYS = 366  # that one question about usage may span
+# mypy: disable-error-code="valid-type"
+
 _WHAT = "An avatar with this id"
 
 
 class LivePreset(Body):
     type: Literal["runway-live-preset"]
-    presetId: LiveVoice
+    presetId: one_of(*LIVE_VOICES)
 
 
 class CustomVoice(Body):
@@ -38,30 +42,30 @@ AvatarVoice = Annotated[LivePreset | CustomVoice, Field(discriminator="type")]
 Name = Annotated[str, Field(min_length=1, max_length=50)]
 Personality = Annotated[str, Field(min_length=1, max_length=10_000)]
 StartScript = Annotated[str, Field(max_length=2000)]
-DocumentIds = Annotated[list[Annotated[str, Field(max_length=60)]], Field(max_length=50)]
+DocumentIds = many(Annotated[str, Field(max_length=60)], 50)
 Processing = Literal["optimize", "none"]
 
 
 class NewAvatar(Body):
     name: Name
-    referenceImage: Annotated[str, MEDIA]
+    referenceImage: IMG
     personality: Personality
     voice: AvatarVoice
-    startScript: StartScript | None = None
-    documentIds: DocumentIds = Field(default_factory=list)
-    imageProcessing: Processing = "optimize"
+    startScript: StartScript = option()
+    documentIds: DocumentIds = option([])
+    imageProcessing: Processing = option("optimize")
 
 
 class AvatarChange(Body):
     """Absent members stay as they are; startScript null clears it."""
 
-    name: Name = ""
-    referenceImage: Annotated[str, MEDIA] = ""
-    personality: Personality = ""
-    voice: AvatarVoice | None = None
+    name: Name = option()
+    referenceImage: IMG = option()
+    personality: Personality = option()
+    voice: AvatarVoice = option()
     startScript: StartScript | None = None
-    documentIds: DocumentIds = Field(default_factory=list)
-    imageProcessing: Processing = "optimize"
+    documentIds: DocumentIds = option()
+    imageProcessing: Processing = option()
 
 
 def add(app: FastAPI) -> None:
@@ -74,7 +78,7 @@ def add(app: FastAPI) -> None:
 
 
 async def create(body: NewAvatar, at: At) -> dict[str, Any]:
-    now, ids = at.now(), list(dict.fromkeys(body.documentIds))
+    now = at.now()
     avatar = Avatar(
         id=new_id(),
         owner=at.owner,
@@ -84,7 +88,7 @@ async def create(body: NewAvatar, at: At) -> dict[str, Any]:
         personality=body.personality,
         start_script=body.startScript,
         voice=body.voice.model_dump(),
-        documents=ids,
+        documents=list(dict.fromkeys(body.documentIds)),
         reference="",
         processing=body.imageProcessing,
         state="PROCESSING",
@@ -127,8 +131,6 @@ async def update(id: str, body: AvatarChange, at: At) -> dict[str, Any]:
     if "personality" in given:
         changed = replace(changed, personality=body.personality)
     if "voice" in given:
-        if body.voice is None:
-            raise invalid(["voice"], "An avatar always has a voice.", "invalid_type")
         changed = replace(changed, voice=body.voice.model_dump())
     if "startScript" in given:
         changed = replace(changed, start_script=body.startScript)
@@ -138,7 +140,7 @@ async def update(id: str, body: AvatarChange, at: At) -> dict[str, Any]:
     if given & {"referenceImage", "imageProcessing"}:
         processing = body.imageProcessing if "imageProcessing" in given else before.processing
         changed = replace(changed, processing=processing, state="PROCESSING", failure="")
-        changed = await _begin(at, changed, body.referenceImage)
+        changed = await _begin(at, changed, body.referenceImage or "")
 
     def work(connection: Any) -> Avatar:
         _settled(connection, at.owner, id)  # again: another change may have come first
@@ -242,7 +244,7 @@ def shown(at: Desk, avatar: Avatar, voice: Voice | None) -> dict[str, Any]:
 def _voice(given: dict[str, Any], voice: Voice | None) -> dict[str, Any]:
     if given["type"] == "runway-live-preset":
         name = given["presetId"]
-        return {**given, "name": name.capitalize(), "description": LIVE_VOICES[name]}
+        return {**given, "name": name.capitalize(), "description": LIVE_PRESETS[name].description}
     if voice is None:
         return {"type": "custom", "id": given["id"], "deleted": True}
     about = {"name": voice.name} | ({"description": voice.description} if voice.description is not None else {})

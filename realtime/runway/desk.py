@@ -1,4 +1,4 @@
-"""What a route of kept things needs: who asks, the database, and the members that bodies share."""
+"""What a route of kept things needs: who asks, the database, and the board that tasks are put on."""
 
 from __future__ import annotations
 
@@ -9,24 +9,15 @@ from typing import Annotated, Any, TypeVar
 from uuid import uuid4
 
 from fastapi import Depends, Request
-from pydantic import BaseModel, ConfigDict, Field
 
 from ..services import Caller, Services
 from ..tasks import Task
 from .asking import caller, services_of
+from .bodies import is_uuid
 from .errors import not_found
-from .lists import is_id
 from .ordering import submit
 
 T = TypeVar("T")
-
-MEDIA = Field(min_length=13, max_length=16_777_216)  # an address of a picture, video or sound; checked when gathered
-
-
-class Body(BaseModel):
-    """A JSON body: a misspelt member is refused, never ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +83,7 @@ At = Annotated[Desk, Depends(desk)]
 
 def checked(id: str, what: str) -> str:
     """The id in a path. Raises a 404 about `what` where it is none that could have been given."""
-    if not is_id(id):
+    if not is_uuid(id):
         raise not_found(what)
     return id
 

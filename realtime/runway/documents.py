@@ -9,7 +9,8 @@ from pydantic import Field
 
 from ..store import library
 from ..store.library import Avatar, Document
-from .desk import At, Body, Desk, checked, new_id
+from .bodies import Body, option
+from .desk import At, Desk, checked, new_id
 from .errors import invalid
 from .links import link
 from .lists import Cursor, Limit, after
@@ -27,8 +28,8 @@ class NewDocument(Body):
 
 
 class DocumentChange(Body):
-    name: Name = ""
-    content: Content = ""
+    name: Name = option()
+    content: Content = option()
 
 
 def tokens_of(content: str) -> int:

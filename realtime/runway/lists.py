@@ -9,19 +9,14 @@ from typing import Annotated
 
 from fastapi import Query
 
+from .bodies import is_uuid
 from .errors import invalid
 from .pages import key_of
 
 DAY_S = 86_400.0
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(min_length=1, max_length=1000)]
-
-
-def is_id(text: str) -> bool:
-    """Whether it is a UUID as this server writes them."""
-    return _UUID.fullmatch(text) is not None
 
 
 def after(cursor: str | None) -> tuple[float, str] | None:
@@ -33,7 +28,7 @@ def after(cursor: str | None) -> tuple[float, str] | None:
     if key is None:
         return None
     match key:
-        case (float(seconds), str(id)) if math.isfinite(seconds) and is_id(id):
+        case (float(seconds), str(id)) if math.isfinite(seconds) and is_uuid(id):
             return seconds, id
     raise invalid(["cursor"], "is not a cursor that this server gave")
 

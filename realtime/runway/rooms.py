@@ -10,16 +10,20 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from .. import talks
 from ..store import library
 from ..store.library import RealtimeSession
 from ..talks import NoRooms, Rooms, Talks
 from .asking import keyless, services_of
-from .desk import At, Body, Desk, checked, new_id
+from .bodies import Body, many, number, one_of, option, whole
+from .desk import At, Desk, checked, new_id
 from .errors import ApiError, answer, invalid
 from .pages import stamp
-from .presets import AVATAR_NAMES, PresetAvatar
+from .value_sets import AVATARS
+
+# mypy: disable-error-code="valid-type"
 
 _WHAT = "A realtime session with this id"
 _CORS = {
@@ -32,7 +36,7 @@ _CORS = {
 
 class PresetChoice(Body):
     type: Literal["runway-preset"]
-    presetId: PresetAvatar
+    presetId: one_of(*AVATARS)
 
 
 class CustomChoice(Body):
@@ -47,12 +51,12 @@ class Items(Body):
 class _Parameter(Body):
     name: Annotated[str, Field(min_length=1, max_length=64)]
     description: Annotated[str, Field(max_length=1024)]
-    required: bool = True
+    required: bool = option(True)
 
 
 class StringParameter(_Parameter):
     type: Literal["string"]
-    enum: Annotated[list[str] | None, Field(max_length=20)] = None
+    enum: many(str, 20) = option()
 
 
 class PlainParameter(_Parameter):
@@ -75,7 +79,7 @@ Parameter = Annotated[StringParameter | PlainParameter | ArrayParameter | Object
 class _Tool(Body):
     name: Annotated[str, Field(max_length=64, pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
     description: Annotated[str, Field(min_length=1, max_length=1024)]
-    parameters: Annotated[list[Parameter], Field(max_length=20)] = Field(default_factory=list)
+    parameters: many(Parameter, 20) = option([])
 
 
 class ClientEvent(_Tool):
@@ -84,7 +88,7 @@ class ClientEvent(_Tool):
 
 class BackendRpc(_Tool):
     type: Literal["backend_rpc"]
-    timeoutSeconds: Annotated[float, Field(ge=1, le=8)] = 4
+    timeoutSeconds: number(1, 8) = option(4.0)
 
 
 class ElevenLabs(Body):
@@ -96,7 +100,7 @@ class OwnRoom(Body):
     url: Annotated[str, Field(min_length=1, max_length=2048)]
     token: Annotated[str, Field(min_length=1, max_length=2048)]
     roomName: Annotated[str, Field(min_length=1, max_length=256)]
-    agentIdentity: Annotated[str | None, Field(min_length=1, max_length=256)] = None
+    agentIdentity: Annotated[str, Field(min_length=1, max_length=256)] = option()
 
 
 class LiveKit(OwnRoom):
@@ -106,22 +110,20 @@ class LiveKit(OwnRoom):
 class NewSession(Body):
     model: Literal["gwm1_avatars"]
     avatar: Annotated[PresetChoice | CustomChoice, Field(discriminator="type")]
-    maxDuration: Annotated[int, Field(ge=10, le=1800)] = 300
-    personality: Annotated[str | None, Field(min_length=1, max_length=10_000)] = None
-    startScript: Annotated[str | None, Field(min_length=1, max_length=2000)] = None
-    tools: Annotated[list[Annotated[ClientEvent | BackendRpc, Field(discriminator="type")]], Field(max_length=20)] = (
-        Field(default_factory=list)
-    )
-    integration: Annotated[ElevenLabs | LiveKit | None, Field(discriminator="type")] = None
-    livekit: OwnRoom | None = None  # the older name of an integration of type livekit
+    maxDuration: whole(10, 1800) = option(300)
+    personality: Annotated[str, Field(min_length=1, max_length=10_000)] = option()
+    startScript: Annotated[str, Field(min_length=1, max_length=2000)] = option()
+    tools: many(Annotated[ClientEvent | BackendRpc, Field(discriminator="type")], 20) = option([])
+    integration: Annotated[ElevenLabs | LiveKit, Field(discriminator="type")] = option()
+    livekit: OwnRoom = option()  # the older name of an integration of type livekit
 
     @model_validator(mode="after")
     def _one_of_each(self) -> NewSession:
         names = [tool.name for tool in self.tools]
         if len(set(names)) < len(names):
-            raise ValueError("tools must have different names")
+            raise PydanticCustomError("custom", "tools must have different names")
         if self.integration is not None and self.livekit is not None:
-            raise ValueError("give either integration or livekit")
+            raise PydanticCustomError("custom", "give either integration or livekit")
         return self
 
 
@@ -264,7 +266,7 @@ async def _avatar(at: Desk, body: NewSession) -> tuple[dict[str, Any], str]:
     """The avatar as the session remembers it, and what it is found by. Raises a 400."""
     if isinstance(body.avatar, PresetChoice):
         preset = body.avatar.presetId
-        return {"type": "runway-preset", "presetId": preset, "name": AVATAR_NAMES[preset]}, preset
+        return {"type": "runway-preset", "presetId": preset, "name": preset.replace("-", " ").capitalize()}, preset
     id = body.avatar.avatarId
     try:
         avatar = await at.services.database.read(lambda c: library.avatars.get(c, at.owner, id))

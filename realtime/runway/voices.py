@@ -12,7 +12,8 @@ from pydantic import Field
 from ..store import library
 from ..store.library import Voice
 from ..tasks import FINAL, Task
-from .desk import MEDIA, At, Body, checked, new_id
+from .bodies import AUD, Body, option
+from .desk import At, checked, new_id
 from .errors import ApiError
 from .links import link
 from .lists import Cursor, Limit, after
@@ -25,12 +26,12 @@ _WHAT = "A voice with this id"
 Prompt = Annotated[str, Field(min_length=20, max_length=1000)]
 Designer = Literal["eleven_ttv_v3", "eleven_multilingual_ttv_v2"]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
-Description = Annotated[str | None, Field(min_length=1, max_length=1024)]
+Description = Annotated[str, Field(min_length=1, max_length=1024)] | None
 
 
 class FromAudio(Body):
     type: Literal["audio"]
-    audio: Annotated[str, MEDIA]
+    audio: AUD
 
 
 class FromText(Body):
@@ -48,7 +49,7 @@ class NewVoice(Body):
 class VoiceChange(Body):
     """Absent members stay as they are; description null clears it."""
 
-    name: Name = ""
+    name: Name = option()
     description: Description = None
 
 

@@ -1,0 +1,17 @@
+"""Everything of the contract that is kept, routed or composed, beside generation, uploads and tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+
+from . import avatars, conversations, documents, rooms, voices
+
+LIBRARY: tuple[Callable[[FastAPI], None], ...] = (
+    documents.add,
+    avatars.add,
+    voices.add,
+    rooms.add,
+    conversations.add,
+)
