@@ -97,6 +97,28 @@ class TimelineConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskConfig:
+    """Offline tasks: clips, edits, sounds."""
+
+    heavy: int = 1  # processes that hold a model: each takes its memory, and all cores while it works
+    light: int = 1  # processes for quick work, so that a sound never waits for a film
+    per_model: int = 2  # tasks of one model that have a place at once; more are THROTTLED
+    models: Mapping[str, int] = field(default_factory=dict)  # places of single models, by the client's name
+    attempts: int = 3  # at a task that fails by our fault
+    backoff_s: float = 1.0  # before the second attempt; four times as long before each further one
+    lease_s: float = 15.0  # a server that is silent for so long is dead, and another takes its tasks
+    heartbeat_s: float = 3.0  # several may be missed
+    poll_s: float = 1.0  # how soon another server's tasks and changes are seen; our own at once
+    progress_gap_s: float = 0.25  # progress is written at most so often; whoever watches hears at once
+    cancel_grace_s: float = 5.0  # a chunk takes 0.2 s; a job that does not hear is ended with its process
+    limit_s: float = 3600.0  # of one attempt: 180 s of film at a twentieth of real time
+    retry_window_s: float = 600.0  # a client's second try of one request is known as such for so long
+    keep_outputs_days: float | None = None  # None: for ever
+    sweep_s: float = 3600.0  # how often it is looked for outputs that are too old
+    webhooks_private: bool = False  # may webhooks go to private addresses
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """All of it."""
 

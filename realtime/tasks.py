@@ -22,7 +22,10 @@ class NewTask:
     model: str = ""  # as the client named it, e.g. gen4.5
     credits: int = 0
     webhook: str = ""  # URL that hears of the end; empty: none
-    retry_of: str = ""  # hash of (owner, path, body) where a client sends the same again; empty: always a new task
+    retry_of: str = ""  # services.retry_mark of the request, stored with every task so that a second try finds it
+    again: bool = (
+        False  # the client says that it sends this again (x-stainless-retry-count > 0): the first task is given
+    )
     parent: str = ""  # workflow invocation that it belongs to
 
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...worlds.library import load_any_world
-
 
 class OneWorkshop:
     """Worlds load at their first use and stay. Satisfies `contract.Workshop`. One thread at a time."""
@@ -28,5 +26,7 @@ class OneWorkshop:
     def world(self, name: str = "") -> Any:
         """Raises ValueError or OSError in one line."""
         if name not in self._worlds:
+            from ...worlds.library import load_any_world  # torch: seconds that a job without a model need not wait
+
             self._worlds[name] = load_any_world(name or None, self._data, self._engine)
         return self._worlds[name]

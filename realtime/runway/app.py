@@ -94,7 +94,7 @@ def add_errors(app: FastAPI) -> None:
         return answer(ApiError(405, f"{request.method} is not possible here."))
 
     async def ours_to_mend(request: Request, error: Exception) -> Response:
-        log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return answer(ApiError(500, "Something went wrong in this server; its log says what."))
 
     app.add_exception_handler(ApiError, ours)
@@ -114,7 +114,9 @@ def _description(app: FastAPI) -> dict[str, Any]:
             parts.get("schemas", {}).pop(unused, None)
         parts.setdefault("schemas", {})["Error"] = _ERROR
         parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        keyless = {r.path for r in app.routes if getattr(getattr(r, "endpoint", None), "keyless", False)}
+        keyless = {
+            getattr(r, "path", "") for r in app.routes if getattr(getattr(r, "endpoint", None), "keyless", False)
+        }
         for path, operations in found["paths"].items():
             for operation in operations.values():
                 _complete(operation, asks=path not in keyless)

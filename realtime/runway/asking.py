@@ -152,5 +152,5 @@ async def _admit(request: Request, scope: str) -> None:
     request.state.caller = await services_of(request).authority.admit(given or None, scope)
     version = request.headers.get("x-runway-version")
     if version != VERSION:
-        said = "is missing" if version is None else f"says {ascii(version[:40])}"
+        said = "is missing" if version is None else f"says {version[:40]!a}"
         raise ApiError(400, f"The header X-Runway-Version {said}; this server speaks {VERSION}.")

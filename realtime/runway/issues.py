@@ -90,9 +90,8 @@ def _path(loc: tuple[Any, ...], value: object, *, keeps_last: bool) -> tuple[str
     if not rest and keeps_last:
         return (first,)
     follows: tuple[str | int, ...] = ()
-    if isinstance(value, Mapping) and first in value:
-        follows = (first, *_path(rest, value[first], keeps_last=keeps_last))
-    elif isinstance(value, list) and isinstance(first, int) and first < len(value):
-        follows = (first, *_path(rest, value[first], keeps_last=keeps_last))
+    inside = isinstance(value, Mapping) and first in value
+    if inside or (isinstance(value, list) and isinstance(first, int) and first < len(value)):
+        follows = (first, *_path(rest, value[first], keeps_last=keeps_last))  # type: ignore[index]
     skips = _path(rest, value, keeps_last=keeps_last) if rest else ()
     return follows if len(follows) >= len(skips) else skips

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # so that `tests.r
 
 from tests.realtime.runway.doubles import FolderBlobs, MemoryBoard, StrictDoor
 from worldstream.realtime.runway.app import runway_app
-from worldstream.realtime.services import Services
+from worldstream.realtime.services import Asset, Services
 from worldstream.realtime.store.database import Database
 
 HEADERS = {"Authorization": "Bearer key_one", "X-Runway-Version": "2024-11-06"}
@@ -41,7 +41,7 @@ def services(tmp_path: Path, door: StrictDoor) -> Iterator[Services]:
 class Nothing:
     """Assets of a test that gives none."""
 
-    async def gather(self, owner: str, uri: str, wanted: str, field: tuple[str | int, ...]) -> None:
+    async def gather(self, owner: str, uri: str, wanted: str, field: tuple[str | int, ...]) -> Asset:
         raise AssertionError(uri)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import httpx
 import pytest
@@ -36,7 +36,7 @@ class Bell(BaseModel):
 
 def add(app: FastAPI) -> None:
     @app.post("/bells")
-    async def bells(body: Bell, who: Caller = Depends(caller)) -> dict[str, str]:
+    async def bells(body: Bell, who: Annotated[Caller, Depends(caller)]) -> dict[str, str]:
         return {"who": who.key}
 
     @app.get("/bells/{id}")
