@@ -122,7 +122,7 @@ class NewSession(Body):
         names = [tool.name for tool in self.tools]
         if len(set(names)) < len(names):
             raise PydanticCustomError("custom", "tools must have different names")
-        if self.integration is not None and self.livekit is not None:
+        if {"integration", "livekit"} <= self.model_fields_set:
             raise PydanticCustomError("custom", "give either integration or livekit")
         return self
 
@@ -155,9 +155,8 @@ def rooms_of(request: Request) -> Rooms:
 async def create(body: NewSession, at: At) -> dict[str, Any]:
     """The applied maxDuration comes back with the id: it is honoured or refused, never shortened."""
     avatar, avatar_id = await _avatar(at, body)
-    integration = body.integration.model_dump() if body.integration else None
-    if body.livekit is not None:
-        integration = {"type": "livekit", **body.livekit.model_dump()}
+    sent = body.sent()
+    integration = sent.get("integration") or ({"type": "livekit", **sent["livekit"]} if "livekit" in sent else None)
     id = new_id()
     session = RealtimeSession(
         id=id,
@@ -169,7 +168,7 @@ async def create(body: NewSession, at: At) -> dict[str, Any]:
         max_s=body.maxDuration,
         personality=body.personality,
         start_script=body.startScript,
-        tools=[tool.model_dump(exclude_none=True) for tool in body.tools],
+        tools=sent["tools"],
         integration=integration,
         room=integration["roomName"] if integration and integration["type"] == "livekit" else f"talk-{id}",
     )
