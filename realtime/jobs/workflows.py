@@ -10,18 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..workflows.course import Course, begun
-from ..workflows.graph import Node, read_graph
+from ..workflows.graph import MEDIA, Node, read_graph
 from .contract import Job, JobError, JobOrder, JobResult, Output, Tell, Workshop
 from .kinds import job_of
 
 
 def workflow(order: JobOrder, workshop: Workshop, tell: Tell, find: Callable[[str], Job] = job_of) -> JobResult:
-    """The kind `workflow`. Inputs named as a medium of the graph are that medium; `input-1` and so on are more of it.
-    What fails is told in the facts and the rest goes on; where no output node made anything, the whole fails as the
-    first of them did."""
+    """The kind `workflow`. An input with the id of a medium of the graph is that medium. What fails is told in the
+    facts and the rest goes on; where no output node made anything, the whole fails as the first of them did."""
     try:
         graph = read_graph(order.params["graph"])
-        media = {n.id: _given(order, n.id) for n in graph.nodes if not n.is_job and n.kind != "primitive"}
+        media = {n.id: [str(order.inputs[n.id])] for n in graph.nodes if n.kind in MEDIA and n.id in order.inputs}
         course = begun(graph, order.params.get("values", {}), media)
     except ValueError as error:
         raise JobError("INPUT_PREPROCESSING.WORKFLOW", f"The workflow cannot run: {error}") from error
@@ -29,11 +28,6 @@ def workflow(order: JobOrder, workshop: Workshop, tell: Tell, find: Callable[[st
     while ready := course.ready():
         course = _done(order, workshop, tell, course, ready[0], find, made).settled()
     return _result(course, made)
-
-
-def _given(order: JobOrder, id: str) -> list[str]:
-    names = [id, *(f"{id}-{number}" for number in range(1, 100))]
-    return [str(order.inputs[name]) for name in names if name in order.inputs]
 
 
 def _done(
@@ -65,11 +59,10 @@ def _done(
 
 def _result(course: Course, made: dict[str, JobResult]) -> JobResult:
     outputs: list[Output] = []
-    for id in course.graph.outputs:
-        outputs += made[id].outputs if id in made else ()
+    for id in course.outputs:
+        outputs += made[id].outputs
     if not outputs:
-        failed = next(step for step in course.errors.values() if step.state == "failed")
-        raise JobError(failed.code, failed.error)
+        raise JobError(course.failure.code, course.failure.error)
     models = dict.fromkeys(result.model for result in made.values() if result.model != "none")
     facts: dict[str, Any] = {"nodes": {id: dict(result.facts) for id, result in made.items()}}
     if course.errors:

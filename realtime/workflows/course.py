@@ -81,15 +81,28 @@ class Course:
 
     @property
     def outputs(self) -> dict[str, list[str]]:
-        """What the output nodes have made so far."""
-        made = {id: list(self.step(id).outputs) for id in self.graph.outputs}
-        return {id: files for id, files in made.items() if files}
+        """What the output nodes have made so far, or those that stand in for the ones that failed."""
+        made: dict[str, list[str]] = {}
+        for either in self.graph.outputs:
+            for id in either.split("|"):
+                step = self.step(id)
+                if step.outputs:
+                    made[id] = list(step.outputs)
+                if step.outputs or step.state not in OVER:
+                    break
+        return made
 
     @property
     def errors(self) -> dict[str, Step]:
         """The nodes that did not do what they should."""
         jobs = [node.id for node in self.graph.nodes if node.is_job]
         return {id: self.step(id) for id in jobs if self.step(id).state in ("failed", "skipped")}
+
+    @property
+    def failure(self) -> Step:
+        """The first that failed, for a run that made nothing."""
+        failed = (step for step in self.errors.values() if step.state == "failed")
+        return next(failed, Step("failed", error="It made nothing.", code="INTERNAL.BAD_OUTPUT"))
 
     @property
     def credits(self) -> int:

@@ -6,12 +6,13 @@
             "params": {"prompt": {"text": "{place} at dawn"}, "width": 1280, "height": 720, "seed": 1}},
         {"id": "film", "kind": "clip", "params": {"prompt": {"from": "place"}, "seconds": 5, "width": 1280,
             "height": 720, "seed": 1}, "inputs": {"first": {"from": "picture"}}}],
-     "outputs": ["film"]}
+     "outputs": ["film|picture"]}
 
 A node is a `primitive` (a text, number or truth value), a medium (`image`, `video`, `audio`: given when the workflow
 runs) or a kind of jobs/kinds.py. `{"from": "node"}` stands for another node's output, `{"from": "node", "output": 1}`
 for a later one of several; `"optional": true` goes on without it where that node fails; `{"text": "…{node}…"}` puts
-values into words. `edges` are these references, drawn; they are read off the nodes.
+values into words. `outputs` are the nodes whose files are the result; of `a|b` it is b where a fails. `edges` are the
+references, drawn; they are read off the nodes.
 """
 
 from __future__ import annotations
@@ -125,8 +126,11 @@ def _outputs(said: Mapping[str, Any], nodes: Sequence[Node]) -> tuple[str, ...]:
     needed = {ref.node for node in nodes for _, ref in node.refs()}
     jobs = [node.id for node in nodes if node.is_job]
     outputs = said.get("outputs", [id for id in jobs if id not in needed])
-    if not isinstance(outputs, list) or not outputs or any(id not in jobs for id in outputs):
-        raise ValueError(f"outputs must name nodes that are jobs, not {outputs!r}")
+    if not isinstance(outputs, list) or not outputs or not all(isinstance(id, str) for id in outputs):
+        raise ValueError("outputs must be a list of nodes that are jobs")
+    for id in "|".join(outputs).split("|"):
+        if id not in jobs:
+            raise ValueError(f"outputs must name nodes that are jobs; {id!r} is none")
     return tuple(dict.fromkeys(outputs))
 
 

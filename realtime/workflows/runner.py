@@ -20,7 +20,7 @@ from .graph import Node, read_graph
 
 log = logging.getLogger(__name__)
 
-Price = Callable[[str, dict[str, Any]], int]
+Price = Callable[[Node, dict[str, Any]], int]  # credits of a node's task with these params
 
 
 def course_of(run: Invocation) -> Course:
@@ -40,7 +40,7 @@ def kept(run: Invocation, course: Course, now: float) -> Invocation:
         return replace(run, state="RUNNING" if begun or run.state == "RUNNING" else "PENDING")
     if course.outputs:
         return replace(run, state="SUCCEEDED", progress=1.0, ended_s=now)
-    first = next(step for step in course.errors.values() if step.state == "failed")
+    first = course.failure
     return replace(run, state="FAILED", failure=first.error, failure_code=first.code, ended_s=now)
 
 
@@ -87,7 +87,7 @@ class Runner:
 
     async def _begin(self, run: Invocation, course: Course, node: Node) -> Course:
         params, inputs = course.order(node)
-        credits, model = self._price(node.model or node.kind, params), node.model or node.kind
+        credits, model = self._price(node, params), node.model or node.kind
         mark = hashlib.sha256(f"{run.id}/{node.id}".encode()).hexdigest()
         new = NewTask(
             node.kind,
