@@ -141,7 +141,11 @@ class FolderBlobs:
 
     async def sweep(self) -> None:
         """Remove what a copy that was broken off left. For the start of a server."""
-        await asyncio.to_thread(lambda: [path.unlink(missing_ok=True) for path in self._folder.rglob(".part-*")])
+        await asyncio.to_thread(self._sweep)
+
+    def _sweep(self) -> None:
+        for path in self._folder.rglob(".part-*"):
+            path.unlink(missing_ok=True)
 
 
 def _move(path: Path, target: Path) -> None:

@@ -64,6 +64,15 @@ def _parser() -> argparse.ArgumentParser:
         "--lora", type=Path, action="append", metavar="FILE", help="a LoRA of the open checkpoint; words ask for it"
     )
     serve.add_argument("--decoder", choices=DECODERS, help="of an open checkpoint's pictures (default auto)")
+    serve.add_argument(
+        "--database", metavar="URL", help="of tasks: postgresql://… (default: SQLite in the data folder)"
+    )
+    serve.add_argument(
+        "--blobs", metavar="URL", help="for what tasks make: s3://bucket/prefix (default: the data folder)"
+    )
+    serve.add_argument("--public-url", metavar="URL", help="how clients reach this server (default: as they asked)")
+    serve.add_argument("--task-processes", type=int, metavar="N", help="clips and edits at once (default 1)")
+    serve.add_argument("--keep-outputs", type=float, metavar="DAYS", help="of tasks (default: for ever)")
     serve.add_argument("--stamp", action="store_true", default=None, help="draw the benchmark's barcode on each frame")
     serve.add_argument("--log-level", choices=LOG_LEVELS, help="default info")
 

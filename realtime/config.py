@@ -19,6 +19,11 @@ ENGINES = ("auto", "eager", "openvino", "cuda", "tensorrt")
 PRECISIONS = ("auto", "bf16", "fp8", "fp8-compute", "float32")
 DECODERS = ("auto", "taehv", "vae")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+_OF_TASKS = {  # flags and environment variables that are settings of TaskConfig
+    "task_processes": "heavy",
+    "keep_outputs": "keep_outputs_days",
+    "webhooks_private": "webhooks_private",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,14 @@ class TaskConfig:
     sweep_s: float = 3600.0  # how often it is looked for outputs that are too old
     webhooks_private: bool = False  # may webhooks go to private addresses
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.heavy <= 64:
+            raise StartupError(
+                f"there may be 0 to 64 task processes, got {self.heavy}; 0 leaves tasks to other servers"
+            )
+        if self.keep_outputs_days is not None and not 0.0 < self.keep_outputs_days < 1e5:
+            raise StartupError(f"outputs are kept for more than 0 days, got {self.keep_outputs_days:g}")
+
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
@@ -139,9 +152,14 @@ class ServerConfig:
     inputs: InputConfig = InputConfig()
     video: VideoConfig = VideoConfig()
     pacing: PacingConfig = PacingConfig()
+    database: str = ""  # URL of the database of tasks; empty: SQLite in the data folder, which one server needs no more
+    blobs: str = ""  # s3://bucket/prefix for what tasks make; empty: the data folder
+    public_url: str = ""  # how clients reach this server, e.g. https://worlds.example.org; empty: as they asked
+    webhook_secret: str = ""  # whsec_… that webhooks are signed with; empty: one made at the first start
     sessions: SessionConfig = SessionConfig()
     images: ImageConfig = ImageConfig()
     timeline: TimelineConfig = TimelineConfig()
+    tasks: TaskConfig = TaskConfig()
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -157,6 +175,8 @@ class ServerConfig:
         for name, known in (("precision", PRECISIONS), ("decoder", DECODERS)):
             if getattr(self, name) not in known:
                 raise StartupError(f"the {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.public_url and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*[^\s?#/])?", self.public_url):
+            raise StartupError(f"the public URL must be like https://worlds.example.org, got {self.public_url!r}")
         if self.log_level not in LOG_LEVELS:
             raise StartupError(f"the log level must be one of {', '.join(LOG_LEVELS)}, got {self.log_level!r}")
 
@@ -171,12 +191,13 @@ def version() -> str:
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> ServerConfig:
     """Defaults overridden by `WORLDSTREAM_HOST`, `_PORT`, `_DATA`, `_WORLD`, `_ENGINE`, `_STEPS`, `_SIZE`, `_WINDOW`,
-    `_PRECISION`, `_DECODER`, `_STAMP`, `_LOG_LEVEL`, `_ORIGINS` (comma separated). Raises StartupError that names the
-    variable."""
+    `_PRECISION`, `_DECODER`, `_STAMP`, `_LOG_LEVEL`, `_ORIGINS` (comma separated), `_DATABASE`, `_BLOBS`,
+    `_PUBLIC_URL`, `_TASK_PROCESSES`, `_KEEP_OUTPUTS`, `_WEBHOOK_SECRET`, `_WEBHOOKS_PRIVATE`. Raises StartupError that
+    names the variable."""
     changes: dict[str, object] = {}
     for name in (
         "host", "port", "data", "world", "engine", "steps", "size", "window", "precision", "decoder", "stamp",
-        "log_level", "origins",
+        "log_level", "origins", "database", "blobs", "public_url", "webhook_secret", *_OF_TASKS,
     ):  # fmt: skip
         raw = environment.get(f"WORLDSTREAM_{name.upper()}", "")
         if not raw:
@@ -191,17 +212,24 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> ServerConfi
 def override(config: ServerConfig, changes: Mapping[str, object]) -> ServerConfig:
     """`config` with every value of `changes` that is not None. Raises StartupError."""
     given = {name: value for name, value in changes.items() if value is not None}
+    of_tasks = {_OF_TASKS[name]: given.pop(name) for name in list(given) if name in _OF_TASKS}
+    if of_tasks:
+        given["tasks"] = replace(config.tasks, **of_tasks)  # type: ignore[arg-type]
+    if "public_url" in given:
+        given["public_url"] = str(given["public_url"]).rstrip("/")
     return replace(config, **given)  # type: ignore[arg-type]  # __post_init__ checks the values
 
 
 def _parse(name: str, raw: str) -> object:
-    if name in ("port", "steps", "window"):
+    if name in ("port", "steps", "window", "task_processes"):
         if not raw.isdecimal():
             raise ValueError("must be a whole number")
         return int(raw)
     if name == "data":
         return Path(raw).expanduser()
-    if name == "stamp":
+    if name == "keep_outputs":
+        return float(raw)
+    if name in ("stamp", "webhooks_private"):
         if raw.lower() not in ("0", "1", "true", "false"):
             raise ValueError("must be 0 or 1")
         return raw.lower() in ("1", "true")

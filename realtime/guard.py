@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .errors import ForbiddenOrigin, ImageTooLarge, MessageTooLarge, WorldstreamError
-from .protocol import MAX_IMAGE_BYTES
-from .sharing import body_limit
+from .body_limits import Limit, limit_of
+from .errors import ClientError, ForbiddenOrigin, ImageTooLarge, MessageTooLarge, WorldstreamError
 
-MAX_BODY_BYTES = 256 * 1024
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob: mediastream:; "
     "worker-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; object-src 'none'",
@@ -37,6 +37,23 @@ def error_response(error: WorldstreamError) -> JSONResponse:
     return JSONResponse({"error": detail}, status_code=error.status)
 
 
+def add_errors(app: FastAPI) -> None:
+    """Every error of ours, and every body that is not what it should be, as `error_response`."""
+
+    async def ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, WorldstreamError)
+        return error_response(error)
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "body")
+        return error_response(ClientError(f"{where or 'body'}: {first['msg']}"))
+
+    app.add_exception_handler(WorldstreamError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+
+
 class Guard:
     """ASGI middleware: bounds request bodies, and puts the security headers on every answer."""
 
@@ -55,12 +72,43 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        size = Headers(scope=scope).get("content-length", "0" if scope["method"] in ("GET", "HEAD") else "")
-        picture = scope["path"] == "/api/image"
-        limit = MAX_IMAGE_BYTES if picture else body_limit(scope["path"], MAX_BODY_BYTES)
-        if not size.isdecimal() or int(size) > limit:
-            text = f"a body must state its length, at most {limit} bytes"
-            error = ImageTooLarge(text, "Make the picture smaller.") if picture else MessageTooLarge(text)
-            await error_response(error)(scope, receive, send_secured)
+        limit = limit_of(scope["path"])
+        size = _stated(Headers(scope=scope), scope["method"])
+        if size is None and limit.streams:
+            await self._app(scope, _counted(receive, limit.bytes), send_secured)
+            return
+        if size is None or size > limit.bytes:
+            await _too_large(scope["path"], limit)(scope, receive, send_secured)
             return
         await self._app(scope, receive, send_secured)
+
+
+def _stated(headers: Headers, method: str) -> int | None:
+    """Bytes of a body as its headers say; None where they do not."""
+    size = headers.get("content-length")
+    if size is None:
+        empty = method in ("GET", "HEAD", "DELETE") and "transfer-encoding" not in headers  # RFC 9112, section 6.3
+        return 0 if empty else None
+    return int(size) if size.isascii() and size.isdecimal() and len(size) < 16 else None
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """Like `receive`, but a body that grows over the limit ends as if its sender had gone."""
+    total = 0
+
+    async def counted() -> MutableMapping[str, Any]:
+        nonlocal total
+        message = await receive()
+        total += len(message.get("body", b""))
+        return {"type": "http.disconnect"} if total > limit else message
+
+    return counted
+
+
+def _too_large(path: str, limit: Limit) -> JSONResponse:
+    text = f"a body must state its length, at most {limit.bytes} bytes"
+    if path.startswith("/v1/"):
+        return JSONResponse({"error": f"This request is too large: {text}. Upload large files first."}, 413)
+    if path == "/api/image":
+        return error_response(ImageTooLarge(text, "Make the picture smaller."))
+    return error_response(MessageTooLarge(text))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import mimetypes
 import socket as sockets
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from fastapi import FastAPI, Request, Response, WebSocket
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
@@ -26,9 +26,10 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from ..worlds.procedural.attributes import MOODS, TIMES, WEATHERS
 from .archive import Archive
 from .config import ServerConfig, version
-from .errors import ClientError, ForbiddenOrigin, StartupError, WorldstreamError
-from .guard import Guard, check_origin, error_response
+from .errors import ForbiddenOrigin, StartupError
+from .guard import Guard, add_errors, check_origin
 from .images import Images
+from .live_load import LiveLoad
 from .lobby import Lobby
 from .mailbox import Event
 from .metrics import Metrics
@@ -42,6 +43,7 @@ from .worker import Worker
 
 if TYPE_CHECKING:
     from ..worlds.core import World
+    from .offline import Offline
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +61,16 @@ class Offer(BaseModel):
 class House:
     """Everything that lives as long as the server does."""
 
-    def __init__(self, config: ServerConfig, world: World, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        world: World,
+        clock: Callable[[], float] = time.monotonic,
+        offline: Offline | None = None,
+    ) -> None:
         self.config = config
+        self.offline = offline
+        self.load = LiveLoad(clock)
         self.clock = clock
         self.started_s = clock()
         self.info = world_info(world)
@@ -81,7 +91,7 @@ class House:
         loop = asyncio.get_running_loop()
 
         self._playout = Playout(
-            lambda event: self.lobby.on_event(event),
+            self._heard,
             self.info.fps,
             self.info.chunk,
             self.clock,
@@ -93,12 +103,16 @@ class House:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(played_out, event)
 
+        if self.offline is not None:
+            await self.offline.open()
         await asyncio.wrap_future(self.worker.start(emit))
         self._ticker = asyncio.create_task(self._tick(), name="worldstream-ticker")
 
     async def close(self) -> None:
         """Say goodbye to everyone, then stop. Twice is harmless."""
         self.lobby.stop()
+        if self.offline is not None:
+            await self.offline.close()
         await self.peers.stop()
         if self._ticker is not None:
             self._ticker.cancel()
@@ -114,9 +128,20 @@ class House:
             try:
                 self.lobby.tick()
                 self.peers.tick()
+                self._calm()
             except Exception:
                 logger.exception("tick failed")
             await asyncio.sleep(self.config.sessions.tick_s)
+
+    def _heard(self, event: Event) -> None:
+        self.load.hear(event)
+        self.lobby.on_event(event)
+
+    def _calm(self) -> None:
+        """Have offline work give way while somebody plays."""
+        if self.offline is not None:
+            player = self.lobby.player
+            self.offline.queue.be(self.load.calm(player is not None and not player.hidden))
 
 
 def world_info(world: World) -> WorldInfo:
@@ -138,21 +163,38 @@ def world_info(world: World) -> WorldInfo:
     )
 
 
-def build_app(config: ServerConfig, world: World) -> FastAPI:
-    """The HTTP application around `world`; its `state.house` is the rest of the server."""
-    house = House(config, world)
+def offline_half(config: ServerConfig, port: int = 0) -> Offline | None:
+    """Tasks and what belongs to them; None, with a line in the log, where what they need is not installed: worlds are
+    served all the same. Raises StartupError."""
+    try:
+        module = importlib.import_module(".offline", __package__)
+    except ModuleNotFoundError as error:
+        logger.warning("clips, edits and the task API are off: %s is not installed", error.name)
+        return None
+    made: Offline = module.Offline(config, port)
+    return made
+
+
+def build_app(config: ServerConfig, world: World, offline: Offline | None = None) -> FastAPI:
+    """The HTTP application around `world`; its `state.house` is the rest of the server. Without `offline` it serves
+    the live world alone."""
+    house = House(config, world, offline=offline)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await house.open()
         yield
         await house.close()
+        if offline is not None:
+            await offline.finish()
 
     app = FastAPI(title="worldstream", version=version(), lifespan=lifespan, openapi_url=None)
     app.state.house = house
     _add_api(app, house)
+    if offline is not None:
+        _add_offline(app, house, offline)
     _add_pages(app)
-    _add_errors(app)
+    add_errors(app)
     app.add_middleware(Guard)
     return app
 
@@ -208,6 +250,15 @@ def _add_api(app: FastAPI, house: House) -> None:
         return {"ok": True}
 
 
+def _add_offline(app: FastAPI, house: House, offline: Offline) -> None:
+    def check(asking: HTTPConnection) -> None:
+        check_origin(asking.headers.get("origin"), asking.headers.get("host"), house.config.origins)
+
+    routes = importlib.import_module(".task_routes", __package__)
+    routes.add_tasks(app, offline, check)
+    importlib.import_module(".offline", __package__).add_offline(app, offline)
+
+
 def _add_pages(app: FastAPI) -> None:
     mimetypes.add_type("text/javascript", ".js")  # some systems say text/plain, which browsers refuse for modules
 
@@ -217,21 +268,6 @@ def _add_pages(app: FastAPI) -> None:
         return FileResponse(page) if page.is_file() else Response("The page is not installed.", status_code=404)
 
     app.mount("/app", StaticFiles(directory=BROWSER_FILES, check_dir=False), name="app")
-
-
-def _add_errors(app: FastAPI) -> None:
-    async def ours(_: Request, error: Exception) -> Response:
-        assert isinstance(error, WorldstreamError)
-        return error_response(error)
-
-    async def invalid(_: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"] if part != "body")
-        return error_response(ClientError(f"{where or 'body'}: {first['msg']}"))
-
-    app.add_exception_handler(WorldstreamError, ours)
-    app.add_exception_handler(RequestValidationError, invalid)
 
 
 class Server(uvicorn.Server):
@@ -266,7 +302,7 @@ def server_for(app: FastAPI, config: ServerConfig) -> Server:
 def serve(config: ServerConfig, world: World, listener: sockets.socket) -> None:
     """Serve `world` on `listener` until a signal. Raises StartupError."""
     with listener:
-        app = build_app(config, world)
+        app = build_app(config, world, offline_half(config, listener.getsockname()[1]))
         host = f"[{config.host}]" if ":" in config.host else config.host
         logger.info("worldstream %s at http://%s:%d/", version(), host, listener.getsockname()[1])
         server = server_for(app, config)

@@ -24,6 +24,7 @@ class ServerSlot:
         self._lock: int | None = None
         self.name = ""  # unique among all servers of one database
         self.scratch = Path()  # this server's alone
+        self.alone = True  # on its data folder, when it was taken
 
     def take(self) -> None:
         """Take the first free place, and clear what servers that died left in theirs. Raises OSError."""
@@ -39,9 +40,15 @@ class ServerSlot:
         self.scratch = self._folder / f"{place}.scratch"
         _clear(self.scratch)
         self.scratch.mkdir()
+        self.alone = True
         for other in self._folder.glob("*.scratch"):
             number = int(other.stem)
-            if number != place and (found := self._locked(number)) is not None:
+            if number == place:
+                continue
+            found = self._locked(number)
+            if found is None:
+                self.alone = False
+            else:
                 _clear(other)
                 os.close(found)
 

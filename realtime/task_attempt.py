@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -185,7 +186,9 @@ class Attempt:
             if fraction > self._written:
                 self._written = fraction
                 try:
-                    ours = await b.database.write(lambda c, f=fraction: b.rows.progress(c, b.server, self._claim, f))
+                    ours = await b.database.write(
+                        partial(b.rows.progress, server=b.server, claim=self._claim, fraction=fraction)
+                    )
                 except Exception:
                     logger.exception("progress of task %s not written", self._claim.task.id)
                     continue

@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .config import TaskConfig
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LANES = ("heavy", "light")
+DAY_S = 86_400.0
+ORPHAN_S = 3600.0  # an input without a task may be on its way to one, where other servers are at work
 TROUBLE_S = 1.0  # before trying again where the database fails
 _NAME = re.compile(r"[A-Za-z0-9_]{1,40}")
 
@@ -71,6 +74,11 @@ class TaskQueue:
         task = await self._database.write(lambda c: self._rows.create(c, new, lane, self._clock(), window_s))
         self._wake()
         return task
+
+    async def repeated(self, owner: str, retry_of: str) -> Task | None:
+        """The task that the same request made before, within the window of retries."""
+        since_s = self._clock() - self._config.retry_window_s
+        return await self._database.read(lambda c: self._rows.repeated(c, owner, retry_of, since_s))
 
     async def get(self, owner: str, id: str) -> Task:
         """Raises KeyError."""
@@ -134,13 +142,10 @@ class TaskQueue:
             self._database, self._rows, self._blobs, self._config, self._slot.name, self._slot.scratch, self._clock,
             self._watchers.tell,
         )  # fmt: skip
-        wakes = iter(self._wakes)
-        self._work = [
-            asyncio.create_task(self._persist(lambda p=p, w=next(wakes), lane=lane: self._run(bench, lane, p, w)))  # type: ignore[misc]
-            for lane, processes in self._processes.items()
-            for p in processes
-        ]
-        self._work.append(asyncio.create_task(self._persist(self._keep)))
+        runners = [(lane, process) for lane, processes in self._processes.items() for process in processes]
+        for (lane, process), wake in zip(runners, self._wakes, strict=True):
+            self._work.append(asyncio.create_task(self._persist(partial(self._run, bench, lane, process, wake))))
+        self._work += [asyncio.create_task(self._persist(work)) for work in (self._keep, self._forget)]
 
     async def close(self) -> None:
         """Stop working; what goes on is taken up at the next start. Twice is harmless."""
@@ -220,8 +225,33 @@ class TaskQueue:
             self._watchers.tell(TaskEvent(task))
             self._wake()
 
+    async def _forget(self) -> None:
+        await self.expire()
+        await asyncio.sleep(self._config.sweep_s)
+
+    async def expire(self) -> None:
+        """Remove the files of tasks that are older than the operator keeps them."""
+        days = self._config.keep_outputs_days
+        while days is not None:
+            before_s = self._clock() - days * DAY_S
+            gone = await self._database.write(lambda c, t=before_s: self._rows.expire(c, t))  # type: ignore[misc]
+            for removed in gone:
+                await self._clear(removed)
+            if not gone:
+                return
+
     async def sweep(self) -> None:
-        """Remove blobs that no task names: of attempts that a crash ended."""
+        """Remove blobs that no task names: of attempts that a crash ended, and inputs of tasks that never were."""
+        await self._sweep_outputs()
+        used = None
+        before_s = self._clock() - (0.0 if self._slot.alone and self._database.lite else ORPHAN_S)
+        async for key, put_s in self._blobs.keys("inputs/"):
+            if used is None:
+                used = await self._database.read(self._rows.inputs_in_use)
+            if key not in used and put_s <= before_s:
+                await self._blobs.remove(key)
+
+    async def _sweep_outputs(self) -> None:
         keys = [key async for key, _ in self._blobs.keys("outputs/")]
         ids = {key.split("/")[1] for key in keys}
         known = await self._database.read(lambda c: self._rows.keepers(c, ids))

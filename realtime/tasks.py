@@ -16,7 +16,7 @@ class NewTask:
 
     kind: str  # of jobs/kinds.py
     params: Mapping[str, Any]
-    inputs: Mapping[str, str] = field(default_factory=dict)  # name -> key of a blob
+    inputs: Mapping[str, str] = field(default_factory=dict)  # name -> key of a blob; inputs/… go with their last task
     owner: str = ""  # id of the API key
     endpoint: str = ""  # e.g. /v1/text_to_video
     model: str = ""  # as the client named it, e.g. gen4.5
@@ -42,7 +42,7 @@ class Task:
     state: str  # of STATES
     created_s: float  # Unix time
     progress: float = 0.0
-    outputs: tuple[str, ...] = ()  # keys of blobs
+    outputs: tuple[str, ...] = ()  # keys of blobs; none of a task that SUCCEEDED where facts say `expired`
     failure: str = ""
     failure_code: str = ""
     credits: int = 0
@@ -64,7 +64,15 @@ class TaskEvent:
 class TaskBoard(Protocol):
     """What the routes need. Everything is the owner's alone: another's task is not found (KeyError)."""
 
-    async def create(self, new: NewTask) -> Task: ...
+    async def create(self, new: NewTask) -> Task:
+        """Raises ValueError where there is no such kind of job, or an input's name is not one."""
+        ...
+
+    async def repeated(self, owner: str, retry_of: str) -> Task | None:
+        """The task that the same request made before, within the window of retries: for routes that charge, or fetch
+        inputs, before they create."""
+        ...
+
     async def get(self, owner: str, id: str) -> Task:
         """Raises KeyError."""
         ...

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 
 import numpy as np
-from torch import Tensor
 
 
 def footprint(state: object) -> dict[int, int]:
@@ -28,7 +27,8 @@ def footprint_bytes(state: object) -> int:
 
 
 def _count(value: object, found: dict[int, int]) -> None:
-    if isinstance(value, Tensor):
+    torch = sys.modules.get("torch")  # where nobody imported it there are no tensors, and seconds are saved
+    if torch is not None and isinstance(value, torch.Tensor):
         storage = value.untyped_storage()
         found[storage.data_ptr()] = storage.nbytes()
     elif isinstance(value, np.ndarray):

@@ -19,6 +19,7 @@ from .process import Calm
 
 logger = logging.getLogger(__name__)
 
+FINDER = "worldstream.realtime.jobs.kinds:job_of"
 LINE_BYTES = 8 * 2**20  # of a report: a preview, or the facts of a long job
 Heard = Callable[[float, bytes | None], None]  # fraction, JPEG of a frame as it forms
 
@@ -28,7 +29,7 @@ class ProcessConfig:
     """How a job process is started."""
 
     data: Path
-    finder: str = "worldstream.realtime.jobs.kinds:job_of"  # what finds the job of a kind; tests bring their own
+    finder: str = FINDER  # what finds the job of a kind; tests bring their own
     engine: str = "auto"
     log_level: str = "INFO"
     threads: int = max(1, (os.cpu_count() or 2) - 1)  # a core stays for the server
@@ -122,7 +123,8 @@ class JobProcess:
         return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": threads}
 
     def _send(self, message: Mapping[str, Any]) -> None:
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         if not self._process.stdin.is_closing():  # else it is gone, which `_hear` finds out
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
 

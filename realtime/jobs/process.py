@@ -1,4 +1,4 @@
-"""A process that does jobs, one at a time, for the server that started it: `python -m worldstream.realtime.jobs.process`.
+"""A process that does jobs, one at a time, for its server: `python -m worldstream.realtime.jobs.process`.
 
 Orders come in on standard input and reports go out on standard output, one JSON object a line:
 
@@ -156,7 +156,8 @@ class JobServer:
             with self._arrived:
                 self._arrived.wait_for(lambda: self._next is not None)
                 order, self._next = self._next, None
-                assert order is not None and self._current is not None
+                assert order is not None
+                assert self._current is not None
                 tell = self._current[1]
             report = outcome(order, lambda kind=order.kind: self._find(kind), self._workshop, tell)  # type: ignore[misc]
             with self._arrived:

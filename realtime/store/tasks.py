@@ -98,13 +98,7 @@ class TaskRows:
         pool = new.model or new.kind
         self._alone(c, [pool])
         if new.retry_of and new.again:
-            before = _one(
-                c,
-                sa.select(TASKS)
-                .where(TASKS.c.retry_of == new.retry_of, TASKS.c.owner == new.owner)
-                .where(TASKS.c.created_s > now_s - window_s)
-                .order_by(TASKS.c.created_s.desc()),
-            )
+            before = self.repeated(c, new.owner, new.retry_of, now_s - window_s)
             if before is not None:
                 return before
         row: dict[str, Any] = {
@@ -119,6 +113,11 @@ class TaskRows:
         c.execute(TASKS.insert().values(**row))
         self._move_up(c, pool, now_s)
         return self.get(c, new.owner, row["id"])
+
+    def repeated(self, c: Connection, owner: str, retry_of: str, since_s: float) -> Task | None:
+        """The newest task of the same request."""
+        same = (TASKS.c.retry_of == retry_of, TASKS.c.owner == owner, TASKS.c.created_s > since_s)
+        return _one(c, sa.select(TASKS).where(*same).order_by(TASKS.c.created_s.desc()))
 
     def get(self, c: Connection, owner: str, id: str) -> Task:
         """Raises KeyError."""

@@ -1,0 +1,144 @@
+"""The offline half of the server: database, blobs, the queue of tasks and what is told of their ends.
+
+It lives beside the house of the live world and shares nothing with it but the process: where it cannot be, worlds are
+served all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import pkgutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from . import store
+from .blobs import FolderBlobs, open_blobs
+from .config import ServerConfig
+from .errors import StartupError
+from .jobs.kinds import KINDS, Kind
+from .jobs.pool import FINDER, ProcessConfig
+from .outputs import add_outputs, link, signing_secret
+from .runway.errors import ApiError
+from .server_slot import ServerSlot
+from .services import Asset, Assets, Authority, OpenDoor, Services
+from .store.database import Database, Migration
+from .store.tasks import TaskRows
+from .task_body import task_body
+from .task_queue import TaskQueue
+from .tasks import Task
+from .webhooks import PublicOnly, Webhooks, secret_bytes, secret_text
+
+logger = logging.getLogger(__name__)
+
+
+class Offline:
+    """Everything that belongs to tasks. `kinds` and `finder` are the table of jobs; tests bring their own."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        port: int = 0,
+        clock: Callable[[], float] = time.time,
+        kinds: Mapping[str, Kind] = KINDS,
+        finder: str = FINDER,
+        authority: Authority | None = None,
+        assets: Assets | None = None,
+    ) -> None:
+        """Blocks a little. Raises StartupError."""
+        self._port = port or config.port
+        self._host = f"[{config.host}]" if ":" in config.host else config.host
+        try:
+            secret, webhook_secret = signing_secret(config.data), _webhook_secret(config)
+            self._blobs = open_blobs(config.blobs, config.data)
+            self.database = Database(config.database or config.data / "worldstream.db")
+        except (ValueError, OSError, ImportError) as error:
+            raise StartupError(f"tasks cannot be kept: {error}") from None
+        rows = TaskRows(self.database.lite, config.tasks.per_model, config.tasks.models)
+        process = ProcessConfig(config.data, finder, config.engine, config.log_level.upper())
+        self.queue = TaskQueue(
+            self.database, rows, self._blobs, ServerSlot(config.data), config.tasks, process, clock, kinds
+        )
+        self.services = Services(
+            self.database,
+            self.queue,
+            assets or NoAssets(),
+            self._blobs,
+            authority or OpenDoor(),
+            config.data,
+            clock,
+            config.public_url,
+            secret,
+        )
+        network = PublicOnly(config.tasks.webhooks_private)
+        self.webhooks = Webhooks(self.database, webhook_secret, self._told, clock, network)
+
+    def _told(self, task: Task) -> dict[str, Any]:
+        base_url = self.services.base_url(f"{self._host}:{self._port}")
+        return task_body(task, lambda key: link(self.services, base_url, key))
+
+    async def open(self) -> None:
+        """Bring the database up to date and begin to work. Raises StartupError."""
+        try:
+            await asyncio.to_thread(self.database.migrate, migrations())
+        except Exception as error:
+            logger.debug("the database", exc_info=True)
+            await asyncio.to_thread(self.database.close)
+            first = str(error).strip().partition("\n")[0]
+            raise StartupError(f"the database cannot be used: {first[:300]}") from None
+        if isinstance(self._blobs, FolderBlobs):
+            await self._blobs.sweep()
+        await self.queue.open()
+        self.webhooks.open()
+
+    async def close(self) -> None:
+        """Stop working. Requests that go on may still look. Twice is harmless."""
+        await self.webhooks.close()
+        await self.queue.close()
+
+    async def finish(self) -> None:
+        """After the last request."""
+        await asyncio.to_thread(self.database.close)
+
+
+class NoAssets:
+    """Receives nothing: until a server is given assets, tasks that need media cannot be ordered."""
+
+    async def gather(self, owner: str, uri: str, wanted: str, field: tuple[str | int, ...]) -> Asset:
+        raise ApiError(400, "This server does not receive media.")
+
+
+def migrations() -> list[Migration]:
+    """Of every module in store/, each module's in order."""
+    names = sorted(module.name for module in pkgutil.iter_modules(store.__path__))
+    modules = [importlib.import_module(f".store.{name}", __package__) for name in names]
+    return [step for module in modules for step in getattr(module, "MIGRATIONS", ())]
+
+
+def _webhook_secret(config: ServerConfig) -> bytes:
+    """As the operator set it, else one made at the first start; `webhook-secret` in the data folder says it."""
+    if config.webhook_secret:
+        return secret_bytes(config.webhook_secret)
+    made = signing_secret(config.data, "webhook-secret-key")
+    said = config.data / "webhook-secret"
+    if not said.exists():
+        said.touch(0o600)
+        said.write_text(secret_text(made) + "\n")
+    return made
+
+
+def add_offline(app: FastAPI, offline: Offline) -> None:
+    """The routes: outputs, and the contract where it is there."""
+    add_outputs(app, offline.services)
+    folder = Path(__file__).parent / "runway" / "app.py"
+    if folder.is_file():
+        contract: Any = importlib.import_module(".runway.app", __package__)
+        if hasattr(contract, "add_runway"):
+            contract.add_runway(app, offline.services)
+        else:
+            app.mount("/v1", contract.runway_app(offline.services))
