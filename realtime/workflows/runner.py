@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -101,10 +101,11 @@ class Runner:
             again=True,  # if the server died right after it was created, it is there
             parent=run.id,
         )
-        refused = await _refusal(lambda: self._services.authority.charge(Caller(run.owner), model, credits))
-        if refused:
-            return course.at(node.id, state="failed", error=refused, code="QUOTA")
-        task = await self._services.tasks.create(new)
+        try:
+            await self._services.authority.charge(Caller(run.owner), model, credits)
+            task = await self._services.tasks.create(new)
+        except ApiError as error:
+            return course.at(node.id, state="failed", error=error.error, code="QUOTA")
         return course.at(node.id, task=task.id, credits=task.credits, **seen(task))
 
     async def _keep(self, run: Invocation) -> Invocation:
@@ -132,12 +133,3 @@ def seen(task: Task) -> dict[str, Any]:
     if task.state == "CANCELLED":
         return {"state": "failed", "error": "Its task was cancelled.", "code": "CANCELLED"}
     return {"state": "running", "progress": task.progress}
-
-
-async def _refusal(charge: Callable[[], Awaitable[None]]) -> str:
-    """Why it cannot be paid for; empty where it can."""
-    try:
-        await charge()
-    except ApiError as error:
-        return error.error
-    return ""
