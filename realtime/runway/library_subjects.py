@@ -6,7 +6,18 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from . import avatars, conversations, documents, rooms, voices
+from . import (
+    avatars,
+    conversations,
+    documents,
+    generate,
+    organization,
+    recipes,
+    rooms,
+    routers,
+    voices,
+    workflows,
+)
 
 LIBRARY: tuple[Callable[[FastAPI], None], ...] = (
     documents.add,
@@ -14,4 +25,9 @@ LIBRARY: tuple[Callable[[FastAPI], None], ...] = (
     voices.add,
     rooms.add,
     conversations.add,
+    routers.add,
+    generate.add,
+    workflows.add,
+    recipes.add,
+    organization.add,
 )

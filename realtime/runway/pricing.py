@@ -26,11 +26,16 @@ _MODELS = {  # kinds whose usual price is that of a name of the API
 FREE = ("join", "portrait")
 
 
+def named(node: Node) -> str:
+    """The name of the API that a node's task is counted under."""
+    return node.model or _MODELS.get(node.kind, node.kind)
+
+
 def price(catalogue: Catalogue, node: Node, params: dict[str, Any]) -> int:
     """Whole credits of a node's task."""
     if node.kind in FREE:
         return 0
-    alias = catalogue.of(node.model or _MODELS.get(node.kind, node.kind), node.kind)
+    alias = catalogue.of(named(node), node.kind)
     return alias.cost(
         seconds=_number(params.get("seconds")),
         pictures=int(_number(params.get("count", 1))) if node.kind in _PICTURES else 0,

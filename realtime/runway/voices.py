@@ -20,6 +20,7 @@ from .lists import Cursor, Limit, after
 from .pages import cursor_of, page, stamp
 
 SAMPLE = "Hello. This is how I sound, whenever you would like to talk."
+MODEL = "voice_processing"  # what it is counted under
 PREVIEW_LIMIT_S = 45.0  # a client waits 60 s for an answer
 _WHAT = "A voice with this id"
 
@@ -73,11 +74,9 @@ async def create(body: NewVoice, at: At) -> dict[str, Any]:
         asset = await at.services.assets.gather(at.owner, body.origin.audio, "audio", ("from", "audio"))
         origin: dict[str, Any] = {"type": "audio", "blob": asset.blob}
         inputs = {"reference": asset.blob}
-        model = "voice_processing"
     else:
         origin = body.origin.model_dump()
-        model = body.origin.model
-    task = await at.order("speech", _words(origin), inputs, model, parent=id)
+    task = await at.order("speech", _words(origin), inputs, MODEL, parent=id)
     voice = Voice(id, at.owner, at.now(), body.name, body.description, origin, "PROCESSING", task=task.id)
     await at.write(lambda c: library.voices.put(c, voice))
     await at.note("voice.create", "voice", id)
@@ -114,7 +113,7 @@ async def delete(id: str, at: At) -> None:
 
 async def preview(body: PreviewOrder, at: At) -> dict[str, Any]:
     """How a described voice would sound. Waits for the task that speaks it."""
-    task = await at.order("speech", _words({"type": "text", "prompt": body.prompt}), {}, body.model)
+    task = await at.order("speech", _words({"type": "text", "prompt": body.prompt}), {}, MODEL)
     try:
         async with asyncio.timeout(PREVIEW_LIMIT_S):
             task = await _ended(at, task)

@@ -20,7 +20,8 @@ from .graph import Node, read_graph
 
 log = logging.getLogger(__name__)
 
-Price = Callable[[Node, dict[str, Any]], int]  # credits of a node's task with these params
+# the name of the API that a node's task is counted under, and its credits with these params
+Price = Callable[[Node, dict[str, Any]], tuple[str, int]]
 
 
 def course_of(run: Invocation) -> Course:
@@ -87,7 +88,7 @@ class Runner:
 
     async def _begin(self, run: Invocation, course: Course, node: Node) -> Course:
         params, inputs = course.order(node)
-        credits, model = self._price(node, params), node.model or node.kind
+        model, credits = self._price(node, params)
         mark = hashlib.sha256(f"{run.id}/{node.id}".encode()).hexdigest()
         new = NewTask(
             node.kind,
