@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from starlette.responses import Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +46,8 @@ def invalid(path: Sequence[str | int], message: str, code: str = "custom") -> Ap
 def not_found(what: str) -> ApiError:
     """A 404: `what` is a noun with its article, e.g. "A task with this id"."""
     return ApiError(404, f"{what} was not found.")
+
+
+def answer(error: ApiError) -> Response:
+    """As an HTTP answer."""
+    return Response(json.dumps(error.body()).encode(), error.status, media_type="application/json")

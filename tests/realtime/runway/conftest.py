@@ -1,0 +1,67 @@
+"""What the tests of the HTTP contract share: services over stand-ins, and a client that sends what the SDKs send."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # so that `tests.realtime.runway.doubles` can be imported
+
+from tests.realtime.runway.doubles import MemoryBoard, StrictDoor
+from worldstream.realtime.assets.plain import PlainAssets
+from worldstream.realtime.assets.uploads import UploadStore
+from worldstream.realtime.blobs import FolderBlobs
+from worldstream.realtime.runway.app import furnish, runway_app
+from worldstream.realtime.runway.models import Catalogue
+from worldstream.realtime.services import Services
+from worldstream.realtime.store.database import Database
+
+HEADERS = {"Authorization": "Bearer key_one", "X-Runway-Version": "2024-11-06"}
+
+
+@pytest.fixture
+def door() -> StrictDoor:
+    return StrictDoor()
+
+
+@pytest.fixture
+def services(tmp_path: Path, door: StrictDoor) -> Iterator[Services]:
+    """Over stand-ins; the database is a real SQLite, and empty."""
+    database = Database(tmp_path / "test.db")
+    (tmp_path / "scratch").mkdir()
+    blobs = FolderBlobs(tmp_path / "blobs")
+    board = MemoryBoard(blobs, tmp_path / "scratch")
+    secret = b"s" * 32
+    assets = PlainAssets(blobs, UploadStore(blobs, secret, time.time), tmp_path / "incoming")
+    yield Services(database, board, assets, blobs, door, tmp_path, time.time, signing_secret=secret)
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def bare() -> FastAPI:
+    """The contract, to be furnished by each test: it takes a while to build."""
+    return runway_app(Services(*[None] * 5, Path("/nonexistent"), time.time))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def app(bare: FastAPI, services: Services) -> FastAPI:
+    """The server's mount: /v1 leads to the contract."""
+    furnish(bare, services, Catalogue())
+    outer = FastAPI(openapi_url=None)
+    outer.mount("/v1", bare)
+    return outer
+
+
+@pytest_asyncio.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """Speaks to the contract without a socket, with key and version."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://worldstream.test", headers=HEADERS) as found:
+        yield found
