@@ -31,6 +31,13 @@ async function ended(id) {
   }
 }
 
+async function late() {
+  const created = await clip("it stays");
+  const found = await outcome(async () => (await client.tasks.retrieve(created.id)).waitForTaskOutput({ timeout: 4000 }));
+  await client.tasks.delete(created.id);
+  return found;
+}
+
 async function waits() {
   const cancelled = async () => {
     const { id } = await clip("it stays too");
@@ -39,14 +46,14 @@ async function waits() {
     await client.tasks.delete(id);
     return waiting;
   };
-  const [succeeds, fails, late, gone] = await Promise.all([
+  const [succeeds, fails, tooLate, gone] = await Promise.all([
     outcome(() => still("x").waitForTaskOutput()),
     outcome(() => still("it fails").waitForTaskOutput()),
-    outcome(() => clip("it stays").waitForTaskOutput({ timeout: 4000 })),
+    late(),
     cancelled(),
   ]);
   const file = await fetch(succeeds.value.output[0], { redirect: "error" });
-  return { succeeds, fails, late, gone, downloaded: (await file.arrayBuffer()).byteLength };
+  return { succeeds, fails, late: tooLate, gone, downloaded: (await file.arrayBuffer()).byteLength };
 }
 
 async function uploads() {

@@ -1,5 +1,5 @@
-"""Run by test_older_sdk.py in a process of its own, where `runwayml` is version 3.0.0: talks to a server and prints what
-came of it, as JSON. Arguments: the server's address; a picture as a data URI comes on standard input."""
+"""Run by test_older_sdk.py in a process of its own, where `runwayml` is version 3.0.0: talks to a server and prints
+what came of it, as JSON. Argument: the server's address; a picture as a data URI comes on standard input."""
 
 # mypy: ignore-errors
 

@@ -39,7 +39,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     ] + [("robotics_action_to_video", robot)]
     files = {kind: str(path) for kind, path in media.write(folder).items()}
     environment = {"WORLDSTREAM_DUBBING_URL": ""}
-    with task_server(folder / "data", kinds="tests.realtime.runway.contract_jobs", environment=environment) as server:
+    data = tmp_path_factory.mktemp("data")
+    with task_server(data, kinds="tests.realtime.runway.contract_jobs", environment=environment) as server:
         ran = subprocess.run(
             ["scripts/node.sh", "node", str(Path(__file__).with_name("node_sdk.mjs")), str(ROOT)],
             cwd=ROOT,

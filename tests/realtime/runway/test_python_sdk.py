@@ -53,9 +53,12 @@ def pythonic(value: Any) -> Any:
 
 async def ended(client: AsyncRunwayML, id: str) -> Any:
     """The task when it has ended, looked at more often than the SDK's own wait does."""
-    while (task := await client.tasks.retrieve(id)).status in ("PENDING", "THROTTLED", "RUNNING"):  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
-    return task
+    async with asyncio.timeout(30.0):
+        while True:
+            task = await client.tasks.retrieve(id)
+            if task.status not in ("PENDING", "THROTTLED", "RUNNING"):
+                return task
+            await asyncio.sleep(0.02)
 
 
 def test_the_sdk_is_the_one_that_is_named() -> None:
@@ -112,9 +115,10 @@ async def test_waits(client: AsyncRunwayML, address: str) -> None:
         assert caught.value.task_details.failure_code == "INPUT_PREPROCESSING.TEST"
 
     async def takes_too_long() -> None:
+        created = await client.text_to_video.create(**CLIP, prompt_text="it stays")
         with pytest.raises(runwayml.TaskTimeoutError):
-            created = await client.text_to_video.create(**CLIP, prompt_text="it stays")
             await created.wait_for_task_output(timeout=4)
+        await client.tasks.delete(created.id)
 
     async def is_cancelled() -> None:
         created = await client.text_to_video.create(**CLIP, prompt_text="it stays too")
