@@ -25,6 +25,7 @@ SDK_ENDPOINTS = [name for name in ENDPOINTS if name != "robotics_action_to_video
 ABSENT = {"character_performance", "avatar_videos", "voice_dubbing"}
 UNKNOWN = "00000000-0000-4000-8000-00000000dead"
 CLIP: dict[str, Any] = {"model": "gen4.5", "ratio": "1280:720", "duration": 2}
+SOUND: dict[str, Any] = {"model": "eleven_text_to_sound_v2"}  # light work, which never waits for films
 STILL: dict[str, Any] = {"model": "gen4_image", "ratio": "720:720"}
 
 
@@ -103,15 +104,15 @@ async def test_waits(client: AsyncRunwayML, address: str) -> None:
     """All at once: the SDK sleeps six seconds before it looks."""
 
     async def succeeds() -> None:
-        task = await (await client.text_to_image.create(**STILL, prompt_text="x")).wait_for_task_output()
+        task = await (await client.sound_effect.create(**SOUND, prompt_text="x")).wait_for_task_output()
         assert task.status == "SUCCEEDED"
         async with httpx.AsyncClient(follow_redirects=False) as bare:
             answer = await bare.get(task.output[0])
-        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "audio/mpeg")
 
     async def fails() -> None:
         with pytest.raises(runwayml.TaskFailedError) as caught:
-            await (await client.text_to_image.create(**STILL, prompt_text="it fails")).wait_for_task_output()
+            await (await client.sound_effect.create(**SOUND, prompt_text="it fails")).wait_for_task_output()
         assert caught.value.task_details.failure_code == "INPUT_PREPROCESSING.TEST"
 
     async def takes_too_long() -> None:
@@ -131,7 +132,7 @@ async def test_waits(client: AsyncRunwayML, address: str) -> None:
 
     def succeeds_without_asyncio() -> None:
         with RunwayML(api_key="k", base_url=address, _strict_response_validation=True) as plain:
-            task = plain.text_to_image.create(**STILL, prompt_text="x").wait_for_task_output()
+            task = plain.sound_effect.create(**SOUND, prompt_text="x").wait_for_task_output()
         assert task.status == "SUCCEEDED"
 
     await asyncio.gather(
