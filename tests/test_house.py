@@ -90,7 +90,11 @@ def unshipped(paths: Iterable[Path], globs: dict[str, list[str]]) -> Iterator[Pa
 
 def loose_pins(requirements: Iterable[str]) -> list[str]:
     """Requirements that do not name one exact version, for whichever machines they are."""
-    return [line for line in requirements if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*(; .+)?", line)]
+    return [
+        line
+        for line in requirements
+        if not re.fullmatch(r"[A-Za-z0-9._-]+(\[[a-z0-9,]+\])?==[0-9][0-9A-Za-z.]*(; .+)?", line)
+    ]
 
 
 @pytest.fixture(scope="module")

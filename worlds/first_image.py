@@ -85,6 +85,25 @@ def decoded(data: bytes, width_px: int, height_px: int) -> FirstImage:
             ) from None
 
 
+def shown(data: bytes) -> NDArray[np.uint8]:
+    """The picture in `data` at its own size, upright, in sRGB, on grey where it is transparent: `[H, W, 3]`.
+
+    The caller has looked at its header. Raises ImageError and nothing else.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                image.load()
+                profile = image.info.get("icc_profile")
+                return np.asarray(_flattened(_srgb(_upright(image), profile, [])), np.uint8).copy()
+        except MemoryError:
+            raise ImageError("This picture takes too much memory to read.", "Make it smaller.") from None
+        except Exception as error:
+            reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+            raise ImageError(f"This file is damaged or cut off ({reason}).", "Save or download it again.") from None
+
+
 def checked(data: bytes) -> Header:
     """The header of a file that may be decoded. Raises ImageError on too many bytes or pixels, too few pixels, and on
     what is not a PNG, JPEG or WebP."""

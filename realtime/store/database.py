@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection as Connection  # others name it without naming the library
+from sqlalchemy import event
 
 T = TypeVar("T")
 

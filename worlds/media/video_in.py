@@ -1,0 +1,186 @@
+"""Films from files: any codec that FFmpeg knows, as upright RGB frames at an even pace, streamed.
+
+Every frame is brought to what a viewer would see: turned as the file says, square pixels, whole frames instead of
+fields, black behind transparent places, Rec.709 from HDR. A film of uneven pace is given an even one: each frame stays
+until the next one's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from .limits import LIMITS, Limits, MediaError, readable
+from .picture_of_frame import Shape, picture, shape_of
+from .sound import Sound, read_sound
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+FASTEST, SLOWEST = 240, Fraction(1, 10)  # frames per second
+# A file may not make us open others (playlists, scripts) and may not take formats apart that hold no film of a user's.
+CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,avi,mpeg,mpegts,mpegvideo,gif,h264,hevc,ivf,obu,flv,asf,mxf,"
+SOUNDS = "mp3,wav,flac,aac,aiff,w64,caf,au,ac3,amr"
+
+
+@dataclass(frozen=True)
+class Video:
+    """A film in a file. `frames()` may be called again and again; each call decodes from the start."""
+
+    path: Path
+    fps: Fraction
+    width: int  # as shown: upright, with square pixels
+    height: int
+    count: int | None  # frames, where the file says so; off by a few in films of uneven pace
+    seconds: float | None  # where the file says so
+    notes: tuple[str, ...]  # what a person should know: that it is interlaced, turned, HDR, …
+    shape: Shape
+    limits: Limits = LIMITS
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        """Every frame, `[H, W, 3]`, at `fps`. Raises MediaError in the midst where the file is damaged there."""
+        return self._frames("rgb24")
+
+    def deep_frames(self) -> Iterator[NDArray[np.uint16]]:
+        """As `frames`, with 16 bits per channel: 10-bit films keep their shades."""
+        return self._frames("rgb48le")
+
+    @cached_property
+    def sound(self) -> Sound | None:
+        """The first sound track; None where there is none. Decoded at the first use. Raises MediaError."""
+        return read_sound(self.path, self.limits)
+
+    def _frames(self, format: str) -> Iterator[NDArray[Any]]:
+        with readable(self.path), _opened(self.path, self.limits) as container:
+            stream = container.streams.video[0]
+            count, last = 0, None
+            for slot, frame in self._placed(container, stream):
+                self.limits.check_length(slot, self.width, self.height, float(slot / self.fps))
+                while last is not None and count < slot:
+                    yield last
+                    count += 1
+                last = picture(frame, self.shape, format)
+            if last is None:
+                raise MediaError("it holds no frame that can be decoded")
+            self.limits.check_length(count + 1, self.width, self.height, float((count + 1) / self.fps))
+            yield last
+
+    def _placed(self, container: Any, stream: VideoStream) -> Iterator[tuple[int, VideoFrame]]:
+        """(which frame of the even pace it is, the frame), never going back."""
+        start: Fraction | None = None
+        slot = -1
+        for frame in whole_frames(container, stream, self.shape, self.limits):
+            if frame.pts is None or frame.time_base is None:
+                slot += 1
+            else:
+                at = frame.pts * frame.time_base
+                start = at if start is None else start
+                slot = max(round((at - start) * self.fps), slot)
+            yield max(slot, 0), frame
+
+
+def read_video(path: Path, limits: Limits = LIMITS) -> Video:
+    """Open a film. Its first frame is decoded, so that what cannot be decoded at all is refused here.
+
+    Raises MediaError, FileNotFoundError or OSError.
+    """
+    with readable(path), _opened(path, limits) as container:
+        stream = _film(container)
+        limits.check_size(stream.width, stream.height)
+        seconds = _seconds(container, stream)
+        if seconds is not None and seconds > limits.seconds:
+            raise MediaError(f"it is {seconds:.1f} s long, longer than {limits.seconds:g} s; send a shorter part")
+        if stream.frames > limits.frames:
+            raise MediaError(f"it has {stream.frames} frames, more than {limits.frames}; send a shorter part")
+        fps = _pace(stream)
+        first = next(iter(container.decode(stream)), None)
+        if first is None:
+            raise MediaError("it holds no frame that can be decoded; save it again")
+        shape = shape_of(first, stream)
+        limits.check_size(shape.width, shape.height)
+        return Video(path, fps, shape.width, shape.height, stream.frames or None, seconds, shape.notes, shape, limits)
+
+
+def _opened(path: Path, limits: Limits) -> Any:
+    """A container whose decoders refuse larger pictures before they take memory for them."""
+    options = {"max_pixels": str(limits.pixels), "protocol_whitelist": "file", "max_streams": "32"}
+    container = av.open(str(path), "r", options=options)
+    names = set(container.format.name.split(","))
+    if not names & set((CONTAINERS + SOUNDS).split(",")) and not any(name.endswith("_pipe") for name in names):
+        container.close()
+        raise MediaError(f"films in the format {container.format.name} are not read here; send MP4, MOV or WebM")
+    for stream in container.streams.video:
+        stream.codec_context.options = {**stream.codec_context.options, "max_pixels": str(limits.pixels)}
+        stream.thread_type = "AUTO"
+    return container
+
+
+def _film(container: Any) -> VideoStream:
+    pictures = [stream for stream in container.streams.video if not stream.disposition & 0x400]  # 0x400: cover art
+    if not pictures:
+        held = "only sound" if container.streams.audio else "no pictures"
+        raise MediaError(f"it holds {held}, no film; send a file with a video track")
+    stream: VideoStream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise MediaError("its codec is not known here; save it as H.264")
+    return stream
+
+
+def _seconds(container: Any, stream: VideoStream) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return max(0.0, float(stream.duration * stream.time_base))
+    return max(0.0, container.duration / 1_000_000) if container.duration is not None else None
+
+
+def _pace(stream: VideoStream) -> Fraction:
+    """Frames per second: the average that the file states, else its best guess, else 25."""
+    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        if rate and SLOWEST <= rate <= FASTEST:
+            return _usual(Fraction(rate))
+    return Fraction(25)
+
+
+def _usual(rate: Fraction) -> Fraction:
+    """Containers round times, so a film of 30000/1001 may average to 29.9702: the usual pace that near is meant."""
+    for base in (24, 25, 30, 48, 50, 60, 120):
+        for exact in (Fraction(base), Fraction(base * 1000, 1001)):
+            if abs(rate - exact) < exact / 20_000:
+                return exact
+    return rate.limit_denominator(1001)
+
+
+def whole_frames(container: Any, stream: VideoStream, shape: Shape, limits: Limits) -> Iterator[VideoFrame]:
+    """Decoded frames, checked for size; fields are woven into whole frames by FFmpeg's yadif."""
+    graph: av.filter.Graph | None = None
+    for frame in container.decode(stream):
+        limits.check_size(frame.width, frame.height)
+        if not shape.interlaced:
+            yield frame
+            continue
+        if graph is None:
+            graph = av.filter.Graph()
+            graph.link_nodes(
+                graph.add_buffer(template=stream), graph.add("yadif", "mode=send_frame"), graph.add("buffersink")
+            ).configure()
+        graph.push(frame)
+        yield from _pulled(graph)
+    if graph is not None:
+        graph.push(None)
+        yield from _pulled(graph)
+
+
+def _pulled(graph: av.filter.Graph) -> Iterator[VideoFrame]:
+    while True:
+        try:
+            yield graph.vpull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
