@@ -18,15 +18,16 @@ from typing import Any
 from fastapi import FastAPI
 
 from . import store
+from .assets.plain import PlainAssets
+from .assets.uploads import UploadStore
 from .blobs import FolderBlobs, open_blobs
 from .config import ServerConfig
 from .errors import StartupError
 from .jobs.kinds import KINDS, Kind
 from .jobs.pool import FINDER, ProcessConfig
 from .outputs import add_outputs, link, signing_secret
-from .runway.errors import ApiError
 from .server_slot import ServerSlot
-from .services import Asset, Assets, Authority, OpenDoor, Services
+from .services import Assets, Authority, OpenDoor, Services
 from .store.database import Database, Migration
 from .store.tasks import TaskRows
 from .task_body import task_body
@@ -67,7 +68,7 @@ class Offline:
         self.services = Services(
             self.database,
             self.queue,
-            assets or NoAssets(),
+            assets or PlainAssets(self._blobs, UploadStore(self._blobs, secret, clock), config.data / "incoming"),
             self._blobs,
             authority or OpenDoor(),
             config.data,
@@ -104,13 +105,6 @@ class Offline:
     async def finish(self) -> None:
         """After the last request."""
         await asyncio.to_thread(self.database.close)
-
-
-class NoAssets:
-    """Receives nothing: until a server is given assets, tasks that need media cannot be ordered."""
-
-    async def gather(self, owner: str, uri: str, wanted: str, field: tuple[str | int, ...]) -> Asset:
-        raise ApiError(400, "This server does not receive media.")
 
 
 def migrations() -> list[Migration]:

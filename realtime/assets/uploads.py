@@ -23,19 +23,16 @@ log = logging.getLogger(__name__)
 SEND_WITHIN_S = 3600.0  # the permission to write
 USABLE_S = 24 * 3600.0
 MIN_BYTES, MAX_BYTES = 512, 200 * 1000 * 1000
-_URI = re.compile(r"runway://uploads/([0-9a-f-]{36})")
+_URI = re.compile(r"runway://uploads/([0-9a-f-]{36})/([0-9]{1,12})/([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a client is given: the id of the upload and the form fields that prove it."""
+    """What a client is given: the id of the upload, the form fields that prove it, and the URI of what it sends."""
 
     id: str
     fields: dict[str, str]
-
-    @property
-    def uri(self) -> str:
-        return f"runway://uploads/{self.id}"
+    uri: str
 
 
 class UploadStore:
@@ -51,12 +48,14 @@ class UploadStore:
         id = str(uuid.uuid4())
         policy = {"id": id, "owner": owner, "expires": round(self._clock() + SEND_WITHIN_S)}
         encoded = base64.b64encode(json.dumps(policy).encode()).decode()
-        return Ticket(id, {"key": id, "policy": encoded, "signature": self._sign(encoded)})
+        until = f"{id}/{round(self._clock() + USABLE_S)}"
+        fields = {"key": id, "policy": encoded, "signature": self._sign("send", encoded)}
+        return Ticket(id, fields, f"runway://uploads/{until}/{self._sign('use', until)}")
 
     def admit(self, id: str, fields: dict[str, str]) -> str:
         """The owner whose permission `fields` are, for the upload `id`. Raises ValueError."""
         policy, signature = fields.get("policy", ""), fields.get("signature", "")
-        if not hmac.compare_digest(self._sign(policy).encode(), signature.encode("utf-8", "replace")):
+        if not hmac.compare_digest(self._sign("send", policy).encode(), signature.encode("utf-8", "replace")):
             raise ValueError("the fields of the form do not give permission to upload")
         try:
             said = json.loads(base64.b64decode(policy, validate=True))
@@ -85,12 +84,14 @@ class UploadStore:
     async def fetch(self, owner: str, uri: str, path: Path) -> None:
         """A copy at `path` of what was uploaded under `uri`. Raises ValueError."""
         match = _URI.fullmatch(uri)
-        found = await self._put_s(owner, match[1]) if match else None
-        if match is None or found is None:
-            raise ValueError("there is no such upload, or nothing was sent to it yet")
-        if found + USABLE_S < self._clock():
+        if match is None or not hmac.compare_digest(self._sign("use", f"{match[1]}/{match[2]}"), match[3]):
+            raise ValueError("this server gave no such upload URI")
+        if int(match[2]) < self._clock():
             raise ValueError("this upload has expired; uploads last 24 hours")
-        await self.blobs.fetch(_key(owner, match[1]), path)
+        try:
+            await self.blobs.fetch(_key(owner, match[1]), path)
+        except KeyError:
+            raise ValueError("nothing was uploaded under this URI, or it is another key's") from None
 
     async def sweep(self) -> None:
         """Remove expired files, at most once an hour."""
@@ -102,18 +103,15 @@ class UploadStore:
         for key in old:
             await self.blobs.remove(key)
 
-    def _sign(self, policy: str) -> str:
-        return hmac.new(self._secret, b"upload\0" + policy.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+    def _sign(self, purpose: str, text: str) -> str:
+        said = f"upload {purpose}\0{text}".encode("utf-8", "replace")
+        return hmac.new(self._secret, said, hashlib.sha256).hexdigest()
 
     async def _size(self, owner: str, id: str) -> int | None:
         try:
             return await self.blobs.size(_key(owner, id))
         except KeyError:
             return None
-
-    async def _put_s(self, owner: str, id: str) -> float | None:
-        key = _key(owner, id)
-        return next((put_s async for found, put_s in self.blobs.keys(key) if found == key), None)
 
 
 def _key(owner: str, id: str) -> str:

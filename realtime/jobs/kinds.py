@@ -18,6 +18,9 @@ does it. Optional params may be absent; unknown ones are ignored. Sizes are pixe
 | isolate | [format] | audio | a sound |
 | soundtrack | seconds, [prompt, variants, format, keep_speech, mux, seed] | video | sounds, or videos with them |
 | dub | language, [clone, drop_background, speakers] | audio | a sound |
+| join | [width, height, format, prores_profile] | video0, [video1 … , audio] | a video: one film after another |
+| portrait | width, height, [processing] | image | a picture |
+| workflow | graph, [values] | [any, as its media nodes are named] | what its output nodes make |
 
 - `moments` = `[{"at_s": 2.0, "prompt": "…"}]`: new words on the way. `camera`: moves in words, as `film --camera`; a prompt may hold
   its own timed moves in the same notation.
@@ -29,6 +32,8 @@ does it. Optional params may be absent; unknown ones are ignored. Sizes are pixe
   webp. Of sounds: mp3, wav, flac, ogg_opus.
 - `prores_profile`: 422, 4444, 422 Proxy, 422 LT, 422 HQ, 4444 XQ. `aspect`: 16:9 and its like. `rate`: "24", "23_98", …
 - `draft`: fewer denoising steps of the same seed.
+- `processing` of portrait: optimize (cropped to width x height, the head kept) or none. `graph` of workflow: nodes
+  that are jobs of these kinds, see realtime/workflows/graph.py, run one after another; `values` of its primitives by id.
 
 A `Refused` raised by a job says that no model here can do it; what can be known beforehand is in `refusal`.
 """  # noqa: E501
@@ -64,6 +69,9 @@ _ALL = (
     Kind("isolate", "sounds:isolate", "light"),
     Kind("soundtrack", "sounds:soundtrack", "light"),
     Kind("dub", "sounds:dub", "light"),
+    Kind("join", "joins:join", "light"),
+    Kind("portrait", "portraits:portrait", "light"),
+    Kind("workflow", "workflows:workflow"),
 )
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
 

@@ -6,6 +6,7 @@ and methods included.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -14,14 +15,21 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 
+from ..assets.uploads import UploadStore
 from ..services import Services
-from .asking import VERSION, ContractRoute
+from . import generation_routes, task_routes, upload_routes
+from .asking import VERSION, ContractRoute, keyless
 from .errors import ApiError, answer
 from .issues import refused
+from .models import Catalogue, read_catalogue
 
 log = logging.getLogger(__name__)
 
-SUBJECTS: tuple[Callable[[FastAPI], None], ...] = ()
+SUBJECTS: tuple[Callable[[FastAPI], None], ...] = (
+    generation_routes.add,
+    task_routes.add,
+    upload_routes.add,
+)
 _ERROR = {
     "type": "object",
     "required": ["error"],
@@ -53,23 +61,31 @@ _STATUSES = {
 }
 
 
-def runway_app(services: Services, subjects: tuple[Callable[[FastAPI], None], ...] = SUBJECTS) -> FastAPI:
-    """All routes, around what the offline half of the server shares."""
+def runway_app(
+    services: Services, subjects: tuple[Callable[[FastAPI], None], ...] = SUBJECTS, catalogue: Catalogue | None = None
+) -> FastAPI:
+    """All routes, around what the offline half of the server shares. Raises ValueError where the operator's catalogue
+    cannot be read."""
     app = FastAPI(
         title="worldstream, Runway-compatible API",
         version=VERSION,
-        openapi_url="/openapi.json",
-        docs_url=None,  # they would load scripts from elsewhere
-        redoc_url=None,
+        openapi_url=None,  # below; and no pages about it, which would load scripts from elsewhere
         redirect_slashes=False,
     )
     app.router.route_class = ContractRoute
-    app.state.services = services
+    furnish(app, services, catalogue or read_catalogue(services.data))
     for add in subjects:
         add(app)
     app.openapi = lambda: _description(app)  # type: ignore[method-assign]
+    _add_description(app)
     add_errors(app)
     return app
+
+
+def furnish(app: FastAPI, services: Services, catalogue: Catalogue) -> None:
+    """Give the routes what they work with."""
+    app.state.services, app.state.catalogue = services, catalogue
+    app.state.uploads = UploadStore(services.blobs, services.signing_secret, services.clock)
 
 
 def add_errors(app: FastAPI) -> None:
@@ -103,6 +119,16 @@ def add_errors(app: FastAPI) -> None:
     app.add_exception_handler(404, unknown)
     app.add_exception_handler(405, method)
     app.add_exception_handler(Exception, ours_to_mend)
+
+
+def _add_description(app: FastAPI) -> None:
+    lock = asyncio.Lock()
+
+    @app.get("/openapi.json", include_in_schema=False)
+    @keyless
+    async def openapi() -> dict[str, Any]:
+        async with lock:  # made once, and not on the event loop: it takes most of a second
+            return await asyncio.to_thread(app.openapi)
 
 
 def _description(app: FastAPI) -> dict[str, Any]:

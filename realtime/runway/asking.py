@@ -88,10 +88,20 @@ class ContractRequest(Request):
     async def json(self) -> Any:
         body = await self.body()
         try:
-            return await asyncio.to_thread(_parse, body) if len(body) > LOOP_BYTES else _parse(body)
+            found = await asyncio.to_thread(_parse, body) if len(body) > LOOP_BYTES else _parse(body)
+            return self._known_by(found)
         except (ValueError, RecursionError) as error:
             reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
             raise HTTPException(400, f"The body is not JSON: {reason}.") from error
+
+    def _known_by(self, found: Any) -> Any:
+        """An operator's own name of a model stands for one of the contract, whose members it takes."""
+        model = found.get("model") if isinstance(found, dict) else None
+        catalogue = getattr(self.app.state, "catalogue", None)
+        if catalogue is not None and isinstance(model, str) and catalogue.stands_for(model) != model:
+            self.state.asked_model = model
+            return found | {"model": catalogue.stands_for(model)}
+        return found
 
 
 def _parse(body: bytes) -> Any:

@@ -122,7 +122,8 @@ def by_member(*choices: tuple[str, Any]) -> Any:
     """The annotation of one of several objects, told apart by a member that only one of them has: (member, object)."""
 
     def which(value: Any) -> str | None:
-        return next((member for member, _ in choices if isinstance(value, dict) and member in value), choices[0][0])
+        has = value.__contains__ if isinstance(value, dict) else lambda member: hasattr(value, member)
+        return next((member for member, _ in choices if has(member)), choices[0][0])
 
     union: Any = Annotated[choices[0][1], Tag(choices[0][0])]
     for member, choice in choices[1:]:

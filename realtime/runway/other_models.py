@@ -359,8 +359,8 @@ def classes(endpoint: str, table: dict[str, tuple[Members, Members]]) -> list[ty
 
 
 def _class(endpoint: str, names: list[str], required: Members, more: Members) -> type[Body]:
-    annotations: dict[str, Any] = {"model": Literal[tuple(names)], **required, **more}
+    annotations: dict[str, Any] = {"model": Literal[tuple(names)], **more, **required}
     members: dict[str, Any] = {"__annotations__": annotations, "__module__": __name__}
-    members |= {name: option() for name in more}
+    members |= {name: option() for name in more if name not in required}
     title = "".join(c if c.isalnum() else "_" for c in names[0])
     return type(f"{endpoint}_{title}", (Body,), members)

@@ -14,9 +14,13 @@ from fastapi import FastAPI
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # so that `tests.realtime.runway.doubles` can be imported
 
-from tests.realtime.runway.doubles import FolderBlobs, MemoryBoard, StrictDoor
-from worldstream.realtime.runway.app import runway_app
-from worldstream.realtime.services import Asset, Services
+from tests.realtime.runway.doubles import MemoryBoard, StrictDoor
+from worldstream.realtime.assets.plain import PlainAssets
+from worldstream.realtime.assets.uploads import UploadStore
+from worldstream.realtime.blobs import FolderBlobs
+from worldstream.realtime.runway.app import furnish, runway_app
+from worldstream.realtime.runway.models import Catalogue
+from worldstream.realtime.services import Services
 from worldstream.realtime.store.database import Database
 
 HEADERS = {"Authorization": "Bearer key_one", "X-Runway-Version": "2024-11-06"}
@@ -34,22 +38,24 @@ def services(tmp_path: Path, door: StrictDoor) -> Iterator[Services]:
     (tmp_path / "scratch").mkdir()
     blobs = FolderBlobs(tmp_path / "blobs")
     board = MemoryBoard(blobs, tmp_path / "scratch")
-    yield Services(database, board, Nothing(), blobs, door, tmp_path, time.time, signing_secret=b"s" * 32)
+    secret = b"s" * 32
+    assets = PlainAssets(blobs, UploadStore(blobs, secret, time.time), tmp_path / "incoming")
+    yield Services(database, board, assets, blobs, door, tmp_path, time.time, signing_secret=secret)
     database.close()
 
 
-class Nothing:
-    """Assets of a test that gives none."""
-
-    async def gather(self, owner: str, uri: str, wanted: str, field: tuple[str | int, ...]) -> Asset:
-        raise AssertionError(uri)
+@pytest.fixture(scope="session")
+def bare() -> FastAPI:
+    """The contract, to be furnished by each test: it takes a while to build."""
+    return runway_app(Services(*[None] * 5, Path("/nonexistent"), time.time))  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def app(services: Services) -> FastAPI:
+def app(bare: FastAPI, services: Services) -> FastAPI:
     """The server's mount: /v1 leads to the contract."""
+    furnish(bare, services, Catalogue())
     outer = FastAPI(openapi_url=None)
-    outer.mount("/v1", runway_app(services))
+    outer.mount("/v1", bare)
     return outer
 
 

@@ -1,4 +1,4 @@
-"""Stand-ins behind the HTTP contract: a task board in memory whose tasks end at once, and blobs in a folder."""
+"""Stand-ins behind the HTTP contract: a task board in memory whose tasks end at once, and a door with two keys."""
 
 from __future__ import annotations
 
@@ -75,37 +75,6 @@ class MemoryBoard:
 
     async def watch(self, owner: str, id: str) -> AsyncIterator[TaskEvent]:
         yield TaskEvent(await self.get(owner, id))
-
-
-class FolderBlobs:
-    """Blobs as files."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    # files of a few bytes in a test: no thread is worth it
-    # ruff: noqa: ASYNC240
-    async def put(self, key: str, path: Path, media_type: str) -> None:
-        (self.root / key).parent.mkdir(parents=True, exist_ok=True)
-        path.replace(self.root / key)
-
-    async def fetch(self, key: str, path: Path) -> None:
-        if not (self.root / key).is_file():
-            raise KeyError(key)
-        path.write_bytes((self.root / key).read_bytes())
-
-    async def size(self, key: str) -> int:
-        if not (self.root / key).is_file():
-            raise KeyError(key)
-        return (self.root / key).stat().st_size
-
-    async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
-        yield (self.root / key).read_bytes()[start:stop]
-
-    async def remove(self, prefix: str) -> None:
-        for path in [p for p in self.root.rglob("*") if p.is_file()]:
-            if str(path.relative_to(self.root)).startswith(prefix):
-                path.unlink()
 
 
 @dataclass
