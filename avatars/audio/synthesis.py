@@ -63,12 +63,11 @@ def drift(scene: Scene, slowest_s: float, low: float = 0.0, high: float = 1.0, p
     """A random course in [low, high], `[n]`, that changes over about `slowest_s` seconds and goes round."""
     knots = max(round(scene.seconds / slowest_s * 2), 3)
     values = scene.rng.random(knots)
-    at = np.arange(scene.count) * (knots / scene.count)
-    first = at.astype(int)
-    blend = 0.5 - 0.5 * np.cos(np.pi * (at - first))
-    course = values[first % knots] * (1 - blend) + values[(first + 1) % knots] * blend
-    course = (course - course.min()) / max(float(np.ptp(course)), 1e-9)
-    return low + (high - low) * course**power
+    blend = 0.5 - 0.5 * np.cos(np.pi * np.arange(32) / 32)
+    fine = (values[:, None] * (1 - blend) + np.roll(values, -1)[:, None] * blend).ravel()
+    fine = (fine - fine.min()) / max(float(np.ptp(fine)), 1e-9)
+    course = low + (high - low) * np.append(fine, fine[0]) ** power
+    return np.interp(np.arange(scene.count) * (len(fine) / scene.count), np.arange(len(course)), course)
 
 
 def moments(scene: Scene, per_second: float, jitter: float = 1.0, early: bool = False) -> FloatArray:
