@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .spectral import FloatArray, spectrum_shaped
@@ -107,11 +109,16 @@ def leaves(scene: Scene) -> FloatArray:
 
 def steps(scene: Scene) -> FloatArray:
     """Footsteps, left and right, on what the words name: gravel, snow, wood, leaves, grass, sand, mud, water, metal, stone."""
-    out = silence(scene)
     per_second = 1.85 * scene.pace
     if scene.says("running", "run", "runs", "jogging", "sprinting", "hurried"):
         per_second *= 1.5
-    for index, at in enumerate(moments(scene, per_second, 0.07, early=True)):
+    return steps_at(scene, moments(scene, per_second, 0.07, early=True))
+
+
+def steps_at(scene: Scene, moments_s: Sequence[float] | FloatArray) -> FloatArray:
+    """Footsteps at given moments."""
+    out = silence(scene)
+    for index, at in enumerate(moments_s):
         heel, toe = _step(scene), _step(scene)
         pan, size = (-0.18 if index % 2 else 0.18), float(scene.rng.uniform(0.8, 1.05))
         strew(out, heel, at, size, pan)
