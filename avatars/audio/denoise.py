@@ -28,13 +28,17 @@ def _window(rate_hz: int) -> int:
     return 8 * round(window_of(rate_hz) * 1.5 / 8)
 
 
-def denoised(samples: Signal, rate_hz: int, floor_db: float = FLOOR_DB) -> FloatArray:
-    """`[channels, n]` with its steady noise reduced; all channels by the same gains, so that the stereo picture stays."""
+Told = Callable[[float], None]
+
+
+def denoised(samples: Signal, rate_hz: int, floor_db: float = FLOOR_DB, told: Told | None = None) -> FloatArray:
+    """`[channels, n]` with its steady noise reduced; all channels by the same gains, so that the stereo picture stays.
+    `told` hears the share that is done."""
     signal = np.asarray(samples, np.float64)
-    return _gained(signal, rate_hz, lambda part: speech_gains(part.mean(0), rate_hz, floor_db))
+    return _gained(signal, rate_hz, lambda part: speech_gains(part.mean(0), rate_hz, floor_db), told)
 
 
-def isolated(samples: Signal, rate_hz: int) -> FloatArray:
+def isolated(samples: Signal, rate_hz: int, told: Told | None = None) -> FloatArray:
     """`[channels, n]` with what is not a voice reduced, as far as that goes; see the top of this file."""
     signal = np.asarray(samples, np.float64)
 
@@ -45,18 +49,21 @@ def isolated(samples: Signal, rate_hz: int) -> FloatArray:
             gain *= _middle(part, rate_hz)
         return gain * _talking(part.mean(0), rate_hz, len(gain))[:, None]
 
-    return _gained(signal, rate_hz, gains)
+    return _gained(signal, rate_hz, gains, told)
 
 
-def _gained(signal: FloatArray, rate_hz: int, gains: Callable[[FloatArray], FloatArray]) -> FloatArray:
+def _gained(
+    signal: FloatArray, rate_hz: int, gains: Callable[[FloatArray], FloatArray], told: Told | None
+) -> FloatArray:
     """`[channels, n]` times `gains` of it, block by block."""
     size = _window(rate_hz)
 
     def change(part: FloatArray) -> FloatArray:
         gain = gains(part)
-        return np.stack([together(spectra(channel, size, size // 4) * gain, size, size // 4, part.shape[1]) for channel in part])
+        count = part.shape[1]
+        return np.stack([together(spectra(one, size, size // 4) * gain, size, size // 4, count) for one in part])
 
-    return in_blocks(signal, rate_hz, change)
+    return in_blocks(signal, rate_hz, change, told)
 
 
 def speech_gains(mono: FloatArray, rate_hz: int, floor_db: float) -> FloatArray:
@@ -78,8 +85,8 @@ def speech_gains(mono: FloatArray, rate_hz: int, floor_db: float) -> FloatArray:
 
 
 def noise_power(power: FloatArray, hop_s: float) -> FloatArray:
-    """Power of the noise in each frame and bin, from the tenth quantile of what surrounds it (minimum statistics, Martin
-    2001, by quantiles): `[frames, bins]`."""
+    """Power of the noise in each frame and bin, from the tenth quantile of what surrounds it (minimum statistics,
+    Martin 2001, by quantiles): `[frames, bins]`."""
     frames = len(power)
     width = max(round(0.12 / hop_s), 1)
     sums = np.cumsum(np.pad(power, ((width, 0), (0, 0)), mode="edge"), 0)

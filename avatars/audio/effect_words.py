@@ -20,35 +20,65 @@ class Known:
     effect: Effect
     words: str  # a regular expression of whole words
     level_db: float = 0.0
-    single: bool = False  # happens once or twice rather than all the time
 
 
 EFFECTS: tuple[Known, ...] = (
-    Known("wind", weather.wind, r"winds?|windy|breez\w*|gust\w*|gale|blizzard|howling|snowstorm|hurricane|storms?|stormy|tornado"),
-    Known("rain", weather.rain, r"rain\w*|drizzl\w*|downpour|shower|showers|storms?|stormy|monsoon|hail|thunderstorms?"),
-    Known("thunder", weather.thunder, r"thunder\w*|lightning", 0, True),
+    Known(
+        "wind", weather.wind,
+        r"winds?|windy|breez\w*|gust\w*|gale|blizzard|howling|snowstorm|hurricane|storms?"
+        r"|stormy|tornado",
+    ),
+    Known(
+        "rain", weather.rain,
+        r"rain\w*|drizzl\w*|downpour|shower|showers|storms?|stormy|monsoon|hail|thunderstorms?",
+    ),
+    Known("thunder", weather.thunder, r"thunder\w*|lightning"),
     Known("waves", weather.waves, r"waves?|sea|seas|ocean\w*|surf|shore\w*|beach\w*|coast\w*|tides?|seaside"),
-    Known("stream", weather.stream, r"streams?|rivers?|brooks?|creeks?|waterfalls?|fountains?|rapids|babbling|running water|flowing water|flowing"),
+    Known(
+        "stream", weather.stream,
+        r"streams?|rivers?|brooks?|creeks?|waterfalls?|fountains?|rapids|babbling|running water"
+        r"|flowing water|flowing",
+    ),
     Known("drips", weather.drips, r"drip\w*|droplets?|leak\w*|water drops?|caves?", -2),
     Known("underwater", weather.underwater, r"underwater|under water|bubbl\w*|submarine|aquarium|diving"),
     Known("fire", weather.fire, r"fires?|campfire|bonfire|fireplace|flames?|burning|crackl\w*|hearth|torch\w*|lava"),
-    Known("birds", life.birds, r"birds?|birdsong|songbirds?|chirping|tweet\w*|sparrows?|robins?|nightingales?|dawn chorus|jungle", -5),
+    Known(
+        "birds", life.birds,
+        r"birds?|birdsong|songbirds?|chirping|tweet\w*|sparrows?|robins?|nightingales?"
+        r"|dawn chorus|jungle", -5,
+    ),
     Known("seagulls", life.seagulls, r"seagulls?|gulls?", -6),
     Known("owl", life.owl, r"owls?|hoot\w*", -6),
     Known("crickets", life.crickets, r"crickets?|cicadas?|insects?|grasshoppers?|summer night|katydids?", -7),
     Known("frogs", life.frogs, r"frogs?|toads?|croak\w*|swamp\w*|marsh\w*", -4),
     Known("leaves", life.leaves, r"rustl\w*|foliage|leaves rustling|rustling leaves|trees? in the wind|leaves", -3),
-    Known("steps", life.steps, r"(?:foot)?steps?|footfalls?|walk|walks|walking|running|jogging|sprinting|marching|boots|strolling", 0),
-    Known("crowd", life.crowd, r"crowd\w*|murmur\w*|chatter\w*|people talking|restaurant|caf[eé]s?|cafeteria|market\w*|audience|bar|pub|party", -2),
+    Known(
+        "steps", life.steps,
+        r"(?:foot)?steps?|footfalls?|walk|walks|walking|running|jogging|sprinting|marching"
+        r"|boots|strolling", 0,
+    ),
+    Known(
+        "crowd", life.crowd,
+        r"crowd\w*|murmur\w*|chatter\w*|people talking|restaurant|caf[eé]s?|cafeteria|market\w*"
+        r"|audience|bar|pub|party", -2,
+    ),
     Known("applause", life.applause, r"applau\w*|clapping|claps?|ovation"),
     Known("heartbeat", life.heartbeat, r"heart\s?beats?|hearts?|pulse"),
-    Known("knock", life.knock, r"knock\w*", 0, True),
+    Known("knock", life.knock, r"knock\w*"),
     Known("typing", life.typing, r"typing|keyboards?|typewriter|keystrokes?", -3),
     Known("traffic", made.traffic, r"traffic|city|cities|streets?|cars?|urban|town|downtown|highway|motorway|road"),
-    Known("engine", made.engine, r"engines?|motors?|motorcycles?|motorbikes?|trucks?|lorry|tractors?|revving|generator|chainsaw"),
+    Known(
+        "engine", made.engine,
+        r"engines?|motors?|motorcycles?|motorbikes?|trucks?|lorry|tractors?|revving|generator"
+        r"|chainsaw",
+    ),
     Known("train", made.train, r"trains?|railway|railroad|locomotive|subway|tram|rails"),
     Known("machine", made.machine, r"machines?|machinery|factory|industrial|conveyor|press|robots?|mechanical"),
-    Known("space hum", made.space_hum, r"space|spaceships?|starships?|sci-?fi|drone|alien|cosmic|eerie|ambient|dungeons?|ominous"),
+    Known(
+        "space hum", made.space_hum,
+        r"space|spaceships?|starships?|sci-?fi|drone|alien|cosmic|eerie|ambient|dungeons?"
+        r"|ominous",
+    ),
     Known("hum", made.hum, r"hum|hums|humming|electric\w*|buzz\w*|fridge|refrigerator|neon|transformer|fluorescent"),
     Known("helicopter", made.helicopter, r"helicopters?|chopper"),
     Known("airplane", made.airplane, r"airplanes?|aeroplanes?|planes?|jets?|aircraft|airport"),
@@ -56,10 +86,10 @@ EFFECTS: tuple[Known, ...] = (
     Known("alarm", made.alarm, r"alarms?|sirens?|beep\w*|police|ambulance|klaxon|warning", -3),
     Known("bells", made.bells, r"bells?|church|cathedral|carillon|toll\w*"),
     Known("chimes", made.chimes, r"chimes?|wind-?chimes?|tinkl\w*|tubular", -2),
-    Known("gong", made.gong, r"gongs?|temple|singing bowl", 0, True),
-    Known("glass", made.glass, r"glass|shatter\w*|smash\w*|window breaking", 0, True),
-    Known("explosion", made.explosion, r"explo\w*|blasts?|bombs?|detonat\w*|cannons?|boom|artillery", 0, True),
-    Known("whoosh", made.whoosh, r"whoosh\w*|swoosh\w*|swish\w*|fly-?by|passing by|swing", 0, True),
+    Known("gong", made.gong, r"gongs?|temple|singing bowl"),
+    Known("glass", made.glass, r"glass|shatter\w*|smash\w*|window breaking"),
+    Known("explosion", made.explosion, r"explo\w*|blasts?|bombs?|detonat\w*|cannons?|boom|artillery"),
+    Known("whoosh", made.whoosh, r"whoosh\w*|swoosh\w*|swish\w*|fly-?by|passing by|swing"),
     Known("clang", made.clang, r"clang\w*|swords?|clash\w*|anvil|blacksmith|hammer\w*|steel|metallic", -2),
     Known("drum", made.drum, r"drum\w*|taiko|timpani|war drums"),
 )  # fmt: skip
@@ -71,11 +101,15 @@ _PLACES = re.compile(
     r"^(?:beach|coast|street|streets|city|cities|town|road|church|cathedral|temple|cave|caves|market|leaves|space|alien|dungeon|jungle)$"
 )
 _STRENGTHS: tuple[tuple[str, float], ...] = (
-    (r"faint\w*|barely|very (?:light|soft|quiet)\w*|hint of", 0.1), (r"gentl[ey]|light\w*|soft\w*|quiet\w*|calm\w*|subtle|slight\w*|distant|small|mild", 0.25),
+    (r"faint\w*|barely|very (?:light|soft|quiet)\w*|hint of", 0.1),
+    (r"gentl[ey]|light\w*|soft\w*|quiet\w*|calm\w*|subtle|slight\w*|distant|small|mild", 0.25),
     (r"heav\w*|strong\w*|loud\w*|big|intense\w*|pouring|roaring|crashing|raging|busy|huge|powerful|stormy|storm", 0.8),
     (r"violent\w*|extreme\w*|massive|deafening|torrential|hurricane|gale|blizzard|furious\w*|terrif\w*", 1.0),
 )  # fmt: skip
-_LEVELS = ((r"faint\w*|distant\w*|far(?: away| off)?|background|barely|quiet\w*|soft\w*", -8.0), (r"loud\w*|close|nearby|foreground", 3.0))
+_LEVELS = (
+    (r"faint\w*|distant\w*|far(?: away| off)?|background|barely|quiet\w*|soft\w*", -8.0),
+    (r"loud\w*|close|nearby|foreground", 3.0),
+)
 _PACES = ((r"slow\w*|unhurried|leisurely", 0.7), (r"fast\w*|quick\w*|rapid\w*|hurried|racing|frantic\w*", 1.5))
 _NOT = re.compile(r"\b(?:no|without|not|never|excluding|except|minus|free of)\b")
 _CLAUSES = re.compile(r"[,;.!?\n]+|\band\b|\bwith\b|\bwhile\b|\bover\b|\bplus\b|\bas\b|&|\+")

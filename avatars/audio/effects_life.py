@@ -8,8 +8,22 @@ import numpy as np
 
 from .spectral import FloatArray, spectrum_shaped
 from .synthesis import (
-    RATE_HZ, Scene, band, burst, circling, drift, moments, noise, room, silence, span, strew, struck, tone, unit,
-)  # fmt: skip
+    RATE_HZ,
+    Scene,
+    band,
+    burst,
+    circling,
+    drift,
+    moments,
+    noise,
+    room,
+    silence,
+    span,
+    strew,
+    struck,
+    tone,
+    unit,
+)
 
 
 def birds(scene: Scene) -> FloatArray:
@@ -38,7 +52,10 @@ def _phrase(scene: Scene) -> FloatArray:
             course = hz * (1 + 0.08 * np.sin(2 * np.pi * scene.rng.uniform(25, 55) * t))
         else:  # an arch
             course = hz * (1 + 0.25 * np.sin(np.pi * part))
-        notes += [tone(course, (1, 0.12)) * np.abs(np.sin(np.pi * part)) ** 0.7, np.zeros(int(scene.rng.uniform(0.02, 0.09) * RATE_HZ))]
+        notes += [
+            tone(course, (1, 0.12)) * np.abs(np.sin(np.pi * part)) ** 0.7,
+            np.zeros(int(scene.rng.uniform(0.02, 0.09) * RATE_HZ)),
+        ]
     return np.concatenate(notes)
 
 
@@ -49,7 +66,9 @@ def seagulls(scene: Scene) -> FloatArray:
         pan = float(scene.rng.uniform(-0.8, 0.8))
         for k in range(int(scene.rng.integers(2, 5))):
             t = span(0.38)
-            course = float(scene.rng.uniform(1150, 1400)) * (1 + 0.35 * np.sin(np.pi * np.minimum(t / 0.3, 1)) - 0.2 * t / 0.38)
+            course = float(scene.rng.uniform(1150, 1400)) * (
+                1 + 0.35 * np.sin(np.pi * np.minimum(t / 0.3, 1)) - 0.2 * t / 0.38
+            )
             cry = tone(course, (1, 0.8, 0.5, 0.3, 0.15)) * np.sqrt(np.abs(np.sin(np.pi * t / t[-1])))
             strew(out, cry, at + k * 0.46, 0.8, pan)
     return room(out, scene.rng, 1.5, 0.35)
@@ -108,7 +127,8 @@ def leaves(scene: Scene) -> FloatArray:
 
 
 def steps(scene: Scene) -> FloatArray:
-    """Footsteps, left and right, on what the words name: gravel, snow, wood, leaves, grass, sand, mud, water, metal, stone."""
+    """Footsteps, left and right, on what the words name: gravel, snow, wood, leaves, grass, sand, mud, water, metal,
+    stone."""
     per_second = 1.85 * scene.pace
     if scene.says("running", "run", "runs", "jogging", "sprinting", "hurried"):
         per_second *= 1.5
@@ -137,7 +157,9 @@ def _step(scene: Scene) -> FloatArray:
         body = [(float(rng.uniform(180, 230)), 1.0, 0.12), (float(rng.uniform(400, 480)), 0.6, 0.08), (900, 0.25, 0.05)]
         return struck(body, 0.2) + 0.15 * burst(rng, band(1500, 5000), 0.2, 0.001, 0.02)
     if scene.says("metal", "metallic", "grating", "steel"):
-        body = [(float(f * rng.uniform(0.98, 1.02)), 1 / (k + 1), 0.5) for k, f in enumerate((310, 745, 1290, 2130, 3400))]
+        body = [
+            (float(f * rng.uniform(0.98, 1.02)), 1 / (k + 1), 0.5) for k, f in enumerate((310, 745, 1290, 2130, 3400))
+        ]
         return struck(body, 0.6)
     tap = burst(rng, band(900, 4500, 9), 0.14, 0.0008, 0.03)  # stone, tiles, asphalt
     return 0.8 * thud + 0.35 * tap
@@ -215,7 +237,10 @@ def heartbeat(scene: Scene) -> FloatArray:
 def knock(scene: Scene) -> FloatArray:
     """Knuckles on a door, three or four times, then a wait."""
     out = silence(scene)
-    wood = [(float(f * scene.rng.uniform(0.95, 1.05)), g, d) for f, g, d in ((165, 1, 0.16), (330, 0.6, 0.1), (720, 0.3, 0.06))]
+    wood = [
+        (float(f * scene.rng.uniform(0.95, 1.05)), g, d)
+        for f, g, d in ((165, 1, 0.16), (330, 0.6, 0.1), (720, 0.3, 0.06))
+    ]
     blow = struck(wood, 0.25) + 0.2 * burst(scene.rng, band(1500, 5000), 0.25, 0.0005, 0.012)
     for at in moments(scene, 1 / 3.0, 0.2, early=True):
         for k in range(int(scene.rng.integers(3, 5))):
@@ -230,5 +255,11 @@ def typing(scene: Scene) -> FloatArray:
     busy = drift(scene, 1.2, 0, 1)
     for at in moments(scene, 8 * scene.pace, 0.7):
         if busy[int(at * RATE_HZ) % scene.count] > 0.3:
-            strew(out, keys[int(scene.rng.integers(12))], at, float(scene.rng.uniform(0.5, 1)), float(scene.rng.uniform(-0.3, 0.3)))
+            strew(
+                out,
+                keys[int(scene.rng.integers(12))],
+                at,
+                float(scene.rng.uniform(0.5, 1)),
+                float(scene.rng.uniform(-0.3, 0.3)),
+            )
     return room(out, scene.rng, 0.3, 0.15)

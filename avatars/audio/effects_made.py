@@ -1,4 +1,4 @@
-"""What people made, and what breaks: engines, bells, alarms, blasts. Each function makes `[2, n]`; see `synthesis.py`."""
+"""What people made, and what breaks: engines, bells, alarms, blasts. Each function makes `[2, n]` of its scene."""
 
 from __future__ import annotations
 
@@ -6,8 +6,22 @@ import numpy as np
 
 from .spectral import FloatArray, spectrum_shaped
 from .synthesis import (
-    RATE_HZ, Scene, band, burst, circling, drift, moments, noise, room, silence, span, strew, struck, tone, unit,
-)  # fmt: skip
+    RATE_HZ,
+    Scene,
+    band,
+    burst,
+    circling,
+    drift,
+    moments,
+    noise,
+    room,
+    silence,
+    span,
+    strew,
+    struck,
+    tone,
+    unit,
+)
 
 
 def traffic(scene: Scene) -> FloatArray:
@@ -18,7 +32,9 @@ def traffic(scene: Scene) -> FloatArray:
         whole_s = float(scene.rng.uniform(3, 5))
         t = span(whole_s)
         near = 1 / (1 + ((t - whole_s / 2) / 0.55) ** 2) * np.sin(np.pi * t / whole_s)
-        tyres = burst(scene.rng, [(1, -50), (80, -6), (700, 0), (1800, -4), (6000, -22), (20000, -60)], whole_s, 1e-4, 1e6)
+        tyres = burst(
+            scene.rng, [(1, -50), (80, -6), (700, 0), (1800, -4), (6000, -22), (20000, -60)], whole_s, 1e-4, 1e6
+        )
         way = int(scene.rng.choice((-1, 1))) * np.linspace(-0.9, 0.9, len(t))
         angle = (way + 1) * np.pi / 4
         for channel, side in enumerate((np.cos(angle), np.sin(angle))):
@@ -30,7 +46,9 @@ def traffic(scene: Scene) -> FloatArray:
     if not scene.says("quiet", "distant", "far", "calm"):
         for at in moments(scene, 0.1 * scene.pace, 1.0):
             t = span(float(scene.rng.uniform(0.25, 0.6)))
-            pair = tone(np.full(len(t), 415.0), (1, 0.7, 0.5, 0.3, 0.2)) + tone(np.full(len(t), 523.0), (1, 0.7, 0.5, 0.3))
+            pair = tone(np.full(len(t), 415.0), (1, 0.7, 0.5, 0.3, 0.2)) + tone(
+                np.full(len(t), 523.0), (1, 0.7, 0.5, 0.3)
+            )
             horn = pair * np.minimum(t / 0.02, 1) * np.minimum((t[-1] - t) / 0.05, 1)
             strew(horns, horn, at, float(scene.rng.uniform(0.1, 0.3)), float(scene.rng.uniform(-0.8, 0.8)))
     return out + room(horns, scene.rng, 1.5, 0.6, 2500)
@@ -55,7 +73,9 @@ def train(scene: Scene) -> FloatArray:
     for at in moments(scene, 1.25 * scene.pace, 0.02, early=True):
         for late, gain in ((0.0, 1.0), (0.14, 0.85), (0.36, 0.5), (0.5, 0.45)):
             strew(out, clack, at + late / scene.pace, gain, 0.1)
-    rumble = noise(scene, [(1, -30), (35, 0), (140, 0), (600, -14), (3000, -32), (20000, -70)]) * drift(scene, 1, 0.8, 1)
+    rumble = noise(scene, [(1, -30), (35, 0), (140, 0), (600, -14), (3000, -32), (20000, -70)]) * drift(
+        scene, 1, 0.8, 1
+    )
     out = unit(out) * 0.8 + rumble
     if scene.says("whistle", "horn", "steam"):
         for at in moments(scene, 0.12, 0.5):
@@ -71,7 +91,9 @@ def machine(scene: Scene) -> FloatArray:
     out = 0.7 * unit(hum) + 0.5 * noise(scene, band(200, 2500, 8)) * drift(scene, 0.3, 0.7, 1)
     beats = silence(scene)
     for at in moments(scene, 1.5 * scene.pace, 0.02):
-        strew(beats, struck([(85, 1, 0.15), (240, 0.6, 0.1), (1250, 0.25, 0.12), (2900, 0.12, 0.1)], 0.3), at, 1.0, -0.2)
+        strew(
+            beats, struck([(85, 1, 0.15), (240, 0.6, 0.1), (1250, 0.25, 0.12), (2900, 0.12, 0.1)], 0.3), at, 1.0, -0.2
+        )
         strew(beats, burst(scene.rng, band(3000, 9000, 12), 0.2, 0.02, 0.15), at + 0.33 / scene.pace, 0.35, 0.4)
     return room(out + 1.2 * unit(beats), scene.rng, 0.9, 0.25)
 
@@ -90,7 +112,9 @@ def space_hum(scene: Scene) -> FloatArray:
 def hum(scene: Scene) -> FloatArray:
     """Mains hum: 50 Hz and its harmonics, and a faint buzz."""
     course = circling(scene, np.full(scene.count, 60.0 if scene.says("60hz") else 50.0))
-    return unit(tone(course, (0.6, 1, 0.3, 0.5, 0.15, 0.3, 0.1, 0.2, 0.05, 0.12))) * np.ones((2, 1)) + 0.05 * noise(scene, band(500, 4000))
+    return unit(tone(course, (0.6, 1, 0.3, 0.5, 0.15, 0.3, 0.1, 0.2, 0.05, 0.12))) * np.ones((2, 1)) + 0.05 * noise(
+        scene, band(500, 4000)
+    )
 
 
 def helicopter(scene: Scene) -> FloatArray:
@@ -121,7 +145,9 @@ def clock(scene: Scene) -> FloatArray:
 def alarm(scene: Scene) -> FloatArray:
     """Two tones in turn; a siren glides instead, and a beep stays on one."""
     at = np.arange(scene.count) / RATE_HZ
-    turns = max(round(scene.seconds * scene.pace * (0.25 if scene.says("siren", "sirens", "police", "ambulance") else 1.25)), 1)
+    turns = max(
+        round(scene.seconds * scene.pace * (0.25 if scene.says("siren", "sirens", "police", "ambulance") else 1.25)), 1
+    )
     phase = at / scene.seconds * turns
     if scene.says("siren", "sirens", "police", "ambulance"):
         course = 850 + 350 * np.sin(2 * np.pi * phase - np.pi / 2)
@@ -138,7 +164,15 @@ def bells(scene: Scene) -> FloatArray:
     """A church bell: hum, prime, tierce, quint, nominal (the partials of a minor-third bell)."""
     out = silence(scene)
     base = float(scene.rng.uniform(210, 300))
-    partials = ((0.5, 0.6, 9), (1, 1, 6), (1.2, 0.7, 4.5), (1.5, 0.35, 3.5), (2, 0.9, 3), (2.67, 0.3, 1.6), (4.1, 0.15, 0.9))
+    partials = (
+        (0.5, 0.6, 9),
+        (1, 1, 6),
+        (1.2, 0.7, 4.5),
+        (1.5, 0.35, 3.5),
+        (2, 0.9, 3),
+        (2.67, 0.3, 1.6),
+        (4.1, 0.15, 0.9),
+    )
     stroke = struck([(base * r, g, d) for r, g, d in partials], min(8.0, max(scene.seconds, 1.0)))
     for at in moments(scene, 0.55 * scene.pace, 0.04, early=True):
         strew(out, stroke, at, float(scene.rng.uniform(0.8, 1.0)), float(scene.rng.uniform(-0.15, 0.15)))
@@ -178,7 +212,9 @@ def glass(scene: Scene) -> FloatArray:
         for late in scene.rng.exponential(0.28, 50 + round(60 * scene.strength)):
             hz = float(np.exp(scene.rng.uniform(np.log(2200), np.log(9500))))
             shard = struck([(hz, 1, 0.22), (hz * 1.53, 0.5, 0.12), (hz * 2.31, 0.3, 0.08)], 0.25, 0.0003)
-            strew(out, shard, at + min(late, 1.8), float(scene.rng.exponential(0.35)), float(scene.rng.uniform(-0.8, 0.8)))
+            strew(
+                out, shard, at + min(late, 1.8), float(scene.rng.exponential(0.35)), float(scene.rng.uniform(-0.8, 0.8))
+            )
     return room(out, scene.rng, 0.6, 0.15, 9000)
 
 
@@ -190,7 +226,9 @@ def explosion(scene: Scene) -> FloatArray:
         t = span(long_s)
         boom = np.sin(2 * np.pi * (28 * t + 45 * 0.12 * (1 - np.exp(-t / 0.12)))) * np.exp(-t / 0.5)
         for side in (-0.7, 0.7):
-            roar = burst(scene.rng, [(1, -30), (30, 0), (160, 0), (900, -14), (20000, -55)], long_s, 0.004, long_s * 0.8)
+            roar = burst(
+                scene.rng, [(1, -30), (30, 0), (160, 0), (900, -14), (20000, -55)], long_s, 0.004, long_s * 0.8
+            )
             strew(out, roar, at, 0.8, side)
         crack = burst(scene.rng, band(300, 9000, 5), 0.3, 0.0005, 0.2)
         strew(out, 1.6 * boom, at)
@@ -222,8 +260,13 @@ def clang(scene: Scene) -> FloatArray:
     out = silence(scene)
     for at in moments(scene, 0.8 * scene.pace, 0.6, early=True):
         base = float(scene.rng.uniform(800, 1500))
-        modes = [(base * r * float(scene.rng.uniform(0.98, 1.02)), 1 / (k + 1) ** 0.5, 0.9) for k, r in enumerate((1, 1.51, 2.3, 3.17, 4.4, 6.1))]
-        strew(out, struck(modes, 1.0, 0.0004), at, float(scene.rng.uniform(0.6, 1)), float(scene.rng.uniform(-0.4, 0.4)))
+        modes = [
+            (base * r * float(scene.rng.uniform(0.98, 1.02)), 1 / (k + 1) ** 0.5, 0.9)
+            for k, r in enumerate((1, 1.51, 2.3, 3.17, 4.4, 6.1))
+        ]
+        strew(
+            out, struck(modes, 1.0, 0.0004), at, float(scene.rng.uniform(0.6, 1)), float(scene.rng.uniform(-0.4, 0.4))
+        )
     return room(out, scene.rng, 0.8, 0.2, 8000)
 
 

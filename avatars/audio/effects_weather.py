@@ -6,8 +6,18 @@ import numpy as np
 
 from .spectral import FloatArray
 from .synthesis import (
-    RATE_HZ, Scene, band, burst, drift, moments, noise, silence, span, strew, unit,
-)  # fmt: skip
+    RATE_HZ,
+    Scene,
+    band,
+    burst,
+    drift,
+    moments,
+    noise,
+    silence,
+    span,
+    strew,
+    unit,
+)
 
 
 def wind(scene: Scene) -> FloatArray:
@@ -111,7 +121,9 @@ def underwater(scene: Scene) -> FloatArray:
         hz = float(scene.rng.uniform(250, 700))
         for k in range(int(scene.rng.integers(3, 9))):
             t = span(0.06)
-            bubble = np.sin(2 * np.pi * hz * (1 + 0.08 * k) * (t + 3 * t**2)) * np.exp(-t * 50) * np.minimum(t / 0.005, 1)
+            bubble = (
+                np.sin(2 * np.pi * hz * (1 + 0.08 * k) * (t + 3 * t**2)) * np.exp(-t * 50) * np.minimum(t / 0.005, 1)
+            )
             strew(out, bubble, at + k * float(scene.rng.uniform(0.04, 0.09)), 0.8, float(scene.rng.uniform(-0.3, 0.3)))
     deep = noise(scene, [(1, -30), (40, 0), (160, -2), (500, -24), (20000, -90)]) * drift(scene, 4, 0.6, 1)
     return unit(0.7 * unit(out) + deep)

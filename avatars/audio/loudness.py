@@ -26,7 +26,7 @@ def _biquad(at: FloatArray, f0: float, q: float, shelf_db: float | None) -> Floa
 
 def k_weighted(samples: Signal, rate_hz: int) -> FloatArray:
     """`[channels, n]` through the weighting. Goes round at the ends."""
-    at = np.fft.rfftfreq(samples.shape[1], 1 / rate_hz)
+    at = np.fft.rfftfreq(samples.shape[1], 1 / rate_hz).astype(np.float64)
     gain = _biquad(at, 1681.974450955533, 0.7071752369554196, 3.999843853973347)
     gain *= _biquad(at, 38.13547087602444, 0.5003270373238773, None)
     return np.fft.irfft(np.fft.rfft(np.asarray(samples, np.float64)) * np.sqrt(gain), samples.shape[1])

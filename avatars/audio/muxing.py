@@ -22,6 +22,12 @@ _CONTAINERS: tuple[tuple[str, str, str, SoundFormat, frozenset[str]], ...] = (
 _ATTACHED = 0x400  # AV_DISPOSITION_ATTACHED_PIC: cover art
 
 
+def has_film(path: Path) -> bool:
+    """Whether a file holds moving pictures; cover art is none. Raises MediaError on one that cannot be read."""
+    with readable(path), av.open(str(path), "r", options={"protocol_whitelist": "file"}) as source:
+        return any(not stream.disposition & _ATTACHED for stream in source.streams.video)
+
+
 def with_sound(film: Path, sound: Sound, path_without_suffix: Path) -> tuple[Path, str]:
     """The film's first picture track beside `sound`, cut to its end: (path with its suffix, media type).
 

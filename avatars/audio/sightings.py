@@ -3,9 +3,8 @@ fast somebody walks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -38,7 +37,7 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What a film shows. `speeds` are metres per second of walking at `speed_times`, `bustle` the motion in the picture."""
+    """What a film shows. `speeds` are metres per second of walking at `speed_times`, `bustle` what else moves."""
 
     seconds: float
     sightings: tuple[Sighting, ...]
@@ -73,10 +72,10 @@ def watched(
     judge: Judge | None = None,
     size: tuple[int, int] | None = None,
     most_s: float = 600.0,
-    told: Any = None,
+    told: Callable[[float], None] | None = None,
 ) -> Watched:
-    """Look at frames `[H, W, 3]` as they come; none is kept. `size` is the viewer's width and height where the frames have
-    another. `told(seconds)` is called at every look. Raises ValueError on no frames."""
+    """Look at frames `[H, W, 3]` as they come; none is kept. `size` is the viewer's width and height where the
+    frames have another. `told(seconds)` is called at every look. Raises ValueError on no frames."""
     gap = max(round(GAP * fps / JUDGED_FPS), 1)
     looks, moves = max(round(LOOK_S * fps), 1), max(round(MOVE_S * fps), gap + 1)
     sightings: list[Sighting] = []

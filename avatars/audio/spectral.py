@@ -55,7 +55,7 @@ def envelopes(magnitudes: FloatArray, rate_hz: int, longest_s: float = 0.0016) -
     kept = max(int(longest_s * rate_hz), 2)
     lifter = np.zeros(size)
     lifter[:kept] = lifter[-kept + 1 :] = 1.0
-    raised = logs
+    raised = smooth = logs
     for _ in range(3):
         smooth = np.fft.rfft(np.fft.irfft(raised, size) * lifter).real
         raised = np.maximum(logs, smooth)

@@ -65,7 +65,9 @@ class SpeechService:
                         raise SpeechError(f"the speech service sent more than {MOST_BYTES >> 20} MiB")
                 return bytes(got)
         except httpx.HTTPError as error:
-            raise SpeechError(f"the speech service cannot be reached ({type(error).__name__})", transient=True) from error
+            raise SpeechError(
+                f"the speech service cannot be reached ({type(error).__name__})", transient=True
+            ) from error
 
 
 def _read_wave(data: bytes) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float64]], int]:

@@ -146,7 +146,9 @@ def circling(scene: Scene, hz: FloatArray) -> FloatArray:
     return hz * (max(round(turns), 1) / turns)
 
 
-def room(signal: FloatArray, rng: np.random.Generator, seconds: float, share: float, dark_hz: float = 4000.0) -> FloatArray:
+def room(
+    signal: FloatArray, rng: np.random.Generator, seconds: float, share: float, dark_hz: float = 4000.0
+) -> FloatArray:
     """`[2, n]` in a room: an exponential tail of noise, going round like everything here."""
     count = signal.shape[1]
     at = span(min(seconds, count / RATE_HZ))

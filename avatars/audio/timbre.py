@@ -50,8 +50,14 @@ def level_of(signal: Signal) -> float:
     return float(np.sqrt(np.mean(np.square(signal, dtype=np.float64)))) if len(signal) else 0.0
 
 
-def in_blocks(signal: FloatArray, rate_hz: int, change: Callable[[FloatArray], FloatArray]) -> FloatArray:
-    """`change`, which keeps the shape, over a signal `[..., n]` of any length; blocks fade into each other."""
+def in_blocks(
+    signal: FloatArray,
+    rate_hz: int,
+    change: Callable[[FloatArray], FloatArray],
+    told: Callable[[float], None] | None = None,
+) -> FloatArray:
+    """`change`, which keeps the shape, over a signal `[..., n]` of any length; blocks fade into each other. `told`
+    hears the share that is done, and may raise to end it."""
     block, join, count = int(BLOCK_S * rate_hz), int(JOIN_S * rate_hz), signal.shape[-1]
     if count <= block + join:
         return change(signal)
@@ -65,6 +71,8 @@ def in_blocks(signal: FloatArray, rate_hz: int, change: Callable[[FloatArray], F
         if end < count:
             part[..., -join:] *= rise[::-1]
         out[..., start:end] += part
+        if told is not None:
+            told(end / count)
     return out
 
 
