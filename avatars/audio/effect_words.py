@@ -76,7 +76,7 @@ EFFECTS: tuple[Known, ...] = (
     Known("machine", made.machine, r"machines?|machinery|factory|industrial|conveyor|press|robots?|mechanical"),
     Known(
         "space hum", made.space_hum,
-        r"space|spaceships?|starships?|sci-?fi|drone|alien|cosmic|eerie|ambient|dungeons?"
+        r"space hum|space|spaceships?|starships?|sci-?fi|drone|alien|cosmic|eerie|ambient|dungeons?"
         r"|ominous",
     ),
     Known("hum", made.hum, r"hum|hums|humming|electric\w*|buzz\w*|fridge|refrigerator|neon|transformer|fluorescent"),

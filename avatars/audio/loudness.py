@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .spectral import FloatArray, Signal
 
@@ -13,23 +14,26 @@ KNEE = 0.5  # from here samples are bent rather than clipped
 MOST_BENT = 2.8  # a peak may reach this much before it is bent, 9 dB over full scale
 
 
-def _biquad(at: FloatArray, f0: float, q: float, shelf_db: float | None) -> FloatArray:
-    """Power gain at frequencies (Hz) of a high shelf, or of a high pass without `shelf_db`: BS.1770's two filters as
-    analogue prototypes, whose digital forms at 48 kHz the recommendation lists."""
-    s = 1j * np.maximum(at, 1e-3) / f0
-    if shelf_db is None:
-        return np.square(np.abs(s * s / (s * s + s / q + 1)))
-    high = 10 ** (shelf_db / 20)
-    band = high**0.4996667741545416
-    return np.square(np.abs((high * s * s + band * s / q + 1) / (s * s + s / q + 1)))
+def _weights(at: FloatArray, rate_hz: int) -> FloatArray:
+    """Gain of the weighting at frequencies in Hz: BS.1770's high shelf and its high pass, which the recommendation lists
+    as digital filters at 48 kHz, at any rate."""
+
+    def warped(f0: float) -> NDArray[np.complex128]:  # the bilinear transform's frequency axis
+        turned = np.tan(np.pi * np.minimum(at / rate_hz, 0.4999)) / np.tan(np.pi * f0 / rate_hz)
+        return np.asarray(1j * turned, np.complex128)
+
+    s, q, high = warped(1681.974450955533), 0.7071752369554196, 10 ** (3.999843853973347 / 20)
+    shelf = (high * s * s + high**0.4996667741545416 * s / q + 1) / (s * s + s / q + 1)
+    s, q, k = warped(38.13547087602444), 0.5003270373238773, np.tan(np.pi * 38.13547087602444 / rate_hz)
+    pass_ = s * s / (s * s + s / q + 1) * (1 + k / q + k * k)  # its numerator is listed as 1, -2, 1
+    return np.abs(shelf * pass_)
 
 
 def k_weighted(samples: Signal, rate_hz: int) -> FloatArray:
     """`[channels, n]` through the weighting. Goes round at the ends."""
     at = np.fft.rfftfreq(samples.shape[1], 1 / rate_hz).astype(np.float64)
-    gain = _biquad(at, 1681.974450955533, 0.7071752369554196, 3.999843853973347)
-    gain *= _biquad(at, 38.13547087602444, 0.5003270373238773, None)
-    return np.fft.irfft(np.fft.rfft(np.asarray(samples, np.float64)) * np.sqrt(gain), samples.shape[1])
+    spectrum = np.fft.rfft(np.asarray(samples, np.float64))
+    return np.fft.irfft(spectrum * _weights(at, rate_hz), samples.shape[1])
 
 
 def loudness(samples: Signal, rate_hz: int) -> float:
