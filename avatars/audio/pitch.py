@@ -102,7 +102,7 @@ def repitched(samples: Signal, rate_hz: int, pitch: Pitch, wanted_hz: FloatArray
             index += 1
         frame = min(int(at / rate_hz / HOP_S), len(ratio) - 1)
         half = int(periods[index])
-        _laid(out, weight, signal, int(marks[index]), int(round(at)), half)
+        _laid(out, weight, signal, int(marks[index]), round(at), half)
         at += max(periods[index] / ratio[frame], 8.0)
     return out / np.maximum(weight, 0.35)
 
