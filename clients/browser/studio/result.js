@@ -225,6 +225,7 @@ export class Result {
 function actionsFor(task) {
   if (task.state === "PENDING" || task.state === "THROTTLED" || task.state === "RUNNING") return [["cancel", "Cancel"]];
   const again = /** @type {[string, string]} */ (["again", "Change and make again"]);
+  if (task.state === "CANCELLED") return [again];
   if (task.state !== "SUCCEEDED") return [again, ["delete", "Delete"]];
   const first = task.outputs[0];
   const medium = first ? mediumOf(first) : "file";

@@ -94,9 +94,12 @@ async function act(what, task, index) {
   switch (what) {
     case "cancel":
     case "delete":
+      watching.abort();
       await remove(task.id);
       if (what === "delete") return gone(task.id);
-      return show(await one(task.id).catch(() => ({ ...task, state: /** @type {const} */ ("CANCELLED") })));
+      shelf.drop(task.id); // the server forgets it; its order stays on the page, to be changed and made again
+      visit("", true);
+      return result.show({ ...task, state: "CANCELLED" });
     case "again":
       form.recall(task.kind, task.params);
       return byId("prompt").focus();
