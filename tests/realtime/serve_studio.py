@@ -19,7 +19,6 @@ from worldstream.realtime.offline import Offline
 from worldstream.realtime.serve import build_app, server_for
 from worldstream.realtime.startup import listen
 
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
