@@ -56,6 +56,8 @@ def _gained(
     signal: FloatArray, rate_hz: int, gains: Callable[[FloatArray], FloatArray], told: Told | None
 ) -> FloatArray:
     """`[channels, n]` times `gains` of it, block by block."""
+    if not signal.shape[1]:
+        return signal
     size = _window(rate_hz)
 
     def change(part: FloatArray) -> FloatArray:
