@@ -113,6 +113,8 @@ class Espeak:
         if "error" in header:
             raise SpeechError(str(header["error"]))
         samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2").astype(np.float64) / 32768
+        if len(samples) >= MOST_SPEECH_S * header["rate_hz"]:
+            raise SpeechError(f"the speech is longer than {MOST_SPEECH_S:g} s; send the text in parts")
         return samples, int(header["rate_hz"]), header["words"]
 
     def _by_program(self, order: dict[str, Any]) -> tuple[NDArray[np.float64], int, list[list[int]]]:

@@ -12,11 +12,11 @@ does it. Optional params may be absent; unknown ones are ignored. Sizes are pixe
 | upscale_video | [factor, width, height, sharpen, boost_fps, format] | video | a video |
 | frame_rate | rate | video | a video |
 | hdr | format, [prores_profile] | video | a video, or a ZIP of pictures |
-| speech | text, voice, [speed, pitch, volume, rate_hz, format, seed] | [reference] | a sound |
-| sound | prompt, [seconds, loop, rate_hz, format, seed] | [ref0 …] | a sound |
-| voice_change | voice, [remove_noise, format] | media | a sound, or a video with it |
+| speech | text, [voice, language, speed, pitch, volume, rate_hz, format] | [reference] | a sound |
+| sound | prompt, [seconds, loop, variants, negative, volume, rate_hz, format, seed] | [ref0 …] | sounds |
+| voice_change | voice, [remove_noise, format] | media, [reference] | a sound, or a video with it |
 | isolate | [format] | audio | a sound |
-| soundtrack | seconds, [prompt, variants, format, keep_speech, mux, seed] | video | sounds, or videos with them |
+| soundtrack | seconds, [prompt, negative, variants, format, keep_speech, mux, seed] | video | sounds, or videos with them |
 | dub | language, [clone, drop_background, speakers] | audio | a sound |
 
 - `moments` = `[{"at_s": 2.0, "prompt": "…"}]`: new words on the way. `camera`: moves in words, as `film --camera`; a prompt may hold
@@ -29,6 +29,8 @@ does it. Optional params may be absent; unknown ones are ignored. Sizes are pixe
   webp. Of sounds: mp3, wav, flac, ogg_opus.
 - `prores_profile`: 422, 4444, 422 Proxy, 422 LT, 422 HQ, 4444 XQ. `aspect`: 16:9 and its like. `rate`: "24", "23_98", …
 - `draft`: fewer denoising steps of the same seed.
+- `voice`: a preset's name, `reference` (matched to that input), `described: words`, or an object; `speed` and `volume` are factors,
+  `pitch` is semitones, `language` a code such as pt-BR. See `sounds.py`.
 
 A `Refused` raised by a job says that no model here can do it; what can be known beforehand is in `refusal`.
 """  # noqa: E501

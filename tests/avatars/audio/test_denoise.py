@@ -57,7 +57,7 @@ def test_isolation_lowers_what_is_beside_the_middle(man: Speech) -> None:
     rate = man.rate_hz
     at = np.arange(len(man.samples)) / rate
     tune = 0.06 * np.sign(np.sin(2 * np.pi * 523 * at)) * (np.sin(2 * np.pi * 2 * at) > -0.5)
-    stereo = np.stack([man.samples + tune, man.samples])
+    stereo = np.stack([man.samples + tune, man.samples]).astype(np.float64)
     made = isolated(stereo, rate)
     before, after = snr_db(man.samples.astype(float), stereo[0]), snr_db(man.samples.astype(float), made[0])
     assert after > before + 5

@@ -193,7 +193,8 @@ def test_voice_change_of_a_film_copies_its_picture(tmp_path: Path, film: Path) -
 def test_isolation(tmp_path: Path, recording: Path) -> None:
     clean = read_sound(recording)
     assert clean is not None
-    noisy = clean.samples + 0.05 * np.random.default_rng(0).standard_normal(clean.samples.shape).astype(np.float32)
+    noise = 0.05 * np.random.default_rng(0).standard_normal(clean.samples.shape)
+    noisy = (clean.samples + noise).astype(np.float32)
     path, _ = write_sound(tmp_path / "noisy", Sound(noisy, clean.rate_hz), "wav")
     made = heard(done("isolate", tmp_path, {"format": "wav"}, {"audio": path})).samples[0]
     error = [np.square(x[: made.size] - clean.samples[0]).sum() for x in (noisy[0], made)]
