@@ -53,7 +53,7 @@ def shape_of(frame: VideoFrame, stream: VideoStream) -> Shape:
         notes.append("it is interlaced: its fields are joined to whole frames")
     if frame.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67):
         notes.append("it is HDR: it is shown as Rec.709, highlights compressed")
-    if _has_alpha(frame):
+    if _has_alpha(frame) and _see_through(frame):
         notes.append("it is transparent in places: they are black")
     if turn[0]:
         width, height = height, width
@@ -97,6 +97,10 @@ def _eight_bits(frame: VideoFrame) -> bool:
 
 def _has_alpha(frame: VideoFrame) -> bool:
     return any(component.is_alpha for component in frame.format.components)
+
+
+def _see_through(frame: VideoFrame) -> bool:
+    return int(frame.to_ndarray(format="rgba")[..., 3].min()) < 255
 
 
 def _turn(frame: VideoFrame) -> tuple[bool, bool, bool]:
