@@ -6,6 +6,7 @@ import resource
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -194,3 +195,15 @@ def test_gif_and_picture_bombs_take_no_memory(tmp_path: Path) -> None:
     broken(tmp_path / "bomb.gif", b"GIF89a" + side + side + palette + image)
     grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown_kib < 100_000
+
+
+@pytest.mark.parametrize("degrees", [90, -90, 180])
+def test_turning_agrees_with_ffmpegs_own_reading_of_the_matrix(tmp_path: Path, degrees: int) -> None:
+    path = written(
+        tmp_path / "a.mp4", "libx264", "yuv420p", [CORNER], change=lambda stream: stream.set_display_rotation(degrees)
+    )
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+        lying = frame.to_ndarray(format="rgb24")
+    counterclockwise = round(frame.rotation / 90)  # what av_display_rotation_get says
+    assert difference(next(read_video(path).frames()), np.rot90(lying, counterclockwise)) < 2
