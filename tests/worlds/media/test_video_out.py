@@ -16,7 +16,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-import OpenEXR
+import OpenEXR  # type: ignore[import-not-found]
 import pytest
 from av.sidedata.sidedata import Type
 from numpy.typing import NDArray
@@ -103,7 +103,7 @@ def test_no_pixel_is_brighter_than_the_metadata_says(tmp_path: Path) -> None:
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
         rgb = frame.reformat(format="gbrp12le").to_ndarray()
-    nits = pq_nits(rgb.astype(np.float32) / 4095)
+    nits = pq_nits((rgb / 4095).astype(np.float32))
     assert nits[:, 4:12].mean() == pytest.approx(600, rel=0.02)
     assert nits.max() < 600 * 1.05  # coding noise
 
@@ -199,7 +199,7 @@ def test_exr_pictures_are_read_alike_by_openexr(tmp_path: Path, width: int, heig
     path, _ = write_video(tmp_path / "film", [frame.astype(np.uint16) * 257], FPS, "hdr_exr_sequence")
     pixels, header = openexr(path, tmp_path)
     assert pixels.dtype == np.float16
-    wanted = display_light(frame.astype(np.float32) / 255) / 203
+    wanted = display_light((frame / 255).astype(np.float32)) / 203
     assert np.abs(pixels - wanted).max() < 0.002
     assert header["whiteLuminance"] == 203
     assert header["framesPerSecond"] == FPS
