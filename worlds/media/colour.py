@@ -60,8 +60,8 @@ def ycbcr(rgb: Floats, matrix: str) -> tuple[Floats, Floats, Floats]:
     """(Y' in [0, 1], Cb and Cr in [-0.5, 0.5]) of non-linear R'G'B' in [0, 1]; `matrix` of LUMA."""
     red, blue = LUMA[matrix]
     r, g, b = rgb[..., 0], rgb[..., 1], rgb[..., 2]
-    y = red * r + (1 - red - blue) * g + blue * b
-    return y, (b - y) / (2 * (1 - blue)), (r - y) / (2 * (1 - red))
+    y = cast(Floats, red * r + (1 - red - blue) * g + blue * b)
+    return y, cast(Floats, (b - y) / (2 * (1 - blue))), cast(Floats, (r - y) / (2 * (1 - red)))
 
 
 def subsampled(chroma: Floats, across: int, down: int) -> Floats:

@@ -17,7 +17,7 @@ from .limits import LIMITS, DeliveryError, Limits, MediaError, readable
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
-    from av.container import OutputContainer
+    from av.container import InputContainer, OutputContainer
 
 # A file may not make us open others (playlists, scripts); only formats that people keep films and sounds in are tried.
 CONTAINERS = (
@@ -108,7 +108,7 @@ def _decoded(stream: AudioStream, limits: Limits) -> Sound | None:
     resampler = av.AudioResampler(format="fltp", rate=rate_hz)
     parts: list[NDArray[np.float32]] = []
     count, lead_s = 0, 0.0
-    container = cast(av.container.InputContainer, stream.container)
+    container = cast("InputContainer", stream.container)
     begin_s = (container.start_time or 0) / 1_000_000
     for frame in container.decode(stream):
         if not parts and frame.pts is not None and frame.time_base is not None:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
+from av.error import BlockingIOError, EOFError
+from av.filter import Graph
 from numpy.typing import NDArray
 
 from .limits import LIMITS, Limits, MediaError, readable
@@ -174,27 +176,25 @@ def _usual(rate: Fraction) -> Fraction:
 
 def whole_frames(container: Any, stream: VideoStream, shape: Shape, limits: Limits) -> Iterator[VideoFrame]:
     """Decoded frames, checked for size; fields are woven into whole frames by FFmpeg's yadif."""
-    graph: av.filter.Graph | None = None
+    if not shape.interlaced:
+        for frame in container.decode(stream):
+            limits.check_size(frame.width, frame.height)
+            yield frame
+        return
+    graph = Graph()
+    source = graph.add_buffer(template=stream)
+    graph.link_nodes(source, graph.add("yadif", "mode=send_frame"), graph.add("buffersink")).configure()
     for frame in container.decode(stream):
         limits.check_size(frame.width, frame.height)
-        if not shape.interlaced:
-            yield frame
-            continue
-        if graph is None:
-            graph = av.filter.Graph()
-            graph.link_nodes(
-                graph.add_buffer(template=stream), graph.add("yadif", "mode=send_frame"), graph.add("buffersink")
-            ).configure()
         graph.push(frame)
         yield from _pulled(graph)
-    if graph is not None:
-        graph.push(None)
-        yield from _pulled(graph)
+    graph.push(None)
+    yield from _pulled(graph)
 
 
-def _pulled(graph: av.filter.Graph) -> Iterator[VideoFrame]:
+def _pulled(graph: Graph) -> Iterator[VideoFrame]:
     while True:
         try:
             yield graph.vpull()
-        except (av.error.BlockingIOError, av.error.EOFError):
+        except (BlockingIOError, EOFError):
             return

@@ -204,6 +204,6 @@ def test_turning_agrees_with_ffmpegs_own_reading_of_the_matrix(tmp_path: Path, d
     )
     with av.open(str(path)) as container:
         frame = next(container.decode(video=0))
-        lying = frame.to_ndarray(format="rgb24")
+        lying = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     counterclockwise = round(frame.rotation / 90)  # what av_display_rotation_get says
     assert difference(next(read_video(path).frames()), np.rot90(lying, counterclockwise)) < 2
