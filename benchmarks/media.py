@@ -36,7 +36,8 @@ WIDTH, HEIGHT = 640, 384
 
 def psnr_db(made: Rgb, truth: Rgb) -> float:
     """Peak signal-to-noise ratio of all three channels together."""
-    return float(10 * np.log10(255**2 / max(np.mean(np.square(made.astype(float) - truth)), 1e-9)))
+    error = float(np.mean(np.square(made.astype(float) - truth)))
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
 def ssim(made: Rgb, truth: Rgb) -> float:
@@ -160,7 +161,7 @@ def main() -> None:
     figures = upscaling(count) + flicker(max(2, count // 4)) + interpolation(count // 2) + speed()
     print_table(figures)
     if chosen.json is not None:
-        write(chosen.json, "media", figures)
+        write(chosen.json, figures)
 
 
 if __name__ == "__main__":

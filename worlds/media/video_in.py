@@ -110,6 +110,8 @@ def read_video(path: Path, limits: Limits = LIMITS) -> Video:
     """
     with readable(path), _opened(path, limits) as container:
         stream = _film(container)
+        if min(stream.width, stream.height) < 1:
+            raise MediaError("its pictures cannot be decoded, or are too large; save it again")
         limits.check_size(stream.width, stream.height)
         seconds = _seconds(container, stream)
         if seconds is not None and seconds > limits.seconds:

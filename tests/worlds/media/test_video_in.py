@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import struct
+import subprocess
+import sys
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -207,3 +212,48 @@ def test_turning_agrees_with_ffmpegs_own_reading_of_the_matrix(tmp_path: Path, d
         lying = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     counterclockwise = round(frame.rotation / 90)  # what av_display_rotation_get says
     assert difference(next(read_video(path).frames()), np.rot90(lying, counterclockwise)) < 2
+
+
+BOMBS = """
+import resource, sys
+from pathlib import Path
+from worldstream.worlds.media.pictures import read_picture
+from worldstream.worlds.media.video_in import read_video
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    for read in (lambda path: list(read_video(path).frames()), read_picture):
+        try:
+            read(path)
+            print(path.name, "was read")
+        except ValueError as error:
+            assert "\\n" not in str(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_bombs_of_every_kind_leave_memory_flat_in_a_process_of_its_own(tmp_path: Path) -> None:
+    side = (60_000).to_bytes(2, "little")
+    image = b"\x2c" + bytes(4) + side + side + b"\0" + b"\x02\x02\x4c\x01\x00\x3b"
+    (tmp_path / "a.gif").write_bytes(b"GIF89a" + side + side + b"\x80\0\0" + b"\0\0\0\xff\xff\xff" + image)
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(4_000_000))), (b"IEND", b"")]
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
+    )
+    (tmp_path / "b.png").write_bytes(png)
+    (tmp_path / "c.mp4").write_bytes(png)
+    canvas = (16_383).to_bytes(3, "little")
+    extended = b"VP8X" + struct.pack("<I", 10) + bytes(4) + canvas + canvas
+    (tmp_path / "d.webp").write_bytes(
+        b"RIFF" + struct.pack("<I", 4 + len(extended) + 200) + b"WEBP" + extended + bytes(200)
+    )
+    large = np.zeros((64, 64, 3), np.uint8)
+    film = written(tmp_path / "e.mp4", "libx264", "yuv420p", [large]).read_bytes()
+    width_and_height = struct.pack(">HH", 64, 64)
+    assert film.count(width_and_height) >= 1
+    (tmp_path / "e.mp4").write_bytes(film.replace(width_and_height, struct.pack(">HH", 60_000, 60_000)))
+    done = subprocess.run(
+        [sys.executable, "-c", BOMBS, str(tmp_path)], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert "was read" not in done.stdout.replace("e.mp4 was read", "")  # its frames say that they are 64 x 64 after all
+    assert int(done.stdout.split()[-1]) < 60, done.stdout  # MiB
