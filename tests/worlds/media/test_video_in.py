@@ -130,6 +130,31 @@ def test_sound_comes_along(tmp_path: Path) -> None:
     assert read_video(write_video(tmp_path / "mute", gradient(2), 25)[0]).sound is None
 
 
+@pytest.mark.parametrize("first", [0, 5])
+def test_sound_and_pictures_begin_together(tmp_path: Path, first: int) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width = video.height = 32
+        video.pix_fmt = "yuv420p"
+        audio = container.add_stream("flac", rate=8000, layout="mono")
+        for index in range(10):
+            frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+            frame.pts = index + first  # the first frame is shown when a fifth of the sound has been heard
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        samples = np.zeros((1, 4800), np.int16)
+        samples[0, 2400] = 20_000
+        sound = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        sound.sample_rate, sound.pts, sound.time_base = 8000, 0, Fraction(1, 8000)
+        container.mux(audio.encode(sound))
+        container.mux(audio.encode(None))
+    film = read_video(tmp_path / "a.mkv")
+    assert len(list(film.frames())) == 10
+    heard = film.sound
+    assert heard is not None
+    assert int(np.argmax(heard.samples[0])) == pytest.approx(2400 - first * 320, abs=8)
+
+
 def broken(path: Path, data: bytes) -> str:
     path.write_bytes(data)
     with pytest.raises(MediaError) as caught:
