@@ -25,6 +25,7 @@ CONTAINERS = (
     "png_pipe,jpeg_pipe,webp_pipe,apng,mp3,wav,flac,aac,aiff,w64,caf,au,ac3,amr"
 )
 READING = {"protocol_whitelist": "file", "max_streams": "32", "format_whitelist": CONTAINERS}
+SHORTEST_S = 0.02  # shorter sounds end in silence
 CHUNK = 4096  # samples that are resampled and encoded at once
 RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)
 
@@ -145,6 +146,8 @@ def write_sound(
     kind = FORMATS[format]
     if rate_hz is not None and rate_hz not in RATES_HZ:
         raise DeliveryError(f"a sound cannot be written at {rate_hz} Hz; there are {', '.join(map(str, RATES_HZ))}")
+    if sound.seconds < SHORTEST_S:  # codecs write no file at all for less than a block
+        sound = sound.between(0.0, SHORTEST_S)
     path = path_without_suffix.with_name(path_without_suffix.name + kind.suffix)
     temporary = path.with_name(path.name + ".part")
     try:
