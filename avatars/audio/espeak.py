@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,8 @@ MIDDLE_PITCH, PITCH_PER_OCTAVE = 50, 70  # of espeak-ng's scale 0..99, measured 
 WORDS_PER_MINUTE = 165
 PEAK = 0.7  # of full scale: room for what comes after
 MOST_TILT_DB = 6.0  # per octave that a reference may ask for
+# Nothing of ours reaches the worker, keys least of all; Windows starts no process without this one.
+_ENVIRONMENT = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,8 @@ class Espeak:
         if not len(samples) or float(np.abs(samples).max()) < 1e-4:
             raise SpeechError(f"espeak-ng makes no sound of this text in {accent!r}; give `language` or other words")
         beyond = scale - min(max(scale, 0), 99)
-        shaped, notes = _shaped(samples, rate_hz, voice, wanted_hz if abs(beyond) > 1 else 0.0)
+        exactly = abs(beyond) > 1 or voice.tilt_db is not None
+        shaped, notes = _shaped(samples, rate_hz, voice, wanted_hz if exactly else 0.0)
         return Speech(shaped, rate_hz, _words(text, words, len(samples), rate_hz), notes, self.name)
 
     def _by_library(self, order: dict[str, Any]) -> tuple[NDArray[np.float64], int, list[list[int]]]:
@@ -112,6 +116,8 @@ class Espeak:
         if "error" in header:
             raise SpeechError(str(header["error"]))
         samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2").astype(np.float64) / 32768
+        if len(samples) >= MOST_SPEECH_S * header["rate_hz"]:
+            raise SpeechError(f"the speech is longer than {MOST_SPEECH_S:g} s; send the text in parts")
         return samples, int(header["rate_hz"]), header["words"]
 
     def _by_program(self, order: dict[str, Any]) -> tuple[NDArray[np.float64], int, list[list[int]]]:
@@ -130,7 +136,9 @@ class Espeak:
 
     def _ran(self, command: Sequence[str], given: bytes) -> bytes:
         try:
-            done = subprocess.run(command, input=given, capture_output=True, timeout=self._limit_s, check=False, env={})
+            done = subprocess.run(
+                command, input=given, capture_output=True, timeout=self._limit_s, check=False, env=_ENVIRONMENT
+            )
         except subprocess.TimeoutExpired as error:
             raise SpeechError(f"espeak-ng took longer than {self._limit_s:g} s and was ended") from error
         except OSError as error:
@@ -143,11 +151,12 @@ class Espeak:
 def _shaped(
     samples: NDArray[np.float64], rate_hz: int, voice: Voice, repitch_hz: float
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """What espeak-ng said, as the voice sounds; `repitch_hz` where its own scale does not reach that far."""
+    """What espeak-ng said, as the voice sounds; `repitch_hz` where its own scale does not reach that far, or
+    where a measured pitch is to be met."""
     notes = []
     if repitch_hz:
         pitch = pitch_of(samples, rate_hz)
-        if pitch.median_hz:
+        if pitch.median_hz and abs(pitch.median_hz / repitch_hz - 1) > 0.02:
             samples = repitched(samples, rate_hz, pitch, pitch.f0_hz * (repitch_hz / pitch.median_hz))
     timbre = voice.timbre
     if voice.tilt_db is not None:

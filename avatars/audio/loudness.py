@@ -15,8 +15,8 @@ MOST_BENT = 2.8  # a peak may reach this much before it is bent, 9 dB over full 
 
 
 def _weights(at: FloatArray, rate_hz: int) -> FloatArray:
-    """Gain of the weighting at frequencies in Hz: BS.1770's high shelf and its high pass, which the recommendation lists
-    as digital filters at 48 kHz, at any rate."""
+    """Gain of the weighting at frequencies in Hz, at any rate: BS.1770's high shelf and its high pass, which the
+    recommendation lists as digital filters at 48 kHz."""
 
     def warped(f0: float) -> NDArray[np.complex128]:  # the bilinear transform's frequency axis
         turned = np.tan(np.pi * np.minimum(at / rate_hz, 0.4999)) / np.tan(np.pi * f0 / rate_hz)

@@ -12,6 +12,7 @@ from math import log2
 import numpy as np
 
 from ..tts import Voice
+from .matching import tilt_of
 from .pitch import Pitch, pitch_of, repitched
 from .spectral import FloatArray, Signal
 from .timbre import Timbre, level_of, timbred
@@ -19,6 +20,7 @@ from .timbre import Timbre, level_of, timbred
 MAN_HZ, WOMAN_HZ, WOMAN_THROAT = 110.0, 200.0, 1.17
 USUAL_SPREAD = 1.6  # semitones at liveliness 50
 QUIETEST = 1e-4
+MOST_TILT_DB = 6.0  # per octave
 
 
 def throat_at(f0_hz: float) -> float:
@@ -38,7 +40,10 @@ def voice_changed(samples: Signal, rate_hz: int, voice: Voice) -> tuple[FloatArr
     moved = repitched(signal, rate_hz, pitch, wanted)
     factor = float(np.clip(voice.throat / throat_at(middle_hz), 0.55, 1.8))
     target = voice.timbre
-    timbre = Timbre(factor, target.tilt_db, target.rough, target.ring_hz, target.breath)
+    tilt = target.tilt_db
+    if voice.tilt_db is not None:  # a matched voice: the recording's brightness, as far as that goes
+        tilt += float(np.clip(voice.tilt_db - tilt_of(moved, rate_hz), -MOST_TILT_DB, MOST_TILT_DB))
+    timbre = Timbre(factor, tilt, target.rough, target.ring_hz, target.breath)
     made = timbred(moved, rate_hz, timbre)
     made *= level / max(level_of(made), QUIETEST)
     return made, {"from_hz": middle_hz, "to_hz": voice.f0_hz, "formants": factor}

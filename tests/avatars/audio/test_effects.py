@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worldstream.avatars.audio.effect_words import EFFECTS, Asked, UnknownSound, asked_of
+from worldstream.avatars.audio.effect_words import EFFECTS, Asked, Known, UnknownSound, asked_of
 from worldstream.avatars.audio.effects import LONGEST_S, SHORTEST_S, effect_of, mix, rendered
 from worldstream.avatars.audio.loudness import CEILING, levelled, loudness
 from worldstream.avatars.audio.spectral import FloatArray
 from worldstream.avatars.audio.synthesis import RATE_HZ
 
-LENGTH = round(1.3 * RATE_HZ)
+LENGTH = round(0.9 * RATE_HZ)
 
 
 @pytest.mark.parametrize("known", EFFECTS, ids=lambda known: known.name)
-def test_a_loop_has_no_seam(known: object) -> None:
+def test_a_loop_has_no_seam(known: Known) -> None:
     """The step from the last sample to the first is no larger than others, and what is heard around the seam has the
     spectrum of what is heard elsewhere: within what two other places differ."""
-    made = levelled(effect_of(Asked(known), LENGTH, 3, loop=True), RATE_HZ)  # type: ignore[arg-type]
+    made = levelled(effect_of(Asked(known), LENGTH, 3, loop=True), RATE_HZ)
     assert made.shape == (2, LENGTH)
     assert np.isfinite(made).all()
     assert 0.05 < np.abs(made).max() <= CEILING
@@ -60,7 +60,7 @@ def _bands(made: FloatArray) -> FloatArray:
     ],
 )  # fmt: skip
 def test_effects_sound_where_they_should(prompt: str, low_hz: float, high_hz: float) -> None:
-    sound, _ = rendered(prompt, 3.0, 5)
+    sound, _ = rendered(prompt, 1.2, 5)
     power = np.square(np.abs(np.fft.rfft(sound.samples))).sum(0)
     at = np.fft.rfftfreq(sound.samples.shape[1], 1 / RATE_HZ)
     assert power[(at >= low_hz) & (at <= high_hz)].sum() > 0.85 * power.sum()
@@ -79,8 +79,7 @@ def test_an_effect_does_not_change_another() -> None:
     assert np.allclose(both, rain + knock)
 
 
-@pytest.mark.parametrize("loop", [True, False])
-@pytest.mark.parametrize("seconds", [SHORTEST_S, 0.73, 2.0])
+@pytest.mark.parametrize(("seconds", "loop"), [(SHORTEST_S, False), (0.73, True), (1.2, False)])
 def test_the_length_is_exact_and_the_level_even(seconds: float, loop: bool) -> None:
     sound, names = rendered("waves and seagulls", seconds, 1, loop)
     assert sound.samples.shape == (2, round(seconds * RATE_HZ))
@@ -93,7 +92,7 @@ def test_the_length_is_exact_and_the_level_even(seconds: float, loop: bool) -> N
 
 def test_steps_sound_like_their_ground() -> None:
     grounds = ("gravel", "snow", "wood", "stone", "metal")
-    shapes = {ground: _bands(effect_of(asked_of(f"footsteps on {ground}")[0], 96_000, 2, True)) for ground in grounds}
+    shapes = {ground: _bands(effect_of(asked_of(f"footsteps on {ground}")[0], 48_000, 2, True)) for ground in grounds}
     for one in grounds:
         for other in grounds:
             if one < other:
@@ -101,14 +100,14 @@ def test_steps_sound_like_their_ground() -> None:
 
 
 def test_strength_is_heard() -> None:
-    light, heavy = (effect_of(asked_of(f"{word} wind")[0], 96_000, 2, True) for word in ("gentle", "violent"))
+    light, heavy = (effect_of(asked_of(f"{word} wind")[0], 48_000, 2, True) for word in ("gentle", "violent"))
     assert np.abs(_bands(light) - _bands(heavy)).mean() > 1
 
 
 def test_stereo_is_more_than_two_times_mono() -> None:
-    for prompt in ("rain", "waves", "city traffic", "thunder", "crowd"):
+    for prompt in ("rain", "waves", "city traffic", "thunder"):
         sound, _ = rendered(prompt, 1.0, 1)
-        assert np.corrcoef(sound.samples)[0, 1] < 0.9, prompt
+        assert np.asarray(np.corrcoef(sound.samples))[0, 1] < 0.9, prompt
 
 
 @pytest.mark.parametrize("seconds", [0.1, LONGEST_S + 0.1, float("nan")])

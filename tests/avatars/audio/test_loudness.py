@@ -1,6 +1,7 @@
 """Loudness against the recommendation's own tone and against FFmpeg's meter, and levelling."""
 
 import av
+import av.filter
 import numpy as np
 import pytest
 from numpy.typing import NDArray
