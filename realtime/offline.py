@@ -19,7 +19,8 @@ from fastapi import FastAPI
 from . import store
 from .assets.plain import PlainAssets
 from .assets.uploads import UploadStore
-from .blobs import FolderBlobs, open_blobs
+from .blob_place import open_blobs
+from .blobs import FolderBlobs
 from .config import ServerConfig
 from .errors import StartupError
 from .governance.gate import Gate, check_host
