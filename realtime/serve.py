@@ -37,6 +37,7 @@ from .playout import Playout
 from .protocol import WorldInfo, parse_hello
 from .session import Role
 from .sharing import Sharing, add_sharing
+from .startup import settle_heap
 from .webrtc import Peers
 from .websocket import serve_socket
 from .worker import Worker
@@ -307,6 +308,7 @@ def serve(config: ServerConfig, world: World, listener: sockets.socket, offline:
         host = f"[{config.host}]" if ":" in config.host else config.host
         logger.info("worldstream %s at http://%s:%d/", version(), host, listener.getsockname()[1])
         server = server_for(app, config)
+        settle_heap()
         server.run(sockets=[listener])
         if not server.started:
             raise StartupError("the server could not start; the log above says why.")
