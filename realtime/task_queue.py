@@ -74,7 +74,15 @@ class TaskQueue:
         task = await self._database.write(lambda c: self._rows.create(c, new, lane, self._clock(), window_s))
         if task.state == "PENDING":
             self._wake(lane)
+        if new.again and new.inputs:
+            await self._forget_twice(new)
         return task
+
+    async def _forget_twice(self, new: NewTask) -> None:
+        """Inputs that a second try of a request brought along, where the first try's task was given."""
+        keys = [key for key in new.inputs.values() if key.startswith("inputs/")]
+        for key in await self._database.read(lambda c: self._rows.unused(c, keys)):
+            await self._blobs.remove(key)
 
     async def repeated(self, owner: str, retry_of: str) -> Task | None:
         """The task that the same request made before, within the window of retries."""
