@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worldstream.realtime.blobs import FolderBlobs as FolderBlobs
 from worldstream.realtime.runway.errors import ApiError
 from worldstream.realtime.services import Blobs, Caller, OpenDoor
 from worldstream.realtime.tasks import FINAL, NewTask, Task, TaskEvent
