@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import httpx
 from fastapi import FastAPI
 
 from tests.realtime.runway.routes import ROUTES
+from worldstream.realtime.offline import migrations
+from worldstream.realtime.services import Services
 
 
 def test_there_are_sixty_nine_operations() -> None:
@@ -26,7 +29,8 @@ async def test_all_are_offered(bare: FastAPI) -> None:
     assert set(ROUTES) - offered(bare) == set()
 
 
-async def test_none_is_a_bare_404(bare: FastAPI, client: httpx.AsyncClient) -> None:
+async def test_none_is_a_bare_404(services: Services, client: httpx.AsyncClient) -> None:
+    await asyncio.to_thread(services.database.migrate, migrations())
     for route in ROUTES:
         method, path = route.split()
         answer = await client.request(method, path.replace("{id}", "00000000-0000-4000-8000-00000000dead"))
