@@ -3,13 +3,15 @@ preview, and both keep copies of their own, since tasks and uploads do not stay.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import mimetypes
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .blobs import media_type_of
 from .services import Services
 from .store import library
 from .store.library import Avatar, Voice
@@ -59,6 +61,10 @@ class Keeper:
                 library.avatars.replace(connection, replace(done, task=""))
 
         await self._write(work, f"avatars/{avatar.id}/")
+        if done.state == "READY":
+            for old in {avatar.portrait, avatar.reference} - {done.portrait, done.reference}:
+                if old.startswith(f"avatars/{avatar.id}/"):
+                    await self._services.blobs.remove(old)
         await self._forget(task)
 
     async def _settle_voice(self, voice: Voice, task: Task) -> None:
@@ -89,15 +95,19 @@ class Keeper:
 
     async def _copy(self, key: str, stem: str) -> str:
         """A copy of a blob under a key of its own. Raises KeyError."""
-        suffix = Path(key).suffix
-        media_type = mimetypes.guess_type(f"x{suffix}")[0] or "application/octet-stream"
-        scratch = self._services.data / "scratch"
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=scratch) as folder:
-            path = Path(folder) / f"copy{suffix}"
-            await self._services.blobs.fetch(key, path)
-            await self._services.blobs.put(f"{stem}{suffix}", path, media_type)
-        return f"{stem}{suffix}"
+        copy = f"{stem}{Path(key).suffix}"
+        folder = Path(await asyncio.to_thread(self._scratch))
+        try:
+            await self._services.blobs.fetch(key, folder / "copy")
+            await self._services.blobs.put(copy, folder / "copy", media_type_of(copy))
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        return copy
+
+    def _scratch(self) -> str:
+        folder = self._services.data / "scratch"
+        folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.mkdtemp(dir=folder)
 
     async def _forget(self, task: Task) -> None:
         """What it made is kept elsewhere now."""

@@ -33,7 +33,7 @@ class Upkeep:
             try:
                 await part()
             except Exception:
-                log.exception("upkeep: %s", type(part.__self__).__name__)
+                log.exception("upkeep: %s", part.__qualname__)
 
     async def run(self) -> None:
         while True:

@@ -134,13 +134,9 @@ async def _ended(at: At, task: Task) -> Task:
 
 
 def _words(origin: dict[str, Any]) -> dict[str, Any]:
-    """The params of a speech job in which a voice says a few words."""
-    return {"text": SAMPLE, "format": "mp3", "voice": spoken(origin)}
-
-
-def spoken(origin: dict[str, Any]) -> str:
-    """The param `voice` of a speech job for a voice of this origin."""
-    return "reference" if origin["type"] == "audio" else f"described: {origin['prompt']}"
+    """The params of a speech job in which a voice says a few words; a recording is its input `reference`."""
+    voice = f"described: {origin['prompt']}" if origin["type"] == "text" else "reference"
+    return {"text": SAMPLE, "format": "mp3", "voice": voice}
 
 
 def shown(at: At, voice: Voice) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class Shelf(Generic[R]):
         found = sa.select(self.table).where(*conditions).order_by(self.table.c.created_s, self.table.c.id)
         return [self.record(**row) for row in connection.execute(found).mappings()]
 
-    def change(self, connection: Connection, owner: str | None, id: str, **values: Any) -> R:
+    def change(self, connection: Connection, owner: str | None, id: str, /, **values: Any) -> R:
         """Set columns and return the row as it is then. Raises KeyError."""
         if values:
             connection.execute(self.table.update().where(*self._one(owner, id)).values(**values))

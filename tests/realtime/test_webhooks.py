@@ -259,7 +259,7 @@ async def test_tls_is_checked_against_the_name(tmp_path: Path, clock: Clock) -> 
             patch.setattr("worldstream.realtime.webhooks.TIMEOUT_S", 0.5)
             assert await office.deliver_one()
     await asyncio.to_thread(database.close)
-    assert names == ["hooks.example"]
+    assert names == [b"hooks.example"]
 
 
 @pytest.mark.parametrize(

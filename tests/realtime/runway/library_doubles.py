@@ -12,15 +12,20 @@ from uuid import UUID, uuid4
 import httpx
 from fastapi import FastAPI
 
-from tests.realtime.runway.doubles import FolderBlobs, MemoryBoard, StrictDoor
-from worldstream.realtime.keeping import Keeper
+from tests.realtime.runway.doubles import MemoryBoard, StrictDoor
+from worldstream.realtime.blobs import FolderBlobs
 from worldstream.realtime.runway.app import runway_app
 from worldstream.realtime.runway.errors import invalid
 from worldstream.realtime.runway.library_subjects import LIBRARY
+from worldstream.realtime.runway.models import Catalogue
+from worldstream.realtime.runway.rooms import new_key
 from worldstream.realtime.services import Asset, Services
-from worldstream.realtime.store import library
+from worldstream.realtime.store import governance, library, routers, workflows
 from worldstream.realtime.store.database import Database
+from worldstream.realtime.store.library import RealtimeSession
+from worldstream.realtime.talks import RoomRefused, Talks, token
 from worldstream.realtime.tasks import NewTask, Task
+from worldstream.realtime.upkeep import Upkeep
 
 PICTURE = "https://pictures.example/somebody.png"
 SOUND = "https://sounds.example/somebody.mp3"
@@ -48,24 +53,54 @@ class BelievedAssets:
 
 
 class ScriptedBoard(MemoryBoard):
-    """Tasks stay PENDING until the test says what becomes of them; `quick` ends them at once."""
+    """Tasks stay PENDING until the test says what becomes of them; `quick` ends them at once. Finds a task again by its
+    mark."""
 
     quick = False
+    made: dict[str, str]
 
     async def create(self, new: NewTask) -> Task:
-        known = next(
-            (t for t, n in zip(self.tasks.values(), self.created, strict=False) if n.retry_of == new.retry_of), None
-        )
-        if new.retry_of and known is not None:
-            return known
+        self.made = getattr(self, "made", {})
+        if new.again and new.retry_of in self.made:
+            return self.tasks[self.made[new.retry_of]]
         task = await super().create(new)
         if not self.quick:
             task = replace(task, state="PENDING", progress=0.0)
             self.tasks[task.id] = task
+        self.made[new.retry_of] = task.id
         return task
 
     def now(self, id: str, state: str, **values: Any) -> None:
         self.tasks[id] = replace(self.tasks[id], state=state, **values)
+
+    def end_all(self) -> None:
+        """Every task that waits succeeds."""
+        for id, task in self.tasks.items():
+            if task.state == "PENDING":
+                self.now(id, "SUCCEEDED")
+
+
+@dataclass
+class KindRooms:
+    """Media rooms that always stand, unless told otherwise."""
+
+    refuses: str = ""
+    prepared: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+
+    def url(self, base_url: str) -> str:
+        return base_url.replace("http", "ws", 1)
+
+    def sign(self, claims: dict[str, Any]) -> str:
+        return token(claims, b"secret of the room" * 2)
+
+    async def prepare(self, session: RealtimeSession) -> None:
+        if self.refuses:
+            raise RoomRefused("INTERNAL", self.refuses)
+        self.prepared.append(session.id)
+
+    async def close(self, session: RealtimeSession) -> None:
+        self.closed.append(session.id)
 
 
 @dataclass
@@ -79,6 +114,9 @@ class House:
     assets: BelievedAssets
     door: StrictDoor
     time: list[float]
+    rooms: KindRooms | None
+    inner: FastAPI  # without the mount
+    files: Path  # where the blobs lie
     clients: list[httpx.AsyncClient] = field(default_factory=list)
 
     def client(self, key: str = "key_one") -> httpx.AsyncClient:
@@ -88,27 +126,38 @@ class House:
         self.clients.append(found)
         return found
 
+    @property
+    def upkeep(self) -> Upkeep:
+        return Upkeep(self.services, Catalogue(), self.rooms)
+
+    @property
+    def talks(self) -> Talks:
+        assert self.rooms is not None
+        return Talks(self.services, self.rooms, new_key)
+
     async def settle(self) -> None:
-        await Keeper(self.services).tick()
+        """Every task succeeds, and everything takes note of it."""
+        self.board.end_all()
+        await self.upkeep.tick()
 
 
 @asynccontextmanager
-async def house(folder: Path) -> AsyncIterator[House]:
+async def house(folder: Path, rooms: KindRooms | None = None) -> AsyncIterator[House]:
     """A contract over a real SQLite, at noon of a day that `time[0]` moves."""
     database = Database(folder / "house.db", readers=2)
-    database.migrate(library.MIGRATIONS)
+    database.migrate([*library.MIGRATIONS, *routers.MIGRATIONS, *workflows.MIGRATIONS, *governance.MIGRATIONS])
     (folder / "scratch").mkdir()
     blobs = FolderBlobs(folder / "blobs")
-    board, assets, door = (
-        ScriptedBoard(blobs, folder / "scratch"),
-        BelievedAssets(blobs, folder / "scratch"),
-        StrictDoor(),
-    )
+    board = ScriptedBoard(blobs, folder / "scratch")
+    assets, door = BelievedAssets(blobs, folder / "scratch"), StrictDoor()
     time = [1_763_726_400.0]
     services = Services(database, board, assets, blobs, door, folder, lambda: time[0], signing_secret=b"s" * 32)
+    inner = runway_app(services, LIBRARY)
+    if rooms is not None:
+        inner.state.rooms = rooms
     outer = FastAPI(openapi_url=None)
-    outer.mount("/v1", runway_app(services, LIBRARY))
-    found = House(outer, services, board, blobs, assets, door, time)
+    outer.mount("/v1", inner)
+    found = House(outer, services, board, blobs, assets, door, time, rooms, inner, folder / "blobs")
     yield found
     for client in found.clients:
         await client.aclose()
