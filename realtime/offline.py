@@ -29,7 +29,6 @@ from .jobs.kinds import KINDS, Kind
 from .jobs.pool import ProcessConfig
 from .outputs import add_outputs, link, signing_secret
 from .runway.app import SUBJECTS, runway_app
-from .runway.library_subjects import LIBRARY
 from .runway.models import read_catalogue
 from .server_slot import ServerSlot
 from .services import Assets, Services
@@ -72,7 +71,11 @@ class Offline:
             raise StartupError(f"tasks cannot be kept: {error}") from None
         ledger = Ledger(Limits(config.limits.credits, config.limits.monthly_cap, dict(config.limits.daily)))
         rows = TaskRows(
-            self.database.lite, config.tasks.per_model, config.tasks.models, (ledger.ended,), (ledger.created,)
+            self.database.lite,
+            config.tasks.per_model,
+            {**self.catalogue.places, **config.tasks.models},
+            (ledger.ended,),
+            (ledger.created,),
         )
         process = ProcessConfig(config.data, finder, config.engine, config.log_level.upper())
         self.queue = TaskQueue(
@@ -156,4 +159,4 @@ def _webhook_secret(config: ServerConfig) -> bytes:
 def add_offline(app: FastAPI, offline: Offline) -> None:
     """The routes: outputs first, because they lie where the contract does."""
     add_outputs(app, offline.services)
-    app.mount("/v1", runway_app(offline.services, (*SUBJECTS, *LIBRARY), offline.catalogue))
+    app.mount("/v1", runway_app(offline.services, SUBJECTS, offline.catalogue))
