@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, Any, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from .bodies import Body
 from .generation_routes import ENDPOINTS
@@ -261,7 +261,7 @@ def _of_audio(kind: type[Body], wanted: Mapping[str, Any]) -> dict[str, Any]:
 def _usual_seconds(kind: type[Body]) -> int:
     """The first usual length that this model takes."""
     duration = kind.model_fields["duration"]
-    lengths: Any = Annotated[duration.annotation, *duration.metadata]
+    lengths: Any = Annotated[duration.annotation, Field(), *duration.metadata]
     takes: TypeAdapter[Any] = TypeAdapter(lengths, config={"strict": True})
     for seconds in USUAL_SECONDS:
         try:
