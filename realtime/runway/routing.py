@@ -20,6 +20,7 @@ from .sizes import size_of
 
 FILTERS = ("capability", "prompt_length", "input_support", "allow_deny", "price")
 PROVIDER = "worldstream"  # every name is answered by a model of this server
+APART = ("robotics_v1", "gen3a_turbo", "gen4_aleph")  # only by name: a robot's, and names that are not in use any more
 DEFAULTS = {"video": ("16:9", "720p"), "image": ("16:9", "1k"), "audio": ("", "")}
 USUAL_SECONDS = (5, 10, 8, 4, 6)  # where nothing is said, the first that a model takes
 _TIERS_PX = {  # of video, of pictures: pixels of one frame, from and below
@@ -140,7 +141,8 @@ def _classes(endpoint: str) -> Iterator[tuple[str, type[Body], Mapper]]:
     kinds, mapper = ENDPOINTS[endpoint]
     for kind in kinds:
         for name in get_args(kind.model_fields["model"].annotation):
-            yield name, kind, mapper
+            if name not in APART:
+                yield name, kind, mapper
 
 
 def _passes(candidate: Candidate, filter: str, wanted: Preferences) -> bool:

@@ -48,13 +48,13 @@ def test_the_story_is_told_in_order() -> None:
     ("modality", "wanted", "emptied_by"),
     [
         ("video", {"promptText": "x", "audio": True}, "capability"),  # no model here makes sound with a film
-        ("video", {"promptText": "x" * 5999, "duration": 29}, "prompt_length"),
+        ("video", {"promptText": "x" * 1500, "negativePrompt": "rain"}, "prompt_length"),
         ("video", {"promptText": "x", "referenceAudio": [{"uri": PICTURE}]}, "input_support"),
         ("video", {"promptText": "x", "referenceVideos": [{"uri": PICTURE, "role": "reference"}]}, "input_support"),
         ("image", {"promptText": "x", "aspectRatio": "4:5", "resolution": "4k", "seed": 1}, "capability"),
         ("image", {"promptText": "x", "referenceImages": [{"uri": PICTURE}] * 16, "seed": 1}, "input_support"),
         ("audio", {"type": "speech", "promptText": "x", "loop": True}, "capability"),
-        ("audio", {"type": "speech", "promptText": "x" * 5000}, "prompt_length"),
+        ("audio", {"type": "audio", "promptText": "x" * 4999, "loop": True}, "prompt_length"),
         (
             "audio",
             {"type": "audio", "promptText": "x", "voice": {"type": "preset", "presetId": "Maya"}},
