@@ -140,10 +140,10 @@ def _serve(options: argparse.Namespace) -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     check_data_folder(config.data)
     listener = listen(config.host, config.port)
-    world = load_world(config)
-    from .serve import serve
+    from .serve import offline_half, serve
 
-    serve(config, world, listener)
+    offline = offline_half(config, listener.getsockname()[1])  # before the seconds that loading a world takes
+    serve(config, load_world(config), listener, offline)
     return 0
 
 

@@ -27,7 +27,6 @@ class NewTask:
         False  # the client says that it sends this again (x-stainless-retry-count > 0): the first task is given
     )
     parent: str = ""  # workflow invocation that it belongs to
-    id: str = ""  # a UUID 4 that somebody chose before; empty: a new one
 
 
 @dataclass(frozen=True, slots=True)

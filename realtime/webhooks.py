@@ -206,7 +206,7 @@ class Webhooks:
         }
         timeout = dict.fromkeys(("connect", "read", "write", "pool"), TIMEOUT_S)
         try:
-            async with asyncio.timeout(TIMEOUT_S), self._pool() as pool:
+            async with asyncio.timeout(2.0 * TIMEOUT_S), self._pool() as pool:  # each step has its own limit
                 answer = pool.stream(
                     "POST",
                     waiting.url,
@@ -217,7 +217,7 @@ class Webhooks:
                 async with answer as response:  # its body is nobody's business
                     return "" if 200 <= response.status < 300 else f"answered {response.status}"
         except TimeoutError:
-            return f"no answer in {TIMEOUT_S:g} s"
+            return f"no answer in {2.0 * TIMEOUT_S:g} s"
         except (ForbiddenAddress, OSError, ValueError) as error:
             return str(error)[:300] or type(error).__name__
         except Exception as error:  # httpcore's many

@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "kernels": set(),
     "worlds": {"kernels"},
     "avatars": {"worlds"},
-    "realtime": {"avatars", "worlds"},
+    "realtime": {"avatars", "worlds", "clients.tasks"},  # the command line is a client where it is given a --server
     "clients": {"realtime.protocol"},
 }
 # library -> the folders or single modules that may name it; a library without an entry may be used anywhere

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 YEARS = 10
+FOLDER = "provenance"  # in the data folder
 CHAIN, KEY = "certificate.pem", "key.pem"
 
 

@@ -16,10 +16,8 @@ from ..store import governance as store
 from ..store.database import Connection, Database
 from ..store.governance import Entry, KeyRow
 from . import keys, limits
-from .certificate import CHAIN
+from .certificate import CHAIN, FOLDER
 from .provenance import Found, read
-
-CERTIFICATES = "provenance"  # the folder in the data folder
 
 
 def add_parsers(commands: Any) -> None:
@@ -125,7 +123,7 @@ def run_inspect(options: argparse.Namespace, data: Path, tell: Callable[[str], N
 def _roots(trust: Path | None, data: Path) -> bytes:
     if trust is not None:
         return trust.read_bytes()
-    own = data / CERTIFICATES / CHAIN
+    own = data / FOLDER / CHAIN
     return own.read_bytes() if own.is_file() else b""
 
 

@@ -71,7 +71,7 @@ class Gate:
             await self._database.write(lambda c: store.used(c, id, now))
 
     async def charge(self, caller: Caller, model: str, credits: int) -> None:
-        """Nothing yet: what a task costs is booked together with the task, see `charged_board.py`."""
+        """Nothing yet: what a task costs is booked together with the task, see `limits.Ledger`."""
 
     async def note(self, caller: Caller, action: str, resource: str, resource_id: str) -> None:
         row = AuditRow(str(uuid.uuid4()), self._clock(), caller.key, caller.name, action, resource, resource_id)

@@ -1,19 +1,20 @@
 """How much may be used: all off by default, and exact where on.
 
-A charge is booked in the same transaction that counts what was used before, so that a burst cannot slip past a limit; a
-task that fails by the server's fault, or never began, is given its credits back, once.
+A charge is booked in the transaction that creates the task and counts what was used before, so that a burst cannot slip
+past a limit and a crash cannot charge for nothing. A task that fails by the server's fault, or never began, is given
+its credits back in the transaction that ends it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..runway.errors import ApiError
 from ..store import governance as store
 from ..store.database import Connection
-from ..store.governance import Entry
+from ..store.governance import AuditRow, Entry
 from ..tasks import Task
 
 DAY_S = 24 * 3600.0
@@ -84,7 +85,22 @@ def refund(connection: Connection, task: str, now_s: float) -> bool:
     return store.book(connection, back)
 
 
-def settle(connection: Connection, exists: Callable[[Connection, str], bool], now_s: float) -> list[str]:
-    """After a crash: give back what was charged for tasks that were never written. Returns their ids."""
-    lost = [entry.task for entry in store.unsettled(connection, now_s) if not exists(connection, entry.task)]
-    return [task for task in lost if refund(connection, task, now_s)]
+class Ledger:
+    """Books what tasks cost, in the transactions that create and end them: see `store.tasks.TaskRows`."""
+
+    def __init__(self, known: Limits) -> None:
+        self._limits = known
+
+    def created(self, connection: Connection, task: Task) -> None:
+        """Raises ApiError where a limit is passed; then there is no task."""
+        entry = Entry(
+            task.owner, task.id, task.model or task.kind, task.endpoint, task.credits, "charge", task.created_s
+        )
+        charge(connection, self._limits, entry)
+        row = AuditRow(str(uuid.uuid4()), task.created_s, task.owner, "", "task.create", "task", task.id)
+        store.note(connection, row)
+
+    def ended(self, connection: Connection, task: Task) -> None:
+        """Also of a task that is cancelled by being removed."""
+        if refunded(task):
+            refund(connection, task.id, task.ended_s or task.created_s)

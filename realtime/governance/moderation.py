@@ -1,8 +1,8 @@
 """A look at what is asked for, and at what came out, before anybody else sees it.
 
 What is refused fails the task with a code of the contract: SAFETY.INPUT.TEXT, SAFETY.INPUT.IMAGE, SAFETY.OUTPUT.IMAGE.
-Offline, phrases are looked for: a short list that ships, and the operator's own in `<data>/moderation.txt`; nobody looks
-at pictures then. With WORLDSTREAM_MODERATION_URL an endpoint of the OpenAI moderation API judges both.
+Offline, phrases are looked for: a short list that ships and the operator's own in `<data>/moderation.txt`; pictures are
+not looked at then. With WORLDSTREAM_MODERATION_URL an endpoint of the OpenAI moderation API judges both.
 """
 
 from __future__ import annotations

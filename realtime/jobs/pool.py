@@ -65,6 +65,9 @@ class JobProcess:
             process = await self._started()
             self._send({"order": _as_dict(order)})
             return await self._hear(process, heard)
+        except asyncio.CancelledError:  # a time limit, or the server stops: what the process still does is unwanted
+            await self.close()
+            raise
         finally:
             self._order = None
 

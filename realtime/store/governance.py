@@ -159,13 +159,6 @@ def charge_of(connection: Connection, task: str) -> Entry | None:
     return None if found is None else Entry(**found)
 
 
-def unsettled(connection: Connection, before_s: float) -> list[Entry]:
-    """Charges until a moment that were not given back."""
-    back = sa.select(_ledger.c.task).where(_ledger.c.type == "refund")
-    where = (_ledger.c.type == "charge") & (_ledger.c.at_s <= before_s) & _ledger.c.task.not_in(back)
-    return [Entry(**row) for row in connection.execute(_entries().where(where)).mappings()]
-
-
 def generations(connection: Connection, since_s: float, key: str = "", model: str = "") -> int:
     """Charges since a moment, less those given back; of one key or model where named."""
     sign = sa.case((_ledger.c.type == "charge", 1), else_=-1)

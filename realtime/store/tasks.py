@@ -83,13 +83,15 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class TaskRows:
-    """`places` are per model, `usual_places` for those that it does not name. `on_final` joins the transaction that
-    ends a task: ledgers that must be exact belong there."""
+    """`places` are per model, `usual_places` for those that it does not name. `on_create` and `on_final` join the
+    transactions that begin and end a task: a ledger that must be exact belongs there. What the first raises leaves no
+    task behind."""
 
     lite: bool
     usual_places: int = 2
     places: Mapping[str, int] = field(default_factory=dict)
     on_final: Sequence[Callable[[Connection, Task], None]] = ()
+    on_create: Sequence[Callable[[Connection, Task], None]] = ()
 
     # -- what clients ask for
 
@@ -111,6 +113,8 @@ class TaskRows:
             "attempts": 0, "due_s": now_s, "server": "", "lease_s": None,
         }  # fmt: skip
         c.execute(TASKS.insert().values(**row))
+        for heard in self.on_create:
+            heard(c, self.get(c, new.owner, row["id"]))
         self._move_up(c, pool, now_s)
         return self.get(c, new.owner, row["id"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from .colour import Dither, frame_of, unit
 from .formats import PRORES, FilmFormat, film_format
+from .light import display_light, hlg, pq
 from .sequences import write_sequence
 from .sound import RATES_HZ, Sound, SoundFormat, SoundTrack
 
@@ -31,7 +33,7 @@ SOUND_OF_FILM = {
 class Told(Protocol):
     """Hears how many frames are written, and the newest of them; may raise to stop the writing."""
 
-    def __call__(self, frames: int, rgb: NDArray[np.uint8]) -> None: ...
+    def __call__(self, frames: int, rgb: NDArray[np.uint8], /) -> None: ...
 
 
 def write_video(
@@ -42,14 +44,20 @@ def write_video(
     prores_profile: str | None = None,
     sound: Sound | None = None,
     told: Told | None = None,
+    preset: str | None = None,
 ) -> tuple[Path, str]:
     """Write `frames`, uint8 or uint16 `[H, W, 3]` of Rec.709 video; returns (path with its suffix, media type).
 
     `format` is of `formats.FORMATS`, `prores_profile` of `formats.PRORES`. The sound is cut to the film's end. Frames
-    are taken one by one. Where the codec halves colours, odd sides grow by one pixel, which repeats the last.
+    are taken one by one. `preset` is x264's and x265's, where another than the format's own is
+    wanted. Where the codec halves colours, odd sides grow by one pixel, which repeats the last.
     Raises ValueError on unknown names, on no frames, and on frames of different sizes.
     """
     kind = film_format(format, prores_profile)
+    if preset is not None and "preset" in dict(kind.options):
+        kind = replace(
+            kind, options=tuple((name, preset if name == "preset" else value) for name, value in kind.options)
+        )
     rate = fps if isinstance(fps, Fraction) else Fraction(fps).limit_denominator(1001)
     if not Fraction(1, 10) <= rate <= 1000:
         raise ValueError(f"a film has 0.1 to 1000 frames per second, got {float(rate):g}")
@@ -139,10 +147,10 @@ def converter(kind: FilmFormat, pixels: str) -> Callable[[Rgb], av.VideoFrame]:
     if pixels == "yuv420p":
         return _eight_bits
 
-    def deep(rgb: Rgb) -> av.VideoFrame:
-        return frame_of(unit(rgb), pixels, "bt709", dither)
-
-    return deep
+    if kind.light == "sdr":
+        return lambda rgb: frame_of(unit(rgb), pixels, "bt709", dither)
+    signal = {"pq": pq, "hlg": hlg}[kind.light]
+    return lambda rgb: frame_of(signal(display_light(unit(rgb))), pixels, "bt2020", dither)
 
 
 def _eight_bits(rgb: Rgb) -> av.VideoFrame:

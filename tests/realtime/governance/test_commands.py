@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from worldstream.realtime.governance import commands
-from worldstream.realtime.governance.certificate import credential
+from worldstream.realtime.governance.certificate import FOLDER, credential
 from worldstream.realtime.governance.gate import Gate
 from worldstream.realtime.governance.keys import BadKey
 from worldstream.realtime.governance.provenance import Claim, Provenance
@@ -69,7 +69,7 @@ def test_inspecting(tmp_path: Path) -> None:
     data = tmp_path / "data"
     assert commands.run_inspect(parsed("inspect", str(path)), data, said.append) == 1
     assert "says nothing" in said.pop()
-    Provenance(credential(data / commands.CERTIFICATES), "1").sign(path, Claim("nano", facts={"seed": 3}))
+    Provenance(credential(data / FOLDER), "1").sign(path, Claim("nano", facts={"seed": 3}))
     assert commands.run_inspect(parsed("inspect", str(path)), data, said.append) == 0
     assert "trusted here" in said[0]
     assert {"model: nano", "seed: 3"} <= set(said)

@@ -1,7 +1,7 @@
 """Quotas, caps and credits are exact, also in a burst; what the server broke is given back, once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,111 +9,98 @@ from pathlib import Path
 import pytest
 
 from worldstream.realtime.governance import keys, limits
-from worldstream.realtime.governance.charged_board import ChargedBoard
-from worldstream.realtime.governance.limits import Limits
+from worldstream.realtime.governance.limits import Ledger, Limits
 from worldstream.realtime.runway.errors import ApiError
 from worldstream.realtime.store import governance as store
+from worldstream.realtime.store import tasks as task_store
+from worldstream.realtime.store import webhooks as webhook_store
 from worldstream.realtime.store.database import Database
 from worldstream.realtime.store.governance import Entry
-from worldstream.realtime.tasks import NewTask, Task, TaskEvent
+from worldstream.realtime.store.tasks import TaskRows
+from worldstream.realtime.tasks import NewTask, Task
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
 DAY = 24 * 3600.0
+FREE = Limits()
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(tmp_path / "w.db")
-    database.migrate(store.MIGRATIONS)
+    database.migrate([*task_store.MIGRATIONS, *webhook_store.MIGRATIONS, *store.MIGRATIONS])
     yield database
     database.close()
 
 
 class Board:
-    """Keeps what it is given."""
+    """Tasks in the database, as the queue keeps them."""
 
-    def __init__(self) -> None:
-        self.tasks: dict[str, Task] = {}
-        self.marks: dict[str, str] = {}
-        self.broken = False
+    def __init__(self, database: Database, known: Limits = FREE) -> None:
+        ledger = Ledger(known)
+        self.database, self.now = database, NOON
+        self.rows = TaskRows(True, on_create=(ledger.created,), on_final=(ledger.ended,))
 
     async def create(self, new: NewTask) -> Task:
-        if self.broken:
-            raise RuntimeError("no disk")
-        if new.retry_of in self.marks:
-            return self.tasks[self.marks[new.retry_of]]
-        if new.retry_of:
-            self.marks[new.retry_of] = new.id
-        task = Task(new.id, new.kind, new.params, new.owner, new.endpoint, new.model, "PENDING", NOON)
-        self.tasks[new.id] = task
-        return task
+        return await self.database.write(lambda c: self.rows.create(c, new, "heavy", self.now, 600.0))
 
-    async def get(self, owner: str, id: str) -> Task:
-        return self.tasks[id]
+    def end(self, task: Task, state: str, code: str = "") -> None:
+        ending = {"state": state, "failure_code": code}
 
-    async def remove(self, owner: str, id: str) -> None:
-        del self.tasks[id]
+        def run() -> None:
+            claim = self.database.now(lambda c: self.rows.claim(c, "s", "heavy", self.now, 60.0))
+            assert claim is not None
+            assert claim.task.id == task.id
+            self.database.now(lambda c: self.rows.finish(c, "s", claim, ending, self.now))
 
-    async def listed(
-        self, owner: str, limit: int, before: tuple[float, str] | None = None, search: str = ""
-    ) -> list[Task]:
-        return list(self.tasks.values())[:limit]
+        run()
 
-    async def watch(self, owner: str, id: str) -> AsyncIterator[TaskEvent]:
-        yield TaskEvent(self.tasks[id])
+    @property
+    def spent(self) -> int:
+        return self.database.now(lambda c: store.spent(c, 0.0))
 
 
-def order(owner: str = "a", credits: int = 10, model: str = "gen4.5", retry_of: str = "") -> NewTask:
+def order(
+    owner: str = "a", credits: int = 10, model: str = "gen4.5", retry_of: str = "", again: bool = False
+) -> NewTask:
     return NewTask(
-        "clip", {}, owner=owner, endpoint="/v1/text_to_video", model=model, credits=credits, retry_of=retry_of
+        "clip",
+        {},
+        owner=owner,
+        endpoint="/v1/text_to_video",
+        model=model,
+        credits=credits,
+        retry_of=retry_of,
+        again=again,
     )
 
 
-class Clock:
-    now = NOON
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-FREE = Limits()
-
-
-def charged(database: Database, clock: Clock, known: Limits = FREE, board: Board | None = None) -> ChargedBoard:
-    return ChargedBoard(board or Board(), database, known, clock)
-
-
-async def refused(board: ChargedBoard, new: NewTask) -> ApiError:
+async def refused(board: Board, new: NewTask) -> ApiError:
+    before = board.database.now(lambda c: len(board.rows.listed(c, new.owner, 100)))
     with pytest.raises(ApiError) as caught:
         await board.create(new)
+    assert board.database.now(lambda c: len(board.rows.listed(c, new.owner, 100))) == before
     return caught.value
 
 
-async def test_nothing_is_limited_until_somebody_says_so(database: Database, clock: Clock) -> None:
-    board = charged(database, clock)
+async def test_nothing_is_limited_until_somebody_says_so(database: Database) -> None:
+    board = Board(database)
     for _ in range(20):
         await board.create(order(credits=1000))
-    assert database.now(lambda c: store.spent(c, 0.0)) == 20_000
+    assert board.spent == 20_000
 
 
-async def test_a_burst_cannot_pass_a_daily_quota(database: Database, clock: Clock) -> None:
-    board = charged(database, clock, Limits(daily_generations={"gen4.5": 7}))
+async def test_a_burst_cannot_pass_a_daily_quota(database: Database) -> None:
+    board = Board(database, Limits(daily_generations={"gen4.5": 7}))
     came = await asyncio.gather(*(board.create(order()) for _ in range(30)), return_exceptions=True)
     assert sum(isinstance(one, Task) for one in came) == 7
-    errors = [one for one in came if isinstance(one, ApiError)]
-    assert {error.status for error in errors} == {429}
+    assert {error.status for error in came if isinstance(error, ApiError)} == {429}
     await board.create(order(model="gen4_turbo"))  # another model has its own count
-    clock.now += DAY + 1
+    board.now += DAY + 1
     await board.create(order())  # rolling: a day later it is free again
 
 
-async def test_any_other_model_may_have_a_quota(database: Database, clock: Clock) -> None:
-    board = charged(database, clock, Limits(daily_generations={"*": 1, "gen4.5": 2}))
+async def test_any_other_model_may_have_a_quota(database: Database) -> None:
+    board = Board(database, Limits(daily_generations={"*": 1, "gen4.5": 2}))
     await board.create(order(model="a"))
     assert (await refused(board, order(model="a"))).status == 429
     await board.create(order())
@@ -121,9 +108,9 @@ async def test_any_other_model_may_have_a_quota(database: Database, clock: Clock
     assert (await refused(board, order())).status == 429
 
 
-async def test_a_key_has_quotas_of_its_own(database: Database, clock: Clock) -> None:
+async def test_a_key_has_quotas_of_its_own(database: Database) -> None:
     _, key = database.now(lambda c: keys.make(c, NOON, "robot", daily_quota=2, monthly_cap=25))
-    board = charged(database, clock)
+    board = Board(database)
     await board.create(order(key.id, credits=20))
     over = await refused(board, order(key.id, credits=6))
     assert over.status == 429
@@ -133,16 +120,16 @@ async def test_a_key_has_quotas_of_its_own(database: Database, clock: Clock) -> 
     await board.create(order("somebody else", credits=1000))
 
 
-async def test_a_month_begins_on_its_first_day(database: Database, clock: Clock) -> None:
-    board = charged(database, clock, Limits(monthly_cap=100))
+async def test_a_month_begins_on_its_first_day(database: Database) -> None:
+    board = Board(database, Limits(monthly_cap=100))
     await board.create(order(credits=100))
     assert (await refused(board, order(credits=1))).status == 429
-    clock.now = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
+    board.now = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
     await board.create(order(credits=100))
 
 
-async def test_credits_run_out_with_a_400_as_in_the_contract(database: Database, clock: Clock) -> None:
-    board = charged(database, clock, Limits(credits=True))
+async def test_credits_run_out_with_a_400_as_in_the_contract(database: Database) -> None:
+    board = Board(database, Limits(credits=True))
     database.now(lambda c: store.book(c, Entry("", "gift", "", "", 25, "grant", NOON)))
     came = await asyncio.gather(*(board.create(order()) for _ in range(5)), return_exceptions=True)
     assert sum(isinstance(one, Task) for one in came) == 2
@@ -153,54 +140,45 @@ async def test_credits_run_out_with_a_400_as_in_the_contract(database: Database,
 
 
 @pytest.mark.parametrize(
-    ("state", "code", "started", "back"),
+    ("state", "code", "back"),
     [
-        ("FAILED", "INTERNAL", 1.0, True),
-        ("FAILED", "ASSET.INVALID", 1.0, True),
-        ("FAILED", "SAFETY.INPUT.TEXT", 1.0, False),
-        ("CANCELLED", "", None, True),
-        ("CANCELLED", "", 1.0, False),
-        ("SUCCEEDED", "", 1.0, False),
+        ("FAILED", "INTERNAL", True),
+        ("FAILED", "ASSET.INVALID", True),
+        ("FAILED", "SAFETY.INPUT.TEXT", False),
+        ("CANCELLED", "", False),
+        ("SUCCEEDED", "", False),
     ],
 )
-async def test_what_is_given_back(
-    database: Database, clock: Clock, state: str, code: str, started: float | None, back: bool
-) -> None:
-    board = charged(database, clock)
-    task = replace(await board.create(order()), state=state, failure_code=code, started_s=started)
-    await board.ended(task)
-    await board.ended(task)  # told twice: given back once
-    assert database.now(lambda c: store.spent(c, 0.0)) == (0 if back else 10)
+async def test_what_is_given_back(database: Database, state: str, code: str, back: bool) -> None:
+    board = Board(database)
+    board.end(await board.create(order()), state, code)
+    assert board.spent == (0 if back else 10)
 
 
-async def test_a_second_try_of_one_request_costs_once(database: Database, clock: Clock) -> None:
-    board = charged(database, clock)
-    first, second = await board.create(order(retry_of="m")), await board.create(order(retry_of="m"))
+async def test_a_task_that_never_began_costs_nothing(database: Database) -> None:
+    board = Board(database)
+    task = await board.create(order())
+    await database.write(lambda c: board.rows.remove(c, "a", task.id, NOON))
+    assert board.spent == 0
+
+
+async def test_deleting_what_was_made_gives_nothing_back(database: Database) -> None:
+    board = Board(database)
+    task = await board.create(order())
+    board.end(task, "SUCCEEDED")
+    await database.write(lambda c: board.rows.remove(c, "a", task.id, NOON))
+    assert board.spent == 10
+
+
+async def test_a_second_try_of_one_request_costs_once(database: Database) -> None:
+    board = Board(database)
+    first, second = await board.create(order(retry_of="m")), await board.create(order(retry_of="m", again=True))
     assert first.id == second.id
-    assert database.now(lambda c: store.spent(c, 0.0)) == 10
+    assert board.spent == 10
 
 
-async def test_a_task_that_could_not_be_written_costs_nothing(database: Database, clock: Clock) -> None:
-    inner = Board()
-    inner.broken = True
-    with pytest.raises(RuntimeError, match="no disk"):
-        await charged(database, clock, board=inner).create(order())
-    assert database.now(lambda c: store.spent(c, 0.0)) == 0
-
-
-async def test_charges_without_a_task_are_found_after_a_crash(database: Database, clock: Clock) -> None:
-    inner = Board()
-    kept = await charged(database, clock, board=inner).create(order())
-    database.now(lambda c: store.book(c, Entry("a", "lost", "gen4.5", "", 10, "charge", NOON)))
-    exists = inner.tasks.__contains__
-    assert database.now(lambda c: limits.settle(c, lambda _, id: exists(id), NOON)) == ["lost"]
-    assert database.now(lambda c: limits.settle(c, lambda _, id: exists(id), NOON)) == []
-    assert database.now(lambda c: store.spent(c, 0.0)) == 10
-    assert database.now(lambda c: store.charge_of(c, kept.id)) is not None
-
-
-async def test_the_audit_log_says_who_made_what(database: Database, clock: Clock) -> None:
-    board = charged(database, clock)
+async def test_the_audit_log_says_who_made_what(database: Database) -> None:
+    board = Board(database)
     made = [(await board.create(order(owner))).id for owner in ("a", "b", "c")]
     first = database.now(lambda c: store.notes(c, 2))
     rest = database.now(lambda c: store.notes(c, 2, before=(first[-1].at_s, first[-1].id)))

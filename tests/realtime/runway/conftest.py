@@ -19,6 +19,7 @@ from worldstream.realtime.assets.plain import PlainAssets
 from worldstream.realtime.assets.uploads import UploadStore
 from worldstream.realtime.blobs import FolderBlobs
 from worldstream.realtime.runway.app import furnish, runway_app
+from worldstream.realtime.runway.ledgers import TaskLedger
 from worldstream.realtime.runway.models import Catalogue
 from worldstream.realtime.services import Services
 from worldstream.realtime.store.database import Database
@@ -54,6 +55,7 @@ def bare() -> FastAPI:
 def app(bare: FastAPI, services: Services) -> FastAPI:
     """The server's mount: /v1 leads to the contract."""
     furnish(bare, services, Catalogue())
+    bare.state.ledger = TaskLedger(services)
     outer = FastAPI(openapi_url=None)
     outer.mount("/v1", bare)
     return outer

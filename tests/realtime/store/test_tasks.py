@@ -14,7 +14,7 @@ import pytest
 from worldstream.realtime.store import tasks as rows_module
 from worldstream.realtime.store import webhooks
 from worldstream.realtime.store.database import Database
-from worldstream.realtime.store.tasks import Claim, TaskRows
+from worldstream.realtime.store.tasks import Claim, Removed, TaskRows
 from worldstream.realtime.tasks import NewTask, Task
 
 MIGRATIONS = [*rows_module.MIGRATIONS, *webhooks.MIGRATIONS]
@@ -63,7 +63,10 @@ def test_a_task_goes_its_way(line: Line) -> None:
     claim = line.got()
     assert (claim.task.state, claim.inputs, claim.attempt) == ("RUNNING", {"first": "inputs/1"}, 1)
     assert line.claim() is None
-    progress = lambda f: line.database.now(lambda c: line.rows.progress(c, "a", claim, f))  # noqa: E731
+
+    def progress(fraction: float) -> bool:
+        return line.database.now(lambda c: line.rows.progress(c, "a", claim, fraction))
+
     assert progress(0.5)
     assert progress(0.25)  # still ours, though it does not fall
     assert line.database.now(lambda c: line.rows.get(c, "me", task.id)).progress == 0.5
@@ -145,7 +148,10 @@ def test_an_attempt_that_is_put_off_waits_its_time(line: Line) -> None:
 
 def test_a_dead_servers_tasks_go_back_and_fail_at_last(line: Line) -> None:
     task = line.create(webhook="https://example.org/hook")
-    reclaim = lambda server="": line.database.now(lambda c: line.rows.reclaim(c, line.now_s, 3, server))  # noqa: E731
+
+    def reclaim() -> list[Task]:
+        return line.database.now(lambda c: line.rows.reclaim(c, line.now_s, 3))
+
     for attempt in (1, 2, 3):
         claim = line.got()
         assert claim.attempt == attempt
@@ -230,7 +236,10 @@ def test_old_files_are_forgotten_and_the_task_says_so(line: Line) -> None:
     line.now_s += 100.0
     young = line.create()
     line.finish(line.got())
-    expire = lambda: line.database.now(lambda c: line.rows.expire(c, line.now_s - 50.0))  # noqa: E731
+
+    def expire() -> list[Removed]:
+        return line.database.now(lambda c: line.rows.expire(c, line.now_s - 50.0))
+
     assert [(gone.task.id, gone.task.outputs, gone.inputs) for gone in expire()] == [
         (old.id, ("outputs/x",), ("inputs/1",))
     ]
@@ -266,7 +275,8 @@ def test_eight_claimers_never_share_a_task(url: str) -> None:
     start = threading.Barrier(8)
 
     def work(number: int) -> list[str]:
-        line, server, mine = lines[number % 2], f"s{number}", []
+        line, server = lines[number % 2], f"s{number}"
+        mine: list[str] = []
         start.wait()
         while True:
             claim = line.claim(server)

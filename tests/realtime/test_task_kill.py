@@ -1,0 +1,93 @@
+"""The server is killed, again and again, under a queue of fifty tasks; nothing is lost, and nothing is done twice."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.realtime.serve_tasks import TaskServer, task_server
+
+KINDS = "tests.realtime.quick_jobs"
+SETTINGS = {"WORLDSTREAM_TEST_TASKS": "attempts=1000 poll_s=0.05"}
+ROUNDS = 20
+QUEUED = 50
+FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
+
+
+def tasks_of(server: TaskServer) -> list[dict[str, Any]]:
+    """All of them, page by page."""
+    found: list[dict[str, Any]] = []
+    with httpx.Client(base_url=server.url, timeout=20.0) as client:
+        page = client.get("/api/tasks?limit=100").json()
+        found += page["tasks"]
+        while page["next"] is not None:
+            page = client.get("/api/tasks", params={"limit": "100", "before": page["next"]}).json()
+            found += page["tasks"]
+    return found
+
+
+def keys(task: dict[str, Any]) -> list[str]:
+    """Of its outputs, without where the server was and for how long they can be read."""
+    return [url.partition("?")[0].split("/v1/outputs/")[1] for url in task["outputs"]]
+
+
+def submit_until(server: TaskServer, deadline_s: float, missing: int) -> list[str]:
+    """Send up to `missing` tasks before the moment comes; returns the ids that were promised."""
+    promised = []
+    with httpx.Client(base_url=server.url, timeout=5.0) as client:
+        for _ in range(missing):
+            if time.monotonic() > deadline_s:
+                break
+            answer = client.post("/api/tasks", json={"kind": "write", "params": {"steps": 2, "step_s": 0.002}})
+            assert answer.status_code == 201, answer.text
+            promised.append(answer.json()["id"])
+    return promised
+
+
+@pytest.mark.slow
+def test_kill_nine_loses_nothing_and_does_nothing_twice(tmp_path: Path) -> None:
+    chance = random.Random(20)
+    promised: list[str] = []
+    ended_before: dict[str, list[str]] = {}
+    killed_with = []
+    for _ in range(ROUNDS):
+        with task_server(tmp_path, kinds=KINDS, environment=SETTINGS) as server:
+            moment_s = time.monotonic() + chance.uniform(0.0, 1.0)
+            open_tasks = len(promised) - len(ended_before)
+            promised += submit_until(server, moment_s, QUEUED - open_tasks)
+            if time.monotonic() < moment_s:
+                for task in tasks_of(server):
+                    if task["state"] in FINAL:  # what once ended stays as it was
+                        assert ended_before.setdefault(str(task["id"]), keys(task)) == keys(task)
+            time.sleep(max(0.0, moment_s - time.monotonic()))
+            children = psutil.Process(server.process.pid).children(recursive=True)
+            server.kill()
+            killed_with.append(len(promised) - len(ended_before))
+            psutil.wait_procs(children, timeout=5.0)
+            assert not any(child.is_running() for child in children)  # jobs die with their server
+    with task_server(tmp_path, kinds=KINDS, environment=SETTINGS) as server:
+        deadline_s = time.monotonic() + 30.0
+        tasks = tasks_of(server)
+        while any(task["state"] not in FINAL for task in tasks):
+            assert time.monotonic() < deadline_s, "tasks did not end"
+            time.sleep(0.2)
+            tasks = tasks_of(server)
+        server.stop()
+    assert set(promised) <= {task["id"] for task in tasks}
+    assert len(promised) >= QUEUED
+    assert max(killed_with) >= QUEUED - 5
+    for task in tasks:
+        assert task["state"] == "SUCCEEDED", task
+        assert ended_before.get(str(task["id"]), keys(task)) == keys(task)
+    files = [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
+    assert sorted(path.read_text() for path in files) == sorted(str(task["id"]) for task in tasks)  # one result each
+    assert sorted(path.relative_to(tmp_path / "blobs").parts[1] for path in files) == sorted(
+        str(task["id"]) for task in tasks
+    )
+    assert not [path for path in (tmp_path / "servers").rglob("*") if path.is_file() and path.parent.suffix]  # scratch
