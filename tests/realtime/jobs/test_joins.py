@@ -22,7 +22,7 @@ def film(path: Path, grey: int, frames: int, fps: int = 24, size: tuple[int, int
     sound = None
     if hz:
         at = np.arange(round(frames / fps * 48_000)) / 48_000
-        sound = Sound(0.5 * np.sin(2 * np.pi * hz * at, dtype=np.float32)[None], 48_000)
+        sound = Sound((0.5 * np.sin(2 * np.pi * hz * at)).astype(np.float32)[None], 48_000)
     pictures = (np.full((height, width, 3), grey, np.uint8) for _ in range(frames))
     return write_video(path, pictures, Fraction(fps), sound=sound)[0]
 
@@ -47,7 +47,7 @@ def test_films_follow_each_other(tmp_path: Path) -> None:
     result = run(tmp_path, inputs)
     made = read_video(result.outputs[0].path)
     levels = [round(float(frame.mean())) for frame in made.frames()]
-    assert (made.width, made.height, made.fps) == (64, 48, 24)
+    assert (made.width, made.height, made.fps) == (64, 48, Fraction(24))
     assert len(levels) == 12 + 12 + 12 + 6
     for start, stop, grey in ((0, 12, 40), (12, 24, 200), (24, 36, 120), (36, 42, 80)):
         assert all(abs(level - grey) <= 4 for level in levels[start:stop])

@@ -44,7 +44,8 @@ async def test_documents_avatars_and_voices(home: House) -> None:
     client = sdk(home)
     documents = [await client.documents.create(name=f"Menu {n}", content="Soup.") for n in range(3)]
     assert (await client.documents.retrieve(documents[0].id)).content == "Soup."
-    assert await client.documents.update(documents[0].id, content="Bread.") is None
+    await client.documents.update(documents[0].id, content="Bread.")
+    assert (await client.documents.retrieve(documents[0].id)).content == "Bread."
     listed = [each.id async for each in client.documents.list(limit=2, sort="createdAt", order="asc")]
     assert sorted(listed) == sorted(each.id for each in documents)  # two pages
 
@@ -163,16 +164,18 @@ async def test_routers_and_generation(home: House) -> None:
     assert (updated.version, updated.settings.max_credits_per_generation) == (2, None)
     assert [each.slug async for each in client.routers.list(limit=1)] == ["films"]
     assert (await client.routers.retrieve(router.id)).description == "Films."
-    video = await client.generate.video.create(
+    video: Any = await client.generate.video.create(
         config_id="films",
         input={"prompt_text": "A boat.", "duration": 5, "reference_images": [{"uri": PICTURE, "role": "first"}]},
     )
     assert (video.routing.model, video.routing.resolved_input.ratio) == ("gen4.5", "1280:720")
-    image = await client.generate.image.create(
+    image: Any = await client.generate.image.create(
         config_id="films", input={"prompt_text": "A boat.", "aspect_ratio": "1:1"}
     )
     assert image.routing.resolved_input.aspect_ratio == "1:1"
-    audio = await client.generate.audio.create(config_id="films", input={"type": "speech", "prompt_text": "Hello."})
+    audio: Any = await client.generate.audio.create(
+        config_id="films", input={"type": "speech", "prompt_text": "Hello."}
+    )
     assert audio.routing.resolved_input.voice == "default"
     with pytest.raises(runwayml.BadRequestError) as refused:
         await client.generate.video.create(config_id="films", input={"prompt_text": "A boat.", "audio": True})
@@ -224,7 +227,7 @@ async def test_workflows_and_recipes(home: House) -> None:
     await home.upkeep.tick()
     assert (await client.workflow_invocations.retrieve(lost.id)).status == "FAILED"
 
-    shots = await client.recipes.multi_shot_video(version="2026-06", mode="auto", prompt="A fox wakes. It runs.")
+    shots: Any = await client.recipes.multi_shot_video(version="2026-06", mode="auto", prompt="A fox wakes. It runs.")
     assert shots.estimated_cost.credits == 120 + 10
     await client.recipes.marketing_stock_image(version="unsafe-latest", prompt="A kettle.", output_count=1)
     await client.recipes.product_ad(version="2026-07", product_images=[{"uri": PICTURE}], duration=4)

@@ -166,13 +166,26 @@ async def test_a_killed_server_goes_on_and_begins_nothing_twice(home: House) -> 
         await home.upkeep.runner.tick()
     assert (await look(client, id))["status"] == "PENDING"
     assert len(home.board.tasks) == 2
-    del home.board.create  # type: ignore[method-assign]
+    del home.board.create
     await home.upkeep.tick()
     assert len(home.board.tasks) == 2
     await home.settle()
     await home.settle()
     assert (await look(client, id))["status"] == "SUCCEEDED"
     assert len(home.board.tasks) == 3
+
+
+async def test_a_blind_second_try_is_the_same_run(home: House) -> None:
+    client = home.client()
+    answers = [
+        (
+            await client.post(
+                f"/workflows/{ID}", json={"nodeOutputs": PHOTO}, headers={"x-stainless-retry-count": count}
+            )
+        ).json()
+        for count in ("0", "1", "0")
+    ]
+    assert answers[0] == answers[1] != answers[2]
 
 
 async def test_quotas_and_cancelling(home: House) -> None:
@@ -190,7 +203,7 @@ async def test_quotas_and_cancelling(home: House) -> None:
         "The daily quota is used up.",
         "QUOTA",
     )
-    del home.board.create  # type: ignore[method-assign]
+    del home.board.create
 
     id = await started(client, PHOTO)
     await home.upkeep.tick()

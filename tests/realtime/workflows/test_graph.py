@@ -132,8 +132,8 @@ def test_every_run_ends_whatever_fails(data: st.DataObject) -> None:
     nodes = []
     for index in range(count):
         needs = data.draw(st.lists(st.integers(0, index - 1), max_size=3)) if index else []
-        inputs = {f"i{n}": {"from": f"n{n}", "optional": data.draw(st.booleans())} for n in needs}
-        nodes.append({"id": f"n{index}", "kind": "still", "inputs": inputs})
+        given: dict[str, Any] = {f"i{n}": {"from": f"n{n}", "optional": data.draw(st.booleans())} for n in needs}
+        nodes.append({"id": f"n{index}", "kind": "still", "inputs": given})
     graph = read_graph({"nodes": data.draw(st.permutations(nodes))})
     course, seen = begun(graph, {}, {}).settled(), 0.0
     for _ in range(count + 1):
