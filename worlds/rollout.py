@@ -85,6 +85,21 @@ class Rollout:
         """Where the actions have led, relative to the start."""
         return self._tracker.camera
 
+    @property
+    def newest(self) -> Tensor:
+        """The clean latent `[1, 1, C, h, w]` of the newest frame. There must be one."""
+        assert self._stack is not None, "no frame has been drawn since the reset"
+        return self._stack[:, :, -1]
+
+    def decoded(self, latent: Tensor) -> NDArray[np.uint8]:
+        """The picture `[H, W, 3]` of a latent `[1, 1, C, h, w]`."""
+        return self._engine.decode(latent[:, 0])
+
+    def tilt(self, pitch_rad: float) -> None:
+        """Begin with the camera tilted so far up. Right after a reset only."""
+        assert self.index == 0, self.index
+        self._tracker.camera = Camera(pitch_rad=pitch_rad)
+
     def reset(self, seed: int = 0, prompt: str = "", image: NDArray[np.uint8] | None = None) -> None:
         """Forget everything; the next step draws the first frame from the prompt, or, where there is an `image`
         `[H, W, 3]` at the world's size, shows what the tokenizer keeps of it. `seed` is in [0, 2^63)."""
@@ -131,11 +146,25 @@ class Rollout:
         self.index += 1
         yield frame
 
-    def _draw(self, action: Tensor) -> Tensor:
-        """One clean latent `[1, 1, C, h, w]`: sample with the cache, commit the last pass's keys, push the stack."""
+    def follow(self, latent: Tensor, action: Action) -> None:
+        """As `step`, where the next frame is known: its clean latent `[1, 1, C, h, w]`, and the motion into it.
+
+        So a walk goes on from the end of a video: it remembers these frames as if it had drawn them."""
+        assert self._pooled.numel(), "call reset before follow"
+        vector = (
+            self._tracker.move(self._tracker.clip(action)) if self.index else [0.0] * self.config.network.action_size
+        )
+        self._draw(torch.tensor(vector).view(1, 1, -1), latent)
+        self.index += 1
+
+    def _draw(self, action: Tensor, known: Tensor | None = None) -> Tensor:
+        """One clean latent `[1, 1, C, h, w]`: sample with the cache, commit the last pass's keys, push the stack.
+
+        A `known` latent is not drawn: one pass at the last level gives the keys that it would have left."""
         c, here = self.config.network, pose_of(self.camera)
-        if self._stack is None and self._given is not None:
-            latent, self._given = self._given, None
+        first = known if known is not None else self._given
+        if self._stack is None and first is not None:
+            latent, self._given = first, None
             self._stack = begun(latent, c)
             self._remember(latent[:, 0], here)
             return latent
@@ -160,7 +189,11 @@ class Rollout:
         denoise = with_text(self._pooled, self._words)
         if self._stack is None and self.config.first_guidance != 1.0:
             denoise = guided(denoise, with_text(*self._nothing), self.config.first_guidance)
-        latent, new_keys, new_values = sample(denoise, draw_noise(shape, self._generator), steps)
+        noise = draw_noise(shape, self._generator)
+        if known is None:
+            latent, new_keys, new_values = sample(denoise, noise, steps)
+        else:
+            latent, (_, new_keys, new_values) = known, denoise((1 - steps[-1]) * known + steps[-1] * noise, steps[-1])
         if self._stack is None:
             # a world begins as if one had stood still: the history is the first frame, the cache stays empty
             self._stack = begun(latent, c)
