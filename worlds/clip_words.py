@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from .camera_moves import Move
 from .camera_text import DIRECTIONS, SPEEDS, STAMP, VERBS, parse
@@ -48,6 +48,7 @@ class Words:
     moments: tuple[Moment, ...]
     moves: tuple[Move, ...]
     notes: tuple[str, ...]
+    camera_said: bool = True  # whether anybody said what the camera does
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +81,14 @@ def read_words(
     stretches = _stretches(said, seconds, notes)
     stretches += [(m.at_s, _with_references(m.prompt, references, notes, limited)) for m in moments]
     stretches.sort(key=lambda stretch: stretch[0])  # stable: of two at one time the later one holds
-    moves = _moves(said, camera, seconds, notes)
+    moves, camera_said = _moves(said, camera, seconds, notes)
     if limited:
         fill = [*([first] if first is not None else []), *([] if TAG.search(prompt) else references[:1])]
-        return _limited(stretches, fill, moves, notes)
+        return replace(_limited(stretches, fill, moves, notes), camera_said=camera_said)
     texts = [(at, text.strip()) for at, text in stretches]
     begin = next((text for at, text in texts if at == 0.0), "")
     later = tuple(Moment(at, text) for at, text in texts if at > 0.0 and text)
-    return Words(begin, later, moves, tuple(dict.fromkeys(notes)))
+    return Words(begin, later, moves, tuple(dict.fromkeys(notes)), camera_said)
 
 
 def _with_references(prompt: str, references: Sequence[Seen], notes: list[str], limited: bool) -> str:
@@ -141,19 +142,18 @@ def _stretches(said: str, seconds: float, notes: list[str]) -> list[tuple[float,
     return out
 
 
-def _moves(said: str, camera: str, seconds: float, notes: list[str]) -> tuple[Move, ...]:
-    """The camera's moves: its own text's, or else the prompt's, or else a gentle one."""
+def _moves(said: str, camera: str, seconds: float, notes: list[str]) -> tuple[tuple[Move, ...], bool]:
+    """The camera's moves: its own text's, or the prompt's, or else a gentle one; whether anybody asked for them."""
     if camera.strip():
         script = parse(camera, seconds)
         notes += script.notes
-        return script.moves
+        return script.moves, True
     asked = _camera_part(said, seconds)
     if asked:
         script = parse(asked, seconds)
         notes.append(f"camera, from the prompt: {asked.strip()!r}")
-        return script.moves
-    notes.append(f"nothing was said about the camera: {GENTLE}")
-    return parse(GENTLE, seconds).moves
+        return script.moves, True
+    return parse(GENTLE, seconds).moves, False
 
 
 def _camera_part(said: str, seconds: float) -> str:

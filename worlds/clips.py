@@ -1,25 +1,33 @@
-"""Clips: the same rollout with nobody waiting, from words or pictures to as many frames as were asked for.
+"""Clips: the same rollout with nobody waiting, from words, pictures or a video's end.
 
-`planned` reads what was asked into one action a frame; `drawn` draws them. What is drawn is of the world's size; the
-window of the plan says which part of it the clip shows.
+`planned` reads what was asked into one action a frame; `drawn` draws what the plan says, at the world's size;
+`finished` makes the file's frames of that. A job lets the model draw while a thread finishes and encodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 
-from .camera_moves import Rig, compiled
+from .camera_moves import Rig, Track, compiled
+from .clip_extend import Ending, at_pace, going_on, read_ending
+from .clip_finish import Finish
 from .clip_pictures import Picture, Window, opened, window
-from .clip_words import Moment, Seen, Words, read_words
+from .clip_walks import Drawn, Route, can_follow, walked
+from .clip_words import GENTLE, Moment, Seen, Words, read_words
 from .core import Action, World
+from .media.pictures import read_picture
+from .media.scaling import fitted
+from .weights import LoadedWorld
 
 LEAST_SECONDS, MOST_SECONDS = 0.2, 180.0
-MOST_SEED = (1 << 63) - 1
+MOST_SIDE_PX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,7 @@ class ClipRequest:
     """What is asked for. Raises ValueError on numbers that make no clip."""
 
     prompt: str
-    seconds: float
+    seconds: float  # of what is drawn
     width_px: int
     height_px: int
     seed: int = 0
@@ -44,36 +52,36 @@ class ClipRequest:
     first: Path | None = None  # picture files
     last: Path | None = None
     references: tuple[Reference, ...] = ()
+    extend: Path | None = None  # a video to go on from
+    joined: bool = True  # with `extend`: the video itself stands before what is drawn
     draft: bool = False  # as few denoising steps as the model runs at
 
     def __post_init__(self) -> None:
         if not LEAST_SECONDS <= self.seconds <= MOST_SECONDS:
             raise ValueError(f"a clip is {LEAST_SECONDS:g} to {MOST_SECONDS:g} s long, got {self.seconds:g}")
-        if not 0 <= self.seed <= MOST_SEED:
+        if not 0 <= self.seed < 1 << 63:
             raise ValueError(f"seed must be in [0, 2^63), got {self.seed}")
+        if not (16 <= self.width_px <= MOST_SIDE_PX and 16 <= self.height_px <= MOST_SIDE_PX):
+            raise ValueError(f"a side has 16 to {MOST_SIDE_PX} pixels, got {self.width_px} x {self.height_px}")
+        if self.extend is not None and self.first is not None:
+            raise ValueError("a clip goes on from a video or begins from a picture, not both; leave one out")
 
 
 @dataclass(frozen=True, slots=True)
 class ClipPlan:
     """Everything that the frames depend on, beside the world."""
 
-    seed: int
-    prompt: str
-    actions: tuple[Action, ...]  # one a frame, the motion into it; new words where they change
+    route: Route
     window: Window
-    first: Picture | None  # at the world's size
-    last: Picture | None
+    finish: Finish
+    ending: Ending | None
+    joined: bool
     notes: tuple[str, ...]
 
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """One frame of the model. `shown`: it is the clip's next frame; else it is drawn ahead of its turn."""
-
-    rgb: Picture | None  # at the world's size; None where a frame drawn ahead was not decoded
-    shown: bool
-    done: int  # frames drawn so far, of `of`
-    of: int
+    @property
+    def frames(self) -> int:
+        """Of the file."""
+        return len(self.route) + (self.ending.count if self.ending is not None and self.joined else 0)
 
 
 def at_speed(world: World, draft: bool) -> tuple[World, tuple[str, ...]]:
@@ -88,47 +96,74 @@ def at_speed(world: World, draft: bool) -> tuple[World, tuple[str, ...]]:
 
 def rig(world: World) -> Rig:
     """What a world's camera can do in one video frame."""
-    config = getattr(world, "config", None)
-    each = world.frames_per_step
+    config, each = getattr(world, "config", None), world.frames_per_step
     return Rig(world.max_step_m / each, world.max_turn_rad / each, getattr(config, "max_pitch_rad", 0.4))
 
 
 def planned(world: World, request: ClipRequest) -> ClipPlan:
-    """Raises ValueError (ImageError on a picture), or OSError."""
+    """Raises ValueError (ImageError on a picture, MediaError on a video), or OSError."""
     part = window(world.width_px, world.height_px, request.width_px, request.height_px)
     size = world.width_px, world.height_px
     first, last = (None if f is None else opened(f, part, *size) for f in (request.first, request.last))
-    notes = [*_said("the first frame", first), *_said("the last frame", last)]
-    words = _read(world, request, None if first is None else first.rgb, None if last is None else last.rgb, part, notes)
-    track = compiled(words.moves, request.seconds, world.fps, rig(world), request.seed)
-    if "walk" not in world.controls and any(
-        a.forward_m or a.right_m or a.yaw_rad or a.pitch_rad for a in track.actions
-    ):
-        notes.append(f"the camera of {world.name} follows no moves: words alone lead it")
-    actions = _with_moments(track.actions, words.moments, world.fps)
-    return ClipPlan(
-        request.seed, words.prompt, actions, part, None if first is None else first.rgb,
-        None if last is None else last.rgb, tuple(dict.fromkeys([*notes, *words.notes, *track.notes])),
+    ending = None if request.extend is None else read_ending(request.extend, part, *size, world.fps)
+    _check(world, request)
+    notes: list[str] = []
+    for name, image in (("the first frame", first), ("the last frame", last)):
+        notes += [f"{name}: {note}" for note in (image.notes if image is not None else ())]
+    begun = ending.pictures[-1] if ending is not None else first.rgb if first is not None else None
+    asked = _Asked(world, request, part, notes)
+    words = asked.words(begun, "the first frame" if ending is None else "the video's last frame")
+    closing = words if last is None else asked.words(last.rgb, "the last frame")
+    if begun is None:
+        words = closing
+    track = _track(world, request, words, ending)
+    route = Route(
+        request.seed, track.actions, along(words, len(track.actions), world.fps),
+        along(closing, len(track.actions), world.fps), None if first is None else first.rgb,
+        None if last is None else last.rgb, () if ending is None else ending.pictures,
+        Action() if ending is None else ending.led,
     )  # fmt: skip
+    said = [*notes, *words.notes, *(closing.notes if last is not None else ()), *track.notes, *_about(world, ending)]
+    finish = _finish(world, request, part, ending)
+    return ClipPlan(route, part, finish, ending, request.joined, tuple(dict.fromkeys(said)))
 
 
-def _said(name: str, image: object) -> list[str]:
-    return [f"{name}: {note}" for note in getattr(image, "notes", ())]
+def _check(world: World, request: ClipRequest) -> None:
+    """Raises ValueError where the world cannot do what is asked."""
+    if (request.last is not None or request.extend is not None) and not can_follow(world):
+        what = "end in a picture" if request.last is not None else "go on from a video"
+        raise ValueError(f"{world.name} cannot {what}; ask an embedded world, such as nano")
+    if request.first is not None and "picture" not in world.controls:
+        raise ValueError(f"{world.name} cannot begin from a picture; begin it with words, or choose another world")
 
 
-def _read(
-    world: World, request: ClipRequest, first: Picture | None, last: Picture | None, part: Window, notes: list[str]
-) -> Words:
-    limited = bool(world.themes)
-    begun = first if first is not None else last
-    name = "the first frame" if first is not None else "the last frame"
-    seen = None if begun is None or not limited else Seen(name, caption(world, begun, name, notes))
-    tagged = []
-    for i, reference in enumerate(request.references):
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Reads a request's words for a world."""
+
+    world: World
+    request: ClipRequest
+    part: Window
+    notes: list[str]
+
+    def words(self, picture: Picture | None, name: str) -> Words:
+        """With what a picture shows in place of what the words leave open."""
+        request, limited = self.request, bool(self.world.themes)
+        seen = None if picture is None or not limited else Seen(name, caption(self.world, picture, name, self.notes))
+        given = references(self.world, request.references, self.part, self.notes)
+        return read_words(
+            request.prompt, request.seconds, request.camera, request.moments, given, seen, limited=limited
+        )
+
+
+def references(world: World, given: Sequence[Reference], part: Window, notes: list[str]) -> tuple[Seen, ...]:
+    """What the world sees in the references."""
+    out = []
+    for i, reference in enumerate(given):
         called = f"@{reference.tag}" if reference.tag else f"reference {i + 1}"
         picture = opened(reference.file, part, world.width_px, world.height_px).rgb
-        tagged.append(Seen(reference.tag, caption(world, picture, called, notes)))
-    return read_words(request.prompt, request.seconds, request.camera, request.moments, tagged, seen, limited=limited)
+        out.append(Seen(reference.tag, caption(world, picture, called, notes)))
+    return tuple(out)
 
 
 def caption(world: World, picture: Picture, name: str, notes: list[str]) -> str:
@@ -146,39 +181,77 @@ def caption(world: World, picture: Picture, name: str, notes: list[str]) -> str:
     return sight.caption
 
 
-def _with_moments(actions: tuple[Action, ...], moments: Sequence[Moment], fps: float) -> tuple[Action, ...]:
-    out = list(actions)
-    for moment in moments:
-        at = min(len(out) - 1, round(moment.at_s * fps))
-        out[at] = replace(out[at], prompt=moment.prompt)
+def _track(world: World, request: ClipRequest, words: Words, ending: Ending | None) -> Track:
+    """The camera's way; after a video it moves on as it did, unless words say otherwise."""
+    limits = rig(world)
+    if ending is not None and not words.camera_said:
+        count = max(1, round(request.seconds * world.fps))
+        return Track(going_on(ending.led, limits, count), ("the camera moves on as it did in the video",))
+    track = compiled(words.moves, request.seconds, world.fps, limits, request.seed)
+    said = () if words.camera_said else (f"nothing was said about the camera: {GENTLE}",)
+    return Track(track.actions, (*said, *track.notes))
+
+
+def along(words: Words, count: int, fps: float) -> tuple[str, ...]:
+    """The prompt of every frame."""
+    out = [words.prompt] * count
+    for moment in words.moments:
+        at = min(count - 1, round(moment.at_s * fps))
+        out[at:] = [moment.prompt] * (count - at)
     return tuple(out)
 
 
+def _about(world: World, ending: Ending | None) -> tuple[str, ...]:
+    notes = []
+    if "walk" not in world.controls:
+        notes.append(f"the camera of {world.name} follows no moves: words alone lead it")
+    if ending is not None and float(ending.video.fps) != world.fps:
+        notes.append(f"the video's {float(ending.video.fps):g} frames a second are shown at {world.fps:g}")
+    return (*notes, *(ending.video.notes if ending is not None else ()))
+
+
+def _finish(world: World, request: ClipRequest, part: Window, ending: Ending | None) -> Finish:
+    size = request.width_px, request.height_px
+
+    def exact(path: Path | None) -> Picture | None:
+        return None if path is None else fitted(read_picture(path), *size)
+
+    before = None
+    if ending is not None:
+        assert isinstance(world, LoadedWorld)
+        kept = _kept(world, ending.pictures[-1])
+        before = fitted(ending.newest, *size), np.ascontiguousarray(part.of(kept))
+    return Finish(*size, exact(request.first), exact(request.last), before)
+
+
+@torch.inference_mode()
+def _kept(world: LoadedWorld, picture: Picture) -> Picture:
+    """What the world's tokenizer keeps of a picture at its size."""
+    rgb = world.autoencoder.decode(world.autoencoder.encode_frame(picture))[0]
+    return np.asarray((rgb * 255 + 0.5).byte().permute(1, 2, 0).numpy(), np.uint8)
+
+
 def drawn(world: World, plan: ClipPlan) -> Iterator[Drawn]:
-    """Every frame of the clip in its order, `len(plan.actions)` of them shown."""
-    count = len(plan.actions)
-    for i, rgb in enumerate(forward(world, plan)):
-        yield Drawn(rgb, True, i + 1, count)
+    """The model's frames, those ahead of their turn included, cropped to what is shown."""
+    for step in walked(world, plan.route):
+        rgb = None if step.rgb is None else np.ascontiguousarray(plan.window.of(step.rgb))
+        yield replace(step, rgb=rgb)
 
 
-def forward(world: World, plan: ClipPlan) -> Iterator[NDArray[np.uint8]]:
-    """From the start on: one rollout."""
-    rollout = world.rollout()
-    rollout.reset(plan.seed, plan.prompt, plan.first)
-    count, at = len(plan.actions), 0
-    while at < count:
-        for frame in rollout.step(merged(plan.actions[at : at + world.frames_per_step])):
-            if at < count:
-                yield frame.rgb
-            at += 1
+def finished(plan: ClipPlan, shown: Iterable[Picture], fps: float) -> Iterator[Picture]:
+    """The file's frames, from those that are shown."""
+    new = plan.finish.frames(shown)
+    if plan.ending is None or not plan.joined:
+        return new
+    size = plan.finish.width, plan.finish.height
+    return chain((fitted(rgb, *size) for rgb in at_pace(plan.ending.video, fps)), new)
 
 
-def merged(actions: Sequence[Action]) -> Action:
-    """The action of a step that draws several frames: motions add up, the last words count."""
-    if len(actions) == 1:
-        return actions[0]
-    said = [a.prompt for a in actions if a.prompt is not None]
-    return Action(
-        sum(a.right_m for a in actions), sum(a.up_m for a in actions), sum(a.forward_m for a in actions),
-        sum(a.yaw_rad for a in actions), sum(a.pitch_rad for a in actions), prompt=said[-1] if said else None,
-    )  # fmt: skip
+def facts(world: World, request: ClipRequest, plan: ClipPlan) -> Mapping[str, Any]:
+    """JSON values for a task's metadata: what was drawn, cropped, scaled, and what a person should know."""
+    w = plan.window
+    return {
+        "seed": request.seed, "width": request.width_px, "height": request.height_px, "frames": plan.frames,
+        "fps": world.fps, "steps": world.steps, "prompt": plan.route.prompts[0], "notes": list(plan.notes),
+        **w.facts(world.width_px, world.height_px, request.width_px, request.height_px),
+    }  # fmt: skip

@@ -91,6 +91,16 @@ class Rollout:
         assert self._stack is not None, "no frame has been drawn since the reset"
         return self._stack[:, :, -1]
 
+    def encoded(self, image: NDArray[np.uint8]) -> Tensor:
+        """The latent `[1, 1, C, h, w]` of a picture `[H, W, 3]` at the world's size. Raises ValueError on another size,
+        or where no encoder was given."""
+        if self._autoencoder is None:
+            raise ValueError("this rollout was made without an encoder: it cannot begin from a picture")
+        if image.shape[:2] != (self.config.height_px, self.config.width_px):
+            wanted = f"{self.config.width_px} x {self.config.height_px}"
+            raise ValueError(f"a first image has {wanted} pixels, got {image.shape[1]} x {image.shape[0]}")
+        return self._autoencoder.encode_frame(image)[None]
+
     def decoded(self, latent: Tensor) -> NDArray[np.uint8]:
         """The picture `[H, W, 3]` of a latent `[1, 1, C, h, w]`."""
         return self._engine.decode(latent[:, 0])
@@ -105,7 +115,7 @@ class Rollout:
         `[H, W, 3]` at the world's size, shows what the tokenizer keeps of it. `seed` is in [0, 2^63)."""
         if not 0 <= seed < 1 << 63:
             raise ValueError(f"seed must be in [0, 2^63), got {seed}")
-        given = None if image is None else self._encoded(image)
+        given = None if image is None else self.encoded(image)
         self._generator.manual_seed(seed)
         self._cache.reset()
         self._memory.clear()
@@ -245,15 +255,6 @@ class Rollout:
         asked = self._pooled, self._words
         blank = from_prompt(self._engine.step, self.config, self._cache, asked, self._nothing)
         return self._keeper.after(stack, action, blank, self._generator)
-
-    def _encoded(self, image: NDArray[np.uint8]) -> Tensor:
-        """`[1, 1, C, h, w]` of a picture. Raises ValueError on another size, or where no encoder was given."""
-        if self._autoencoder is None:
-            raise ValueError("this rollout was made without an encoder: it cannot begin from a picture")
-        if image.shape[:2] != (self.config.height_px, self.config.width_px):
-            wanted = f"{self.config.width_px} x {self.config.height_px}"
-            raise ValueError(f"a first image has {wanted} pixels, got {image.shape[1]} x {image.shape[0]}")
-        return self._autoencoder.encode_frame(image)[None]
 
     def _set_prompt(self, prompt: str) -> None:
         self._prompt = prompt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -42,14 +43,20 @@ def write_video(
     prores_profile: str | None = None,
     sound: Sound | None = None,
     told: Told | None = None,
+    preset: str | None = None,
 ) -> tuple[Path, str]:
     """Write `frames`, uint8 or uint16 `[H, W, 3]` of Rec.709 video; returns (path with its suffix, media type).
 
     `format` is of `formats.FORMATS`, `prores_profile` of `formats.PRORES`. The sound is cut to the film's end. Frames
-    are taken one by one. Where the codec halves colours, odd sides grow by one pixel, which repeats the last.
+    are taken one by one. `preset` is x264's and x265's, where another than the format's own is
+    wanted. Where the codec halves colours, odd sides grow by one pixel, which repeats the last.
     Raises ValueError on unknown names, on no frames, and on frames of different sizes.
     """
     kind = film_format(format, prores_profile)
+    if preset is not None and "preset" in dict(kind.options):
+        kind = replace(
+            kind, options=tuple((name, preset if name == "preset" else value) for name, value in kind.options)
+        )
     rate = fps if isinstance(fps, Fraction) else Fraction(fps).limit_denominator(1001)
     if not Fraction(1, 10) <= rate <= 1000:
         raise ValueError(f"a film has 0.1 to 1000 frames per second, got {float(rate):g}")
