@@ -23,21 +23,21 @@ from .procedural.attributes import MOODS, THEMES, TIMES, WEATHERS
 from .procedural.captions import Hints
 
 FILE = "look.safetensors"
-WIDTH_PX, HEIGHT_PX = 128, 80
+WIDTH_PX, HEIGHT_PX = 64, 40
 SIZES = (len(THEMES), len(TIMES), len(WEATHERS), len(MOODS))
 ASKED = sum(SIZES)
 
 
 class LookNetwork(nn.Module):
-    """Pictures `[N, 3, 80, 128]` in [0, 1] and wishes `[N, ASKED]` to grids `[N, 12, BINS, ROWS, COLUMNS]`."""
+    """Pictures `[N, 3, 40, 64]` in [0, 1] and wishes `[N, ASKED]` to grids `[N, 12, BINS, ROWS, COLUMNS]`."""
 
-    def __init__(self, width: int = 80) -> None:
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
         self.eyes = nn.Sequential(
-            nn.PixelUnshuffle(4),  # [N, 48, 20, 32]
-            nn.Conv2d(48, 64, 3, padding=1),
-            ResidualBlock(64),
-            nn.Conv2d(64, width, 2, stride=2),  # 10 x 16
+            nn.PixelUnshuffle(4),  # [N, 48, 10, 16]
+            nn.Conv2d(48, width, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 1),
         )
         self.wish = nn.Sequential(nn.Linear(ASKED, 128), nn.SiLU(), nn.Linear(128, 6 * width))
         self.around = nn.ModuleList(nn.Linear(width, width) for _ in range(3))
@@ -82,7 +82,7 @@ class Look:
         return ColourGrid(self.network(pixels, wish_of(hints)[None])[0].clone())
 
 
-assert (HEIGHT_PX, WIDTH_PX) == (8 * ROWS, 8 * COLUMNS)
+assert (HEIGHT_PX, WIDTH_PX) == (4 * ROWS, 4 * COLUMNS)
 
 
 def load_look(folder: Path) -> Look:

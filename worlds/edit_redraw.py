@@ -23,6 +23,7 @@ from .edit_grid import ColourGrid, fitted, identity
 from .edit_look import Look
 from .edit_shots import Motion
 from .edit_words import Wish
+from .network import WorldNetwork
 from .rollout import Rollout
 from .weights import LoadedWorld
 
@@ -50,6 +51,14 @@ class Effect(Protocol):
     def frame(self, picture: Picture, index: int) -> Picture:
         """The frame as it becomes, of the same size. `index` counts from the film's start."""
         ...
+
+
+def guided_rollout(world: LoadedWorld, guidance: float) -> Rollout:
+    """A rollout whose first frames follow the words more strongly, and that nobody brings back when it strays."""
+    network = world.network
+    assert isinstance(network, WorldNetwork)
+    config = replace(world.config, first_guidance=guidance)
+    return Rollout(config, network, world.runner, world.step_list, None, world.autoencoder)
 
 
 class Redraw:
@@ -81,9 +90,7 @@ class Redraw:
         caption = self._world.viewer().look(sized(self._world, picture)).caption
         self.prompts.append(self._wish.prompt(caption))
         if self.draws:
-            w = self._world
-            guided = replace(w.config, first_guidance=self._config.guidance)
-            self._rollout = Rollout(guided, w.network, w.runner, w.step_list, None, w.autoencoder)  # type: ignore[arg-type]
+            self._rollout = guided_rollout(self._world, self._config.guidance)
             self._rollout.reset(self._seed, self.prompts[-1])
 
     def frame(self, picture: Picture, index: int) -> Picture:

@@ -27,7 +27,7 @@ class Cuts:
 
     def begins(self, picture: Picture) -> bool:
         """Whether this frame, `uint8[H, W, 3]`, is the first of a shot; the first of all is."""
-        small = cv2.resize(picture, SIZE, interpolation=cv2.INTER_AREA)
+        small = np.asarray(cv2.resize(picture, SIZE, interpolation=cv2.INTER_AREA), np.uint8)
         grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
         colours = _colours(small)
         before, self._before = self._before, (grey, colours)

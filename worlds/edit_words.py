@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from .procedural.attributes import MOODS, THEMES, TIMES, WEATHERS
@@ -39,7 +40,9 @@ class Wish:
         if strange:
             out.append(f"words that the model does not know: {', '.join(strange[:12])}")
         if not self.named:
-            out.append("the prompt names no theme, time of day, weather or mood that the model knows: little will change")
+            out.append(
+                "the prompt names no theme, time of day, weather or mood that the model knows: little will change"
+            )
         return tuple(out)
 
 
@@ -51,3 +54,18 @@ def wish(prompt: str, operation: str = "") -> Wish:
 
 def _indices(hints: Hints) -> tuple[int | None, ...]:
     return hints.theme, hints.time, hints.weather, hints.mood
+
+
+_SAID = (
+    ("clean_plate", r"\bclean[ -]plate\b"),
+    ("green", r"\bgreen[ -]?screen\b|\bchroma[ -]?key\b"),
+    ("angle", r"\b(?:new|another|different|other|reverse) (?:camera )?angle\b"),
+    ("remove", r"\b(?:remove|erase|delete|get rid of)\b"),
+    ("background", r"\b(?:replace|change|swap) (?:the )?background\b"),
+    ("replace", r"\b(?:replace|swap)\b"),
+)  # fmt: skip
+
+
+def operation_of(prompt: str) -> str:
+    """What is to be done where nobody has said it but in words; empty: change the whole picture by the words."""
+    return next((name for name, said in _SAID if re.search(said, prompt, re.IGNORECASE)), "")
