@@ -67,7 +67,7 @@ def homography(
     scale = min(1.0, MATCH_PX / max(height, width))
     a, b = (_grey(p, scale) for p in (source, target))
     look = None if avoid is None else _free(avoid, a.shape)
-    points = cv2.goodFeaturesToTrack(a, 300, 0.01, 7, mask=look)
+    points: Any = cv2.goodFeaturesToTrack(a, 300, 0.01, 7, mask=look)
     if points is None or len(points) < FEWEST_MATCHES:
         return None
     found, ok, _ = cv2.calcOpticalFlowPyrLK(a, b, points, np.empty_like(points), winSize=(21, 21), maxLevel=4)
@@ -79,7 +79,7 @@ def homography(
         good &= free[at[:, 1], at[:, 0]] > 0
     if int(good.sum()) < FEWEST_MATCHES:
         return None
-    fit: tuple[Any, Any] = cv2.findHomography(points[good], found[good], cv2.RANSAC, 2.0)
+    fit: Any = cv2.findHomography(points[good], found[good], cv2.RANSAC, 2.0)
     matrix, agree = fit  # None where nothing fits, whatever the stubs say
     if matrix is None or int(agree.sum()) < max(FEWEST_MATCHES, 0.4 * int(good.sum())):
         return None

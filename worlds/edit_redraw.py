@@ -109,7 +109,9 @@ class Redraw:
         rollout, config = self._rollout, self._config
         small = sized(self._world, picture)
         action = self._motion.into(picture)
-        latent = rollout.encoded(looked.applied(small))
+        # what the first frame has become is what the others begin from: they have a history, and heed the words little
+        begun = looked if self._grid is None else self._grid
+        latent = rollout.encoded(begun.applied(small))
         level = config.first_level if not rollout.index else config.level
         made = rollout.decoded(rollout.redraw(latent, action if rollout.index else Action(), level))
         return fitted(_fit(small), _fit(made))
