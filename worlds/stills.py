@@ -15,7 +15,7 @@ from .clips import Reference, references
 from .core import Action, World
 from .media.scaling import fitted
 
-MOST_PICTURES, MOST_SIDE_PX = 10, 8192
+MOST_PICTURES, MOST_SIDE_PX = 10, 8256  # the longest side that the contract names
 SETTLING = 8  # steps of standing still: the sharpest frame is 10 % sharper than the first, and as true to the words
 
 

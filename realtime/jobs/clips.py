@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ...worlds.clip_words import Moment
 from ...worlds.clip_writer import Writer
 from ...worlds.clips import ClipRequest, Reference, at_speed, drawn, facts, finished, planned
+from ...worlds.media.formats import film_format
 from ...worlds.media.video_out import write_video
 from .contract import JobError, JobOrder, JobResult, Output, Tell, Workshop
 
@@ -27,6 +28,7 @@ def clip(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
     """Draw and encode at once. Raises JobError on what cannot be done and lets Cancelled pass; then no file is left."""
     params = order.params
     try:
+        film_format(str(params.get("format") or "mp4"), params.get("prores_profile"))  # before anything is drawn
         request = asked(params, order.inputs)
         world, notes = at_speed(workshop.world(str(params.get("model") or "")), request.draft)
         plan = planned(world, request)
