@@ -83,10 +83,9 @@ def photo(path: Path, seed: int, size: tuple[int, int] = (320, 240)) -> Path:
 
 def test_keyframes_are_the_first_and_the_last_frame(tmp_path: Path) -> None:
     first, last = photo(tmp_path / "first.png", 1), photo(tmp_path / "last.jpg", 2)
-    made = clip(
-        order("clip", tmp_path / "out", {"first": first, "last": last}, seconds=2, width=320, height=240, camera="pan left"),
-        small(), Told(),
-    )  # fmt: skip
+    given = {"first": first, "last": last}
+    asked = order("clip", tmp_path / "out", given, seconds=2, width=320, height=240, camera="pan left")
+    made = clip(asked, small(), Told())
     shown = frames_of(made.outputs[0].path)
     assert len(shown) == 50
     for frame, path in ((shown[0], first), (shown[-1], last)):
