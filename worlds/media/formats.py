@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from .light import EXPANSION
+from .limits import DeliveryError
+
 # prores_profile of the API -> (the encoder's name, pixel format)
 PRORES = {
     "422 Proxy": ("proxy", "yuv422p10le"),
@@ -27,7 +30,7 @@ class FilmFormat:
     container: str = "mp4"
     codec: str = ""
     pixels: str = ""  # the codec's pixel format
-    light: str = "sdr"  # or pq, hlg, linear: what the numbers mean
+    light: str = "sdr"  # or pq, hlg, linear, aces 1.3, aces 2.0: what the numbers mean
     sound: str = "aac"  # codec of the sound track
     options: tuple[tuple[str, str], ...] = ()
     profile: str = ""  # of ProRes, where none is asked for
@@ -42,7 +45,18 @@ class FilmFormat:
 
 # without macroblock trees: x264's read memory that nobody wrote; see worlds/film.py
 _X264 = (("crf", "16"), ("preset", "medium"), ("profile", "high"), ("mbtree", "0"))
-_X265 = (("crf", "14"), ("preset", "medium"), ("x265-params", "log-level=none"))
+# What CTA-861.3 calls static metadata: a display of P3-D65, 0.0001 to 1000 cd/m² (the usual one of a grading suite),
+# and the brightest pixel that `light.Expansion` can make. The brightest frame average is not known before the end,
+# and 0 says so.
+MASTERING = (
+    "hdr10=1:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
+    f":max-cll={round(EXPANSION.peak_nits)},0"
+)
+
+
+def _x265(parameters: str = "", crf: str = "14") -> tuple[tuple[str, str], ...]:
+    more = f":{parameters}" if parameters else ""
+    return ("crf", crf), ("preset", "medium"), ("x265-params", f"log-level=none{more}")
 
 
 def _prores(name: str, light: str = "sdr") -> FilmFormat:
@@ -61,20 +75,30 @@ FORMATS = {
         FilmFormat("mp4", codec="libx264", pixels="yuv420p", options=_X264),
         _prores("prores"),
         _sequence("png_sequence"),
-        FilmFormat("sdr_rec709_10bit", codec="libx265", pixels="yuv420p10le", options=_X265),
+        FilmFormat("sdr_rec709_10bit", codec="libx265", pixels="yuv420p10le", options=_x265()),
+        FilmFormat("hdr10", codec="libx265", pixels="yuv420p10le", light="pq", options=_x265(MASTERING)),
+        FilmFormat("hlg", codec="libx265", pixels="yuv420p10le", light="hlg", options=_x265()),
+        FilmFormat(  # HEVC Main 4:4:4 12: all twelve bits, all colours, near lossless
+            "hdr_pq_12bit_master", codec="libx265", pixels="yuv444p12le", light="pq", options=_x265(MASTERING, "4")
+        ),
+        _prores("hdr_prores", "pq"),
+        _sequence("hdr_png_sequence", "pq"),
+        _sequence("hdr_exr_sequence", "linear"),
+        _sequence("hdr_exr_acescg_sequence_1_3", "aces 1.3"),
+        _sequence("hdr_exr_acescg_sequence_2_0", "aces 2.0"),
     )
 }
 
 
 def film_format(name: str, prores_profile: str | None = None) -> FilmFormat:
-    """The row of a name. Raises ValueError on an unknown format or profile, and on a profile where none belongs."""
+    """The row of a name. Raises DeliveryError on an unknown format or profile, and on a profile where none belongs."""
     if name not in FORMATS:
-        raise ValueError(f"there is no film format {name!r}; there are {', '.join(FORMATS)}")
+        raise DeliveryError(f"there is no film format {name!r}; there are {', '.join(FORMATS)}")
     format = FORMATS[name]
     if prores_profile is None:
         return format
     if not format.profile:
-        raise ValueError(f"prores_profile belongs to ProRes; the format {name} has none")
+        raise DeliveryError(f"prores_profile belongs to ProRes; the format {name} has none")
     if prores_profile not in PRORES:
-        raise ValueError(f"there is no ProRes profile {prores_profile!r}; there are {', '.join(PRORES)}")
+        raise DeliveryError(f"there is no ProRes profile {prores_profile!r}; there are {', '.join(PRORES)}")
     return replace(format, profile=prores_profile)

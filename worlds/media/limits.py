@@ -14,6 +14,10 @@ class MediaError(ValueError):
     """A file that cannot be used. The text is one line: what is wrong with it, and what to do."""
 
 
+class DeliveryError(ValueError):
+    """What is asked for cannot be made: an unknown format, a size that is too large. One line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one file may hold. All of it is checked while decoding, before memory is spent; nothing is cut short."""

@@ -11,6 +11,8 @@ from av.sidedata.sidedata import Type
 from av.video.reformatter import ColorRange, Colorspace, ColorTrc, Interpolation
 from numpy.typing import NDArray
 
+from .light import hlg_nits, pq_nits, sdr_signal
+
 if TYPE_CHECKING:
     from av.sidedata.sidedata import SideDataContainer
     from av.video.frame import VideoFrame
@@ -31,6 +33,7 @@ class Shape:
     turn: tuple[bool, bool, bool]  # swap x and y, then mirror x, then mirror y
     interlaced: bool
     transfer: int  # FFmpeg's number of it
+    eight_bits: bool  # or fewer
     notes: tuple[str, ...] = ()
 
 
@@ -54,7 +57,7 @@ def shape_of(frame: VideoFrame, stream: VideoStream) -> Shape:
         notes.append("it is transparent in places: they are black")
     if turn[0]:
         width, height = height, width
-    return Shape(width, height, turn, frame.interlaced_frame, frame.color_trc, tuple(notes))
+    return Shape(width, height, turn, frame.interlaced_frame, frame.color_trc, _eight_bits(frame), tuple(notes))
 
 
 def picture(frame: VideoFrame, shape: Shape, format: str) -> NDArray[Any]:
@@ -62,6 +65,8 @@ def picture(frame: VideoFrame, shape: Shape, format: str) -> NDArray[Any]:
     width, height = (shape.height, shape.width) if shape.turn[0] else (shape.width, shape.height)
     tagged = _MATRICES.get(frame.colorspace)
     matrix = tagged or (Colorspace.ITU709 if frame.height >= HD_LINES else Colorspace.ITU601)
+    if shape.transfer in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67):
+        return _turned(_from_hdr(frame, shape, (width, height), matrix, format), shape.turn)
     alpha = _has_alpha(frame)
     wanted = {"rgb24": "rgba", "rgb48le": "rgba64le"}[format] if alpha else format
     whole = frame.reformat(
@@ -73,6 +78,21 @@ def picture(frame: VideoFrame, shape: Shape, format: str) -> NDArray[Any]:
         top = np.iinfo(rgb.dtype).max
         rgb = (rgb[..., :3].astype(np.float32) * (rgb[..., 3:].astype(np.float32) / top)).round().astype(rgb.dtype)
     return _turned(rgb, shape.turn)
+
+
+def _from_hdr(frame: VideoFrame, shape: Shape, size: tuple[int, int], matrix: Colorspace, format: str) -> NDArray[Any]:
+    """Rec.709 of PQ or HLG: back along the curve by which we make HDR of SDR."""
+    deep = frame.reformat(
+        *size, "rgb48le", src_colorspace=None if frame.format.is_rgb else matrix, interpolation=_HOW,
+        dst_color_range=ColorRange.JPEG, threads=1,
+    )  # fmt: skip
+    signal = deep.to_ndarray().astype(np.float32) * np.float32(1 / 65535)
+    rgb = sdr_signal((pq_nits if shape.transfer == ColorTrc.SMPTE2084 else hlg_nits)(signal))
+    return np.rint(rgb * 255).astype(np.uint8) if format == "rgb24" else np.rint(rgb * 65535).astype(np.uint16)
+
+
+def _eight_bits(frame: VideoFrame) -> bool:
+    return all(component.bits <= 8 for component in frame.format.components)
 
 
 def _has_alpha(frame: VideoFrame) -> bool:

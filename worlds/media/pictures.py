@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..image_header import read_header
-from .limits import LIMITS, Limits, MediaError, readable
+from .limits import LIMITS, DeliveryError, Limits, MediaError, readable
 
 QUALITY = 92  # of JPEG and WebP, 1 to 100
 _MEDIA_TYPES = {"png": (".png", "image/png"), "jpeg": (".jpg", "image/jpeg"), "webp": (".webp", "image/webp")}
@@ -37,11 +37,11 @@ def read_picture(path: Path, limits: Limits = LIMITS) -> NDArray[np.uint8]:
 
 
 def encode_picture(rgb: NDArray[np.uint8], format: str = "png", quality: int = QUALITY) -> bytes:
-    """The bytes of a file. `quality` is 1 to 100; PNG has none, WebP at 100 is lossless. Raises ValueError."""
+    """The bytes of a file. `quality` is 1 to 100; PNG has none, WebP at 100 is lossless. Raises DeliveryError."""
     if format not in _MEDIA_TYPES:
-        raise ValueError(f"there is no picture format {format!r}; there are {', '.join(FORMATS)}")
+        raise DeliveryError(f"there is no picture format {format!r}; there are {', '.join(FORMATS)}")
     if not 1 <= quality <= 100:
-        raise ValueError(f"the quality of a picture is 1 to 100, got {quality}")
+        raise DeliveryError(f"the quality of a picture is 1 to 100, got {quality}")
     buffer = BytesIO()
     picture = Image.fromarray(np.ascontiguousarray(rgb))
     if format == "png":
@@ -58,7 +58,7 @@ def write_picture(
 ) -> tuple[Path, str]:
     """Write `rgb` `[H, W, 3]` sRGB, whole or not at all; returns (path with its suffix, media type).
 
-    Raises ValueError as `encode_picture`.
+    Raises DeliveryError as `encode_picture`.
     """
     data = encode_picture(rgb, format, quality)
     suffix, media_type = _MEDIA_TYPES[format]

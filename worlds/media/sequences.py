@@ -20,7 +20,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import FilmFormat
+from . import aces
+from .colour import unit
+from .exr import exr
+from .formats import BT2020, PQ, FilmFormat
+from .light import WHITE_NITS, display_light, pq
 from .sound import Sound, write_sound
 
 Rgb = NDArray[np.uint8] | NDArray[np.uint16]
@@ -29,7 +33,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a ZIP knows: the same frames 
 
 def write_sequence(path: Path, frames: Iterator[Rgb], rate: Fraction, kind: FilmFormat, sound: Sound | None) -> None:
     """Frame after frame into a ZIP; pictures are compressed already, so it only stores them."""
-    picture, suffix, meaning = _writer(kind)
+    picture, suffix, meaning = _writer(kind, rate)
     count, size = 0, (0, 0)
     with ZipFile(path, "w", ZIP_STORED) as archive:
         for rgb in frames:
@@ -56,9 +60,34 @@ def _wav(path: Path, sound: Sound, seconds: float) -> bytes:
         written.unlink()
 
 
-def _writer(kind: FilmFormat) -> tuple[Callable[[Rgb], bytes], str, dict[str, Any]]:
+def _writer(kind: FilmFormat, rate: Fraction) -> tuple[Callable[[Rgb], bytes], str, dict[str, Any]]:
     """(frame to file, the file's suffix, what the numbers mean)."""
-    return (lambda rgb: png(rgb)), ".png", {"colours": "Rec.709 video, full range, 8 or 16 bits as drawn"}
+    if kind.light == "sdr":
+        return png, ".png", {"colours": "Rec.709 video, full range, 8 or 16 bits as drawn"}
+    if kind.light == "pq":
+        return _pq_png, ".png", {"colours": "BT.2100 PQ, BT.2020 primaries, full range, 16 bits (cICP 9/16/0/1)"}
+    if kind.light == "linear":
+        meaning = f"linear light, BT.2020 primaries, half float; 1.0 is {WHITE_NITS:g} cd/m2 (diffuse white)"
+        return (lambda rgb: _linear_exr(rgb, rate)), ".exr", {"colours": meaning}
+    version = kind.light.removeprefix("aces ")
+    meaning = f"ACEScg (AP1, scene-linear, half float), to be shown by the 1000-nit output transform of ACES {version}"
+    return (lambda rgb: _aces_exr(rgb, rate, version)), ".exr", {"colours": meaning}
+
+
+def _pq_png(rgb: Rgb) -> bytes:
+    signal = pq(display_light(unit(rgb)))
+    return png(np.rint(signal * 65535).astype(np.uint16), (BT2020, PQ, 0))
+
+
+def _linear_exr(rgb: Rgb, rate: Fraction) -> bytes:
+    light = display_light(unit(rgb)) / np.float32(WHITE_NITS)
+    return exr(light, aces.BT2020, WHITE_NITS, rate)
+
+
+def _aces_exr(rgb: Rgb, rate: Fraction, version: str) -> bytes:
+    scene = aces.acescg(display_light(unit(rgb)), version)
+    text = {"colorInteropID": "lin_ap1_scene", "acesOutputTransform": f"ACES {version}, 1000 cd/m2"}
+    return exr(scene, aces.AP1, None, rate, text)
 
 
 def png(rgb: Rgb, cicp: tuple[int, int, int] | None = None) -> bytes:

@@ -13,7 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from .limits import LIMITS, Limits, MediaError, readable
+from .limits import LIMITS, DeliveryError, Limits, MediaError, readable
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -127,14 +127,14 @@ def write_sound(
 ) -> tuple[Path, str]:
     """Write a sound, whole or not at all; returns (path with its suffix, media type).
 
-    `format` is of FORMATS. Opus has 48,000 samples per second whatever is asked for. Raises ValueError on an unknown
+    `format` is of FORMATS. Opus has 48,000 samples per second whatever is asked for. Raises DeliveryError on an unknown
     format or rate.
     """
     if format not in FORMATS:
-        raise ValueError(f"there is no sound format {format!r}; there are {', '.join(FORMATS)}")
+        raise DeliveryError(f"there is no sound format {format!r}; there are {', '.join(FORMATS)}")
     kind = FORMATS[format]
     if rate_hz is not None and rate_hz not in RATES_HZ:
-        raise ValueError(f"a sound cannot be written at {rate_hz} Hz; there are {', '.join(map(str, RATES_HZ))}")
+        raise DeliveryError(f"a sound cannot be written at {rate_hz} Hz; there are {', '.join(map(str, RATES_HZ))}")
     path = path_without_suffix.with_name(path_without_suffix.name + kind.suffix)
     temporary = path.with_name(path.name + ".part")
     try:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .colour import Dither, frame_of, unit
 from .formats import PRORES, FilmFormat, film_format
+from .light import display_light, hlg, pq
 from .sequences import write_sequence
 from .sound import RATES_HZ, Sound, SoundFormat, SoundTrack
 
@@ -32,7 +33,7 @@ SOUND_OF_FILM = {
 class Told(Protocol):
     """Hears how many frames are written, and the newest of them; may raise to stop the writing."""
 
-    def __call__(self, frames: int, rgb: NDArray[np.uint8]) -> None: ...
+    def __call__(self, frames: int, rgb: NDArray[np.uint8], /) -> None: ...
 
 
 def write_video(
@@ -146,10 +147,10 @@ def converter(kind: FilmFormat, pixels: str) -> Callable[[Rgb], av.VideoFrame]:
     if pixels == "yuv420p":
         return _eight_bits
 
-    def deep(rgb: Rgb) -> av.VideoFrame:
-        return frame_of(unit(rgb), pixels, "bt709", dither)
-
-    return deep
+    if kind.light == "sdr":
+        return lambda rgb: frame_of(unit(rgb), pixels, "bt709", dither)
+    signal = {"pq": pq, "hlg": hlg}[kind.light]
+    return lambda rgb: frame_of(signal(display_light(unit(rgb))), pixels, "bt2020", dither)
 
 
 def _eight_bits(rgb: Rgb) -> av.VideoFrame:
