@@ -15,7 +15,7 @@ from tests.worlds.tiny_world import WORLD, rollout, world
 from worldstream.worlds.clip_extend import at_pace, going_on
 from worldstream.worlds.clip_finish import FADE, Finish
 from worldstream.worlds.clip_pictures import placed, window
-from worldstream.worlds.clip_walks import Route, meeting, merged, undone, walked
+from worldstream.worlds.clip_walks import Route, decoded, meeting, merged, undone, walked
 from worldstream.worlds.clip_writer import Abandoned, Writer
 from worldstream.worlds.clips import ClipRequest, planned, rig
 from worldstream.worlds.core import Action
@@ -25,7 +25,8 @@ from worldstream.worlds.media.video_out import write_video
 # the extremes of the sizes that the contract names, and some between
 SIZES = (
     (1280, 720), (720, 1280), (1104, 832), (960, 960), (1584, 672), (1024, 4096), (704, 5856), (5856, 704),
-    (8256, 2048), (176, 1408), (1408, 176), (352, 2928), (3840, 2160), (2206, 946), (848, 480), (6336, 2688), (512, 2064),
+    (8256, 2048), (176, 1408), (1408, 176), (352, 2928), (3840, 2160), (2206, 946), (848, 480), (6336, 2688),
+    (512, 2064),
 )  # fmt: skip
 
 
@@ -80,7 +81,7 @@ def latents(image: NDArray[np.uint8], actions: tuple[Action, ...], prompt: str) 
 
 def test_two_walks_begin_in_their_pictures_and_meet_without_a_jump() -> None:
     first, last = picture(1), picture(2)
-    steps = list(walked(world(), route(40, first=first, last=last)))
+    steps = list(decoded(world(), walked(world(), route(40, first=first, last=last))))
     shown = [d.rgb.astype(np.float64) for d in steps if d.shown and d.rgb is not None]
     assert len(shown) == 40
     np.testing.assert_array_equal(shown[0], kept(first))
@@ -99,7 +100,7 @@ def test_two_walks_begin_in_their_pictures_and_meet_without_a_jump() -> None:
 
 def test_a_walk_back_from_the_last_picture_is_shown_in_order() -> None:
     last = picture(2)
-    shown = [d.rgb for d in walked(world(), route(last=last)) if d.shown]
+    shown = [d.rgb for d in decoded(world(), walked(world(), route(last=last))) if d.shown]
     assert len(shown) == 20
     assert shown[-1] is not None
     np.testing.assert_array_equal(shown[-1], kept(last))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,17 @@ from PIL import Image
 from tests.realtime.jobs.clip_orders import OneWorld, Told, frames_of, order, psnr, small
 from worldstream.realtime.jobs.clips import clip
 from worldstream.realtime.jobs.contract import Cancelled, JobError
+from worldstream.worlds.media.sound import Sound
 from worldstream.worlds.media.video_out import write_video
-from worldstream.worlds.weights import load_world
+from worldstream.worlds.weights import LoadedWorld, load_world
 
 R6 = ((1280, 720), (720, 1280), (1104, 832), (832, 1104), (960, 960), (1584, 672))
 FEW = 2.5  # frames a second
+
+
+@cache
+def shipped() -> LoadedWorld:
+    return load_world(engine="eager", threads=1)
 
 
 def probe(path: Path) -> tuple[int, int, int, float]:
@@ -121,6 +128,29 @@ def test_a_video_goes_on(tmp_path: Path, joined: bool) -> None:
     assert psnr(new[0], before[-1]) > psnr(alone[0], before[-1]) + 3, "it goes on from the newest frame"
 
 
+def test_a_clip_may_be_heard(tmp_path: Path) -> None:
+    """What is seen is for the viewer to say, and the tests' world has none: the shipped one speaks for it."""
+    made = clip(order("clip", tmp_path, seconds=0.6, prompt="sea cliffs", audio=True), OneWorld(shipped()), Told())
+    with av.open(str(made.outputs[0].path)) as container:
+        assert container.streams.audio[0].codec_context.name == "aac"
+        samples = np.concatenate([f.to_ndarray() for f in container.decode(audio=0)], 1)
+    assert made.facts["effects"]
+    assert samples.shape[1] / 48_000 == pytest.approx(0.6, abs=0.05)
+    assert float(np.abs(samples).max()) > 0.01
+    assert [p.name for p in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_the_sound_of_a_video_stays_when_it_goes_on(tmp_path: Path) -> None:
+    tone = np.sin(np.arange(24_000) * 0.06).astype(np.float32)[None] * 0.5
+    still = np.asarray(Image.open(photo(tmp_path / "p.png", 5)))
+    film, _ = write_video(tmp_path / "film", [still] * 13, 25, sound=Sound(tone, 48_000))
+    made = clip(order("clip", tmp_path / "o", {"extend": film}, seconds=1), small(), Told())
+    with av.open(str(made.outputs[0].path)) as container:
+        samples = np.concatenate([f.to_ndarray() for f in container.decode(audio=0)], 1)
+    assert float(np.abs(samples[:, 4_000:20_000]).max()) > 0.3
+    assert float(np.abs(samples[:, 30_000:]).max()) < 0.01
+
+
 def test_references_fill_the_prompt_and_are_named(tmp_path: Path) -> None:
     given = {"ref0": photo(tmp_path / "r.png", 4)}
     asked = [{"input": "ref0", "tag": "place"}]
@@ -162,7 +192,7 @@ def test_the_shipped_world_draws_what_a_live_walk_would(tmp_path: Path) -> None:
     """The same rollout: frame by frame what a session with these actions shows."""
     from worldstream.worlds.clips import ClipRequest, drawn, planned
 
-    nano = load_world(engine="eager", threads=1)
+    nano = shipped()
     made = clip(order("clip", tmp_path, width=256, height=160, seconds=0.4), OneWorld(nano), Told())
     assert made.model == "nano"
     assert probe(made.outputs[0].path) == (256, 160, 10, 25.0)
