@@ -56,7 +56,8 @@ MASTERING = (
 
 def _x265(parameters: str = "", crf: str = "14") -> tuple[tuple[str, str], ...]:
     more = f":{parameters}" if parameters else ""
-    return ("crf", crf), ("preset", "medium"), ("x265-params", f"log-level=none{more}")
+    # without B frames: of films of two or three frames x265 sometimes states decoding times that were never set
+    return ("crf", crf), ("preset", "medium"), ("x265-params", f"log-level=none:bframes=0{more}")
 
 
 def _prores(name: str, light: str = "sdr") -> FilmFormat:

@@ -125,7 +125,8 @@ def _grid(height: int, width: int) -> Floats:
 def _at(values: NDArray[Any], flow: Floats) -> Floats:
     """`values` at each pixel's place plus `flow`."""
     places = _grid(*flow.shape[:2]) + flow
-    return np.asarray(cv2.remap(values, places, cast(Any, None), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    moved = cv2.remap(values, places, cast(Any, None), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.float32)
 
 
 def _left_over(first: Rgb, second: Rgb, flow: Floats) -> float:
@@ -177,7 +178,7 @@ def _fetched(rgb: Rgb, flow: Floats) -> Floats:
     height, width = rgb.shape[:2]
     scale = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
     if flow.shape[:2] != (height, width):
-        flow = np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR))
+        flow = np.asarray(cv2.resize(flow, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
     return _at_cubic(rgb, flow * scale)
 
 

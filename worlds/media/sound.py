@@ -17,8 +17,14 @@ from .limits import LIMITS, DeliveryError, Limits, MediaError, readable
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
-    from av.container import OutputContainer
+    from av.container import InputContainer, OutputContainer
 
+# A file may not make us open others (playlists, scripts); only formats that people keep films and sounds in are tried.
+CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,avi,mpeg,mpegts,mpegvideo,gif,h264,hevc,ivf,obu,flv,asf,mxf,"
+    "png_pipe,jpeg_pipe,webp_pipe,apng,mp3,wav,flac,aac,aiff,w64,caf,au,ac3,amr"
+)
+READING = {"protocol_whitelist": "file", "max_streams": "32", "format_whitelist": CONTAINERS}
 CHUNK = 4096  # samples that are resampled and encoded at once
 RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)
 
@@ -87,8 +93,8 @@ def read_sound(path: Path, limits: Limits = LIMITS) -> Sound | None:
 
     Where the sound begins later than the file, it begins with silence. Raises MediaError, or OSError.
     """
-    with readable(path), av.open(str(path), "r") as container:
-        if not container.streams.audio:
+    with readable(path), av.open(str(path), "r", options=READING, metadata_errors="ignore") as container:
+        if not container.streams.audio or container.streams.audio[0].codec_context is None:
             return None
         return _decoded(container.streams.audio[0], limits)
 
@@ -102,7 +108,7 @@ def _decoded(stream: AudioStream, limits: Limits) -> Sound | None:
     resampler = av.AudioResampler(format="fltp", rate=rate_hz)
     parts: list[NDArray[np.float32]] = []
     count, lead_s = 0, 0.0
-    container = cast(av.container.InputContainer, stream.container)
+    container = cast("InputContainer", stream.container)
     begin_s = (container.start_time or 0) / 1_000_000
     for frame in container.decode(stream):
         if not parts and frame.pts is not None and frame.time_base is not None:
@@ -112,6 +118,8 @@ def _decoded(stream: AudioStream, limits: Limits) -> Sound | None:
             count += piece.samples
         if count > limits.sound_seconds * rate_hz:
             raise MediaError(f"its sound is longer than {limits.sound_seconds:g} s; send a shorter part")
+        if count * channels > limits.samples:
+            raise MediaError(f"its sound has more than {limits.samples / 1e6:g} million samples; send a shorter part")
     if not count:
         return None
     if any(part.shape[0] != parts[0].shape[0] for part in parts):

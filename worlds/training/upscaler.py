@@ -93,7 +93,7 @@ def train(minutes: float, pictures: int, out: Path) -> None:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         optimizer.step()
-        step, sums = step + 1, [sums[0] + float(loss), sums[1] + 1]
+        step, sums = step + 1, [sums[0] + float(loss.detach()), sums[1] + 1]
         if step % 500 == 0:
             print(f"step {step}, {done:.0%}: loss {sums[0] / sums[1]:.5f}", flush=True)
             sums = [0.0, 0.0]
