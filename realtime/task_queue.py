@@ -184,13 +184,13 @@ class TaskQueue:
 
     async def _run(self, bench: Bench, lane: str, process: JobProcess, wake: asyncio.Event) -> None:
         """One look, and one task where there is one."""
-        wake.clear()
         due_s = await self._database.read(lambda c: self._rows.soonest(c, lane))
         wait_s = self._config.poll_s if due_s is None else due_s - self._clock()
         if wait_s > 0.0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(wait_s, self._config.poll_s)):
                     await wake.wait()
+            wake.clear()
             return
         claiming = self._database.write(
             lambda c: self._rows.claim(c, bench.server, lane, self._clock(), self._config.lease_s)

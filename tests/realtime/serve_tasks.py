@@ -86,7 +86,7 @@ def main() -> None:
     del options["command"]
     options["data"] = options["data"] or Path(tempfile.mkdtemp(prefix="worldstream-"))
     config = override(from_environment(), options)
-    changed = {name: float(value) for name, value in _settings().items()}
+    changed = {name: float(value) if "." in value else int(value) for name, value in _settings().items()}
     config = replace(config, tasks=replace(config.tasks, **changed))  # type: ignore[arg-type]
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     listener = listen(config.host, config.port)
