@@ -79,6 +79,16 @@ def test_without_sounds_the_silent_film_is_the_result(tmp_path: Path) -> None:
     assert result.facts["node_errors"] == {"sound": "No sounds here."}
 
 
+def test_a_fault_of_ours_in_one_node_loses_nothing(tmp_path: Path) -> None:
+    def broken(order: JobOrder, workshop: Any, tell: Tell) -> JobResult:
+        raise ZeroDivisionError
+
+    jobs = find(soundtrack=broken)
+    result = run(recipes.multi_shot(SHOTS, (64, 64), 5, True, False), tmp_path, Told(), jobs)
+    assert result.outputs[0].path.read_text().startswith("join(")
+    assert result.facts["node_errors"]["sound"].startswith("The job broke off (ZeroDivisionError).")
+
+
 def test_what_makes_nothing_fails_as_its_first_part_did(tmp_path: Path) -> None:
     def failing(order: JobOrder, workshop: Any, tell: Tell) -> JobResult:
         raise JobError("INTERNAL", "The card has gone.")
