@@ -35,7 +35,7 @@ async def fetched(task: Any) -> bytes:
 
 
 async def test_a_picture_then_a_film_of_it_then_its_voice(tmp_path: Path) -> None:
-    with task_server(tmp_path) as server:
+    with task_server(tmp_path, "--engine", "openvino") as server:
         async with AsyncRunwayML(api_key="key", base_url=server.url, _strict_response_validation=True) as client:
             still = await client.text_to_image.create(
                 model="gen4_image_turbo",
