@@ -78,10 +78,16 @@ def table(outcomes: dict[str, dict[str, dict[str, str]]]) -> str:
         found = outcomes.get(route, {})
         cells = [found.get(client, {}).get("outcome", "–") for client in VERSIONS]
         details = [one["detail"] for one in found.values() if one["detail"]]
-        job = ANSWERS.get(route.removeprefix("POST /v1/"), "")
+        job = _done_by(route.removeprefix("POST /v1/"))
         notes = details[0].replace("|", "\\|") if details else ""
         lines.append(f"| `{route}` | {' | '.join(cells)} | {job} | {notes} |")
     return "\n".join(lines)
+
+
+def _done_by(name: str) -> str:
+    if name.startswith("generate/"):
+        return "what the router chooses"
+    return "a workflow" if name.startswith(("recipes/", "workflows/")) else ANSWERS.get(name, "")
 
 
 def page_with(text: str) -> str:

@@ -52,6 +52,10 @@ def pythonic(value: Any) -> Any:
     return [pythonic(inner) for inner in value] if isinstance(value, list) else value
 
 
+def plural(count: int) -> str:
+    return f"{count} model" + "s" * (count > 1)
+
+
 async def ended(client: AsyncRunwayML, id: str) -> Any:
     """The task when it has ended, looked at more often than the SDK's own wait does."""
     async with asyncio.timeout(30.0):
@@ -78,7 +82,7 @@ async def test_every_model_of_every_endpoint(client: AsyncRunwayML, endpoint: st
         made.append(created.id)
     task = await ended(client, made[-1])
     assert task.status == "SUCCEEDED", task
-    note(f"POST /v1/{endpoint}", "python", "works", f"{len(made)} models", task.metadata["model"])
+    note(f"POST /v1/{endpoint}", "python", "works", plural(len(made)), task.metadata["model"])
 
 
 @pytest.mark.parametrize("endpoint", sorted(ABSENT))
