@@ -30,7 +30,7 @@ from .jobs.kinds import KINDS, Kind
 from .jobs.pool import ProcessConfig
 from .outputs import add_outputs, link, signing_secret
 from .runway.app import SUBJECTS, runway_app
-from .runway.library_subjects import LIBRARY
+from .runway.ledgers import Books
 from .runway.models import read_catalogue
 from .server_slot import ServerSlot
 from .services import Assets, Services
@@ -41,6 +41,7 @@ from .task_queue import TaskQueue
 from .tasks import Task
 from .upkeep import Upkeep
 from .webhooks import PublicOnly, Webhooks, secret_bytes, secret_text
+from .workflows.shelf import read_workflows
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +68,18 @@ class Offline:
         try:
             secret, webhook_secret = signing_secret(config.data), _webhook_secret(config)
             self._blobs = open_blobs(config.blobs, config.data)
-            self.catalogue = read_catalogue(config.data)
+            self.catalogue, self.workflows = read_catalogue(config.data), read_workflows(config.data)
             self.database = Database(config.database or config.data / "worldstream.db")
         except (ValueError, OSError, ImportError) as error:
             raise StartupError(f"tasks cannot be kept: {error}") from None
-        ledger = Ledger(Limits(config.limits.credits, config.limits.monthly_cap, dict(config.limits.daily)))
+        self.limits = Limits(config.limits.credits, config.limits.monthly_cap, dict(config.limits.daily))
+        ledger = Ledger(self.limits)
         rows = TaskRows(
-            self.database.lite, config.tasks.per_model, config.tasks.models, (ledger.ended,), (ledger.created,)
+            self.database.lite,
+            config.tasks.per_model,
+            {**self.catalogue.places, **config.tasks.models},
+            (ledger.ended,),
+            (ledger.created,),
         )
         process = ProcessConfig(config.data, finder, config.engine, config.log_level.upper())
         self.queue = TaskQueue(
@@ -157,4 +163,6 @@ def _webhook_secret(config: ServerConfig) -> bytes:
 def add_offline(app: FastAPI, offline: Offline) -> None:
     """The routes: outputs first, because they lie where the contract does."""
     add_outputs(app, offline.services)
-    app.mount("/v1", runway_app(offline.services, (*SUBJECTS, *LIBRARY), offline.catalogue))
+    contract = runway_app(offline.services, SUBJECTS, offline.catalogue)
+    contract.state.workflows, contract.state.ledger = offline.workflows, Books(offline.services, offline.limits)
+    app.mount("/v1", contract)

@@ -19,7 +19,7 @@ from .camera_moves import Rig, Track, compiled
 from .clip_extend import Ending, at_pace, going_on, read_ending
 from .clip_finish import Finish
 from .clip_pictures import Picture, Window, opened, window
-from .clip_walks import Drawn, Route, can_follow, walked
+from .clip_walks import Drawn, Route, can_follow, decoded, walked
 from .clip_words import GENTLE, Moment, Seen, Words, read_words
 from .core import Action, World
 from .media.pictures import read_picture
@@ -233,7 +233,7 @@ def _kept(world: LoadedWorld, picture: Picture) -> Picture:
 
 def drawn(world: World, plan: ClipPlan) -> Iterator[Drawn]:
     """The model's frames, those ahead of their turn included, cropped to what is shown."""
-    for step in walked(world, plan.route):
+    for step in decoded(world, walked(world, plan.route)):
         rgb = None if step.rgb is None else np.ascontiguousarray(plan.window.of(step.rgb))
         yield replace(step, rgb=rgb)
 

@@ -96,7 +96,8 @@ class Espeak:
         if not len(samples) or float(np.abs(samples).max()) < 1e-4:
             raise SpeechError(f"espeak-ng makes no sound of this text in {accent!r}; give `language` or other words")
         beyond = scale - min(max(scale, 0), 99)
-        shaped, notes = _shaped(samples, rate_hz, voice, wanted_hz if abs(beyond) > 1 else 0.0)
+        exactly = abs(beyond) > 1 or voice.tilt_db is not None
+        shaped, notes = _shaped(samples, rate_hz, voice, wanted_hz if exactly else 0.0)
         return Speech(shaped, rate_hz, _words(text, words, len(samples), rate_hz), notes, self.name)
 
     def _by_library(self, order: dict[str, Any]) -> tuple[NDArray[np.float64], int, list[list[int]]]:
@@ -112,6 +113,8 @@ class Espeak:
         if "error" in header:
             raise SpeechError(str(header["error"]))
         samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2").astype(np.float64) / 32768
+        if len(samples) >= MOST_SPEECH_S * header["rate_hz"]:
+            raise SpeechError(f"the speech is longer than {MOST_SPEECH_S:g} s; send the text in parts")
         return samples, int(header["rate_hz"]), header["words"]
 
     def _by_program(self, order: dict[str, Any]) -> tuple[NDArray[np.float64], int, list[list[int]]]:
@@ -143,11 +146,12 @@ class Espeak:
 def _shaped(
     samples: NDArray[np.float64], rate_hz: int, voice: Voice, repitch_hz: float
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """What espeak-ng said, as the voice sounds; `repitch_hz` where its own scale does not reach that far."""
+    """What espeak-ng said, as the voice sounds; `repitch_hz` where its own scale does not reach that far, or
+    where a measured pitch is to be met."""
     notes = []
     if repitch_hz:
         pitch = pitch_of(samples, rate_hz)
-        if pitch.median_hz:
+        if pitch.median_hz and abs(pitch.median_hz / repitch_hz - 1) > 0.02:
             samples = repitched(samples, rate_hz, pitch, pitch.f0_hz * (repitch_hz / pitch.median_hz))
     timbre = voice.timbre
     if voice.tilt_db is not None:

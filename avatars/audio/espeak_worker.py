@@ -14,7 +14,7 @@ from typing import Any
 
 RETRIEVE_SYNCHRONOUSLY = 2  # espeak_AUDIO_OUTPUT
 DO_NOT_EXIT = 0x8000  # the library returns errors instead of ending the process
-UTF8, END_PAUSE = 1, 0x1000
+UTF8 = 1
 RATE, VOLUME, PITCH, RANGE = 1, 2, 3, 4  # espeak_PARAMETER
 LIST_TERMINATED, WORD = 0, 1  # espeak_EVENT_TYPE
 MOST_BYTES = 512 * 2**20  # of memory: the library and its tables take about 40 MiB
@@ -89,7 +89,7 @@ def say(asked: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint,
         ctypes.c_void_p, ctypes.c_void_p,
     )  # fmt: skip
-    failed = library.espeak_Synth(text, len(text), 0, 1, 0, UTF8 | END_PAUSE, None, None)
+    failed = library.espeak_Synth(text, len(text), 0, 1, 0, UTF8, None, None)
     library.espeak_Synchronize()
     if failed:
         raise ValueError(f"espeak-ng could not say the text (its error {failed})")

@@ -44,11 +44,14 @@ _ALIASES = {
     "en-gb-x-rp": "en-gb-x-rp", "en-gb-x-gbclan": "en-gb-x-gbclan", "en-gb-x-gbcwmd": "en-gb-x-gbcwmd",
     "en-us-nyc": "en-us-nyc",
 }  # fmt: skip
-ESPEAK_LANGUAGES = frozenset(
-    "af am an ar as az ba be bg bn bs ca cmn cs cy da de el en en-us eo es es-419 et eu fa fi fr fr-be fr-ch ga gd gn gu "
-    "he hi hr ht hu hy id is it ja ka kk kn ko ku ky la lb lt lv mi mk ml mr ms mt my nb ne nl or pa pl pt pt-br ro ru "
-    "sd si sk sl sq sr sv sw ta te th tk tr tt ug uk ur uz vi yue".split()
-)
+ESPEAK_LANGUAGES = frozenset({
+    "af", "am", "an", "ar", "as", "az", "ba", "be", "bg", "bn", "bs", "ca", "cmn", "cs", "cy", "da", "de", "el",
+    "en", "en-us", "eo", "es", "es-419", "et", "eu", "fa", "fi", "fr", "fr-be", "fr-ch", "ga", "gd", "gn", "gu",
+    "he", "hi", "hr", "ht", "hu", "hy", "id", "is", "it", "ja", "ka", "kk", "kn", "ko", "ku", "ky", "la", "lb",
+    "lt", "lv", "mi", "mk", "ml", "mr", "ms", "mt", "my", "nb", "ne", "nl", "or", "pa", "pl", "pt", "pt-br", "ro",
+    "ru", "sd", "si", "sk", "sl", "sq", "sr", "sv", "sw", "ta", "te", "th", "tk", "tr", "tt", "ug", "uk", "ur",
+    "uz", "vi", "yue",
+})  # fmt: skip
 
 
 def language_of(text: str) -> str:

@@ -7,6 +7,7 @@ called matched wherever it is spoken of.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -42,10 +43,11 @@ def matched(samples: Signal, rate_hz: int, name: str = "matched") -> tuple[Voice
 def tilt_of(samples: Signal, rate_hz: int) -> float:
     """Slope of the long-term spectrum between 300 Hz and 5 kHz (or the top of the rate), in dB per octave."""
     size = window_of(rate_hz)
-    power = np.square(np.abs(spectra(np.asarray(samples[: int(LONGEST_S * rate_hz)]), size, size // 2))).mean(0)
+    heard = np.asarray(samples[: int(LONGEST_S * rate_hz)], np.float64)
+    power = np.square(np.abs(spectra(heard, size, size // 2))).mean(0)
     at = np.fft.rfftfreq(size, 1 / rate_hz)
     edges = 300.0 * 2 ** (np.arange(13) / 3)
     edges = edges[edges < min(rate_hz * 0.45, 5000.0)]
-    bands = [power[(at >= low) & (at < high)] for low, high in zip(edges, edges[1:], strict=False)]
+    bands = [power[(at >= low) & (at < high)] for low, high in pairwise(edges)]
     levels = [10 * np.log10(band.mean() + TINY) for band in bands if len(band)]
     return float(np.polyfit(np.arange(len(levels)) / 3, levels, 1)[0])

@@ -43,7 +43,7 @@ def pitch_of(samples: Signal, rate_hz: int) -> Pitch:
     frames = -(-len(samples) // max(int(HOP_S * rate_hz), 1))
     slow = resampled(samples, rate_hz, _RATE)
     first = _tracked(slow, LOWEST_HZ, HIGHEST_HZ, frames)
-    if (~np.isnan(first)).mean() < 0.02:  # stray frames of a noise are not a voice
+    if (~np.isnan(first)).sum() < 0.02 * frames or not frames:  # stray frames of a noise are not a voice
         return Pitch(np.full(frames, np.nan))
     middle = float(np.nanmedian(first))
     return Pitch(_smoothed(_tracked(slow, max(middle / 1.8, 40.0), middle * 1.9, frames)))
@@ -102,7 +102,7 @@ def repitched(samples: Signal, rate_hz: int, pitch: Pitch, wanted_hz: FloatArray
             index += 1
         frame = min(int(at / rate_hz / HOP_S), len(ratio) - 1)
         half = int(periods[index])
-        _laid(out, weight, signal, int(marks[index]), int(round(at)), half)
+        _laid(out, weight, signal, int(marks[index]), round(at), half)
         at += max(periods[index] / ratio[frame], 8.0)
     return out / np.maximum(weight, 0.35)
 

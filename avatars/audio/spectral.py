@@ -55,7 +55,7 @@ def envelopes(magnitudes: FloatArray, rate_hz: int, longest_s: float = 0.0016) -
     kept = max(int(longest_s * rate_hz), 2)
     lifter = np.zeros(size)
     lifter[:kept] = lifter[-kept + 1 :] = 1.0
-    raised = logs
+    raised = smooth = logs
     for _ in range(3):
         smooth = np.fft.rfft(np.fft.irfft(raised, size) * lifter).real
         raised = np.maximum(logs, smooth)
@@ -74,7 +74,8 @@ def resampled(samples: Signal, rate_hz: int, new_rate_hz: int) -> FloatArray:
     common = gcd(rate_hz, new_rate_hz)
     down, up = rate_hz // common, new_rate_hz // common
     count = -(-signal.shape[-1] * up // down)
-    block = max(int(BLOCK_S * rate_hz) // down, 1) * down
+    whole = -(-signal.shape[-1] // down) * down
+    block = min(max(int(BLOCK_S * rate_hz) // down, 1) * down, whole)
     edge = (rate_hz // 20 // down + 1) * down  # 50 ms beside each block hide that a transform goes round
     padded = np.pad(signal, [(0, 0)] * (signal.ndim - 1) + [(edge, edge + block)])
     pieces = []

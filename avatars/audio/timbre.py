@@ -50,21 +50,29 @@ def level_of(signal: Signal) -> float:
     return float(np.sqrt(np.mean(np.square(signal, dtype=np.float64)))) if len(signal) else 0.0
 
 
-def in_blocks(signal: FloatArray, rate_hz: int, change: Callable[[FloatArray], FloatArray]) -> FloatArray:
-    """`change`, which keeps the length, over a signal `[n]` of any length; blocks fade into each other."""
-    block, join = int(BLOCK_S * rate_hz), int(JOIN_S * rate_hz)
-    if len(signal) <= block + join:
+def in_blocks(
+    signal: FloatArray,
+    rate_hz: int,
+    change: Callable[[FloatArray], FloatArray],
+    told: Callable[[float], None] | None = None,
+) -> FloatArray:
+    """`change`, which keeps the shape, over a signal `[..., n]` of any length; blocks fade into each other. `told`
+    hears the share that is done, and may raise to end it."""
+    block, join, count = int(BLOCK_S * rate_hz), int(JOIN_S * rate_hz), signal.shape[-1]
+    if count <= block + join:
         return change(signal)
-    out = np.zeros(len(signal))
+    out = np.zeros(signal.shape)
     rise = np.linspace(0, 1, join)
-    for start in range(0, len(signal) - join, block):
-        end = min(start + block + join, len(signal))
-        part = change(signal[start:end])
+    for start in range(0, count - join, block):
+        end = min(start + block + join, count)
+        part = change(signal[..., start:end])
         if start:
-            part[:join] *= rise
-        if end < len(signal):
-            part[-join:] *= rise[::-1]
-        out[start:end] += part
+            part[..., :join] *= rise
+        if end < count:
+            part[..., -join:] *= rise[::-1]
+        out[..., start:end] += part
+        if told is not None:
+            told(end / count)
     return out
 
 

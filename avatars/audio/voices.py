@@ -23,7 +23,7 @@ VARIANTS_HZ: dict[str, float] = {
     "croak": 101.0, "Gene": 91.8, "Gene2": 111.9, "adam": 97.3, "max": 97.4, "Reed": 110.2, "paul": 82.0,
     "pablo": 109.3,
 }  # fmt: skip
-# name, kind, accent, variant, pitch in Hz, liveliness, speed, formants, tilt in dB per octave, rough, ring in Hz, breath
+# name, kind, accent, variant, pitch in Hz, liveliness, speed, formants, tilt in dB an octave, rough, ring in Hz, breath
 _Row = tuple[str, str, str, str, int, int, float, float, float, float, float, float]
 _PRESETS: tuple[_Row, ...] = (
     ("Maya", "woman", "en-us", "f3", 205, 55, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0),
@@ -62,7 +62,7 @@ _PRESETS: tuple[_Row, ...] = (
     ("Noah", "man", "en-us", "Gene", 106, 45, 0.97, 1.0, 0.0, 0.0, 0.0, 0.0),
     ("James", "man", "en-gb-x-rp", "m1", 101, 45, 0.96, 1.0, 0.1, 0.0, 0.0, 0.0),
     ("Rina", "woman", "en-us", "Alicia", 246, 55, 1.0, 0.97, 0.0, 0.0, 0.0, 0.0),
-    ("Ella", "woman", "en", "f5", 222, 55, 1.0, 1.06, 0.0, 0.0, 0.0, 0.0),
+    ("Ella", "woman", "en", "f5", 212, 55, 1.0, 1.1, 0.0, 0.0, 0.0, 0.0),
     ("Mariah", "woman", "en-us", "f4", 186, 75, 0.98, 1.04, 0.2, 0.0, 0.0, 0.0),
     ("Frank", "man", "en-us-nyc", "m1", 91, 50, 1.0, 0.96, -0.2, 0.0, 0.0, 0.0),
     ("Claudia", "woman", "en-us", "linda", 216, 40, 0.97, 0.97, 0.0, 0.0, 0.0, 0.0),
@@ -87,7 +87,7 @@ _LIVE: tuple[_Row, ...] = (
     ("felix", "man", "en", "m5", 128, 65, 1.05, 1.02, 0.2, 0.0, 0.0, 0.0),
     ("mia", "woman", "en-us", "f5", 236, 65, 1.05, 1.0, 0.0, 0.0, 0.0, 0.0),
     ("marcus", "man", "en-us", "m7", 93, 45, 0.96, 0.97, 0.0, 0.0, 0.0, 0.0),
-    ("summer", "woman", "en-us", "f3", 232, 75, 1.07, 1.06, 0.4, 0.0, 0.0, 0.0),
+    ("summer", "woman", "en-us", "f3", 252, 75, 1.07, 1.06, 0.4, 0.0, 0.0, 0.0),
     ("ruby", "woman", "en-gb-x-gbclan", "f5", 206, 65, 1.03, 0.98, 0.0, 0.0, 0.0, 0.0),
     ("aurora", "woman", "en-us", "Alicia", 227, 45, 0.93, 1.02, 0.0, 0.0, 0.0, 0.2),
     ("jasper", "man", "en-gb-x-rp", "m2", 113, 55, 0.98, 1.01, 0.0, 0.0, 0.0, 0.0),
@@ -135,7 +135,12 @@ def voice_named(name: str) -> Voice:
     raise ValueError(f"there is no voice {name!r}; there are {', '.join(PRESETS)}; and {', '.join(LIVE_PRESETS)}")
 
 
-_KINDS = {"woman": ("f2", 198.0, 1.0), "man": ("m3", 108.0, 1.0), "child": ("f5", 290.0, 1.15), "other": ("m5", 120.0, 1.0)}
+_KINDS = {
+    "woman": ("f2", 198.0, 1.0),
+    "man": ("m3", 108.0, 1.0),
+    "child": ("f5", 290.0, 1.15),
+    "other": ("m5", 120.0, 1.0),
+}
 # words | what they change: kind, or (pitch, formants, speed, liveliness, tilt, rough, breath) as factors and additions
 _KIND_WORDS = (
     (r"child|kid|boy|girl|toddler", "child"),
@@ -160,15 +165,17 @@ _CHANGES: tuple[tuple[str, tuple[float, float, float, int, float, float, float]]
     (r"tiny|little|small|pixie|fairy|elf|goblin", (1.2, 1.15, 1.05, 15, 0.4, 0, 0)),
 )
 _ACCENT_WORDS = (
-    (r"scot\w+", "en-gb-scotland"), (r"british|english accent|london|uk", "en"), (r"posh|received pronunciation|rp|stage", "en-gb-x-rp"),
-    (r"caribbean|jamaican", "en-029"), (r"new york\w*|brooklyn", "en-us-nyc"), (r"lancashire|northern english", "en-gb-x-gbclan"),
+    (r"scot\w+", "en-gb-scotland"), (r"british|english accent|london|uk", "en"),
+    (r"posh|received pronunciation|rp|stage", "en-gb-x-rp"),
+    (r"caribbean|jamaican", "en-029"), (r"new york\w*|brooklyn", "en-us-nyc"),
+    (r"lancashire|northern english", "en-gb-x-gbclan"),
     (r"birmingham|midlands", "en-gb-x-gbcwmd"), (r"american", "en-us"),
 )  # fmt: skip
 
 
 def voice_of_words(prompt: str, name: str = "designed") -> tuple[Voice, tuple[str, ...]]:
-    """(the voice that a description asks for, the words of it that were understood). Deterministic: what the words leave
-    open, the words' own hash decides."""
+    """(the voice that a description asks for, the words of it that were understood). Deterministic: what the words
+    leave open, the words' own hash decides."""
     said, understood = prompt.lower(), list[str]()
 
     def found(pattern: str) -> bool:
@@ -191,7 +198,9 @@ def voice_of_words(prompt: str, name: str = "designed") -> tuple[Voice, tuple[st
     accent = next((accent for pattern, accent in _ACCENT_WORDS if found(pattern)), "en-us")
     ring = 55.0 if re.search(r"\b(?:robot\w*|alien|android)\b", said) else 0.0
     timbre = Timbre(min(max(formants, 0.6), 1.6), tilt, min(rough, 1.0), ring, min(breath, 0.8))
-    voice = Voice(name, kind, accent, variant, min(max(pitch, 45.0), 420.0), min(max(liveliness, 5), 100), speed, timbre)
+    voice = Voice(
+        name, kind, accent, variant, min(max(pitch, 45.0), 420.0), min(max(liveliness, 5), 100), speed, timbre
+    )
     return voice, tuple(understood)
 
 
@@ -207,7 +216,8 @@ def voice_to_json(voice: Voice) -> dict[str, Any]:
 
 
 _BOUNDS = {
-    "f0_hz": (40.0, 500.0), "liveliness": (0.0, 100.0), "speed": (0.5, 2.0), "formants": (0.5, 2.0), "tilt_db": (-6.0, 6.0),
+    "f0_hz": (40.0, 500.0), "liveliness": (0.0, 100.0), "speed": (0.5, 2.0), "formants": (0.5, 2.0),
+    "tilt_db": (-6.0, 6.0),
     "rough": (0.0, 1.0), "ring_hz": (0.0, 2000.0), "breath": (0.0, 1.0), "tilt_to_db": (-20.0, 6.0),
 }  # fmt: skip
 

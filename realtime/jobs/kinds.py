@@ -12,11 +12,11 @@ does it. Optional params may be absent; unknown ones are ignored. Sizes are pixe
 | upscale_video | [factor, width, height, sharpen, boost_fps, format] | video | a video |
 | frame_rate | rate | video | a video |
 | hdr | format, [prores_profile] | video | a video, or a ZIP of pictures |
-| speech | text, voice, [speed, pitch, volume, rate_hz, format, seed] | [reference] | a sound |
-| sound | prompt, [seconds, loop, rate_hz, format, seed] | [ref0 …] | a sound |
-| voice_change | voice, [remove_noise, format] | media | a sound, or a video with it |
+| speech | text, [voice, language, speed, pitch, volume, rate_hz, format] | [reference] | a sound |
+| sound | prompt, [seconds, loop, variants, negative, volume, rate_hz, format, seed] | [ref0 …] | sounds |
+| voice_change | voice, [remove_noise, format] | media, [reference] | a sound, or a video with it |
 | isolate | [format] | audio | a sound |
-| soundtrack | seconds, [prompt, variants, format, keep_speech, mux, seed] | video | sounds, or videos with them |
+| soundtrack | seconds, [prompt, negative, variants, format, keep_speech, mux, seed] | video | sounds, or videos with them |
 | dub | language, [clone, drop_background, speakers] | audio | a sound |
 | join | [width, height, format, prores_profile] | video0, [video1 … , audio] | a video: one film after another |
 | portrait | width, height, [processing] | image | a picture |
@@ -34,6 +34,8 @@ does it. Optional params may be absent; unknown ones are ignored. Sizes are pixe
 - `draft`: fewer denoising steps of the same seed.
 - `processing` of portrait: optimize (cropped to width x height, the head kept) or none. `graph` of workflow: nodes
   that are jobs of these kinds, see realtime/workflows/graph.py, run one after another; `values` of its primitives by id.
+- `voice`: a preset's name, `reference` (matched to that input), `described: words`, or an object; `speed` and `volume` are factors,
+  `pitch` is semitones, `language` a code such as pt-BR. See `sounds.py`.
 
 A `Refused` raised by a job says that no model here can do it; what can be known beforehand is in `refusal`.
 """  # noqa: E501

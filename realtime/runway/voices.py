@@ -77,6 +77,8 @@ async def create(body: NewVoice, at: At) -> dict[str, Any]:
     else:
         origin = body.origin.model_dump()
     task = await at.order("speech", _words(origin), inputs, MODEL, parent=id)
+    if task.parent != id:  # a blind second try of the same request
+        return {"id": task.parent}
     voice = Voice(id, at.owner, at.now(), body.name, body.description, origin, "PROCESSING", task=task.id)
     await at.write(lambda c: library.voices.put(c, voice))
     await at.note("voice.create", "voice", id)

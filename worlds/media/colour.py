@@ -13,25 +13,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+_AROUND = (17, 17)  # pixels: the bands of a slow ramp are about as wide
 LUMA = {"bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}  # weights of red and blue
 
 
 def unit(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> Floats:
     """`[H, W, 3]` integers to [0, 1]; eight bits are smoothed to the shades that they stand for."""
     if rgb.dtype == np.uint8:
-        return undithered(cast(NDArray[np.uint8], rgb))
+        return debanded(cast(NDArray[np.uint8], rgb))
     return rgb.astype(np.float32) * np.float32(1 / 65535)
 
 
-def undithered(rgb: NDArray[np.uint8]) -> Floats:
+def debanded(rgb: NDArray[np.uint8]) -> Floats:
     """Eight bits to [0, 1] without their steps.
 
     A flat ramp of eight bits becomes a smooth one: every value is moved towards its neighbourhood's mean, but never by
     more than half a step, so that rounding gives the same eight bits again: nothing is lost and nothing invented.
+    Where the neighbourhood spans more than a few steps there is no ramp, and the value stays as it is.
     """
     exact = rgb.astype(np.float32)
-    mean = cv2.blur(exact, (17, 17), borderType=cv2.BORDER_REFLECT)
-    return cast(Floats, (exact + np.clip(mean - exact, -0.49, 0.49)) * np.float32(1 / 255))
+    mean = cv2.blur(exact, _AROUND, borderType=cv2.BORDER_REFLECT)
+    square = np.ones(_AROUND, np.uint8)
+    span = cv2.subtract(cv2.dilate(rgb, square), cv2.erode(rgb, square))
+    ramp = np.clip(2 - span.astype(np.float32) / 3, 0, 1)  # all of it up to 3 steps, nothing from 6 on
+    return cast(Floats, (exact + ramp * np.clip(mean - exact, -0.49, 0.49)) * np.float32(1 / 255))
 
 
 class Dither:
@@ -55,8 +60,8 @@ def ycbcr(rgb: Floats, matrix: str) -> tuple[Floats, Floats, Floats]:
     """(Y' in [0, 1], Cb and Cr in [-0.5, 0.5]) of non-linear R'G'B' in [0, 1]; `matrix` of LUMA."""
     red, blue = LUMA[matrix]
     r, g, b = rgb[..., 0], rgb[..., 1], rgb[..., 2]
-    y = red * r + (1 - red - blue) * g + blue * b
-    return y, (b - y) / (2 * (1 - blue)), (r - y) / (2 * (1 - red))
+    y = cast(Floats, red * r + (1 - red - blue) * g + blue * b)
+    return y, cast(Floats, (b - y) / (2 * (1 - blue))), cast(Floats, (r - y) / (2 * (1 - red)))
 
 
 def subsampled(chroma: Floats, across: int, down: int) -> Floats:

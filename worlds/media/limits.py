@@ -29,6 +29,7 @@ class Limits:
     total_pixels: int = 64_000_000_000  # of all frames together: about two minutes of 4K at 60 per second
     sound_seconds: float = 3600.0
     channels: int = 8
+    samples: int = 60_000_000  # of all channels together: ten minutes of stereo at 48 kHz, 240 MB when decoded
 
     def check_size(self, width: int, height: int) -> None:
         """Raises MediaError."""

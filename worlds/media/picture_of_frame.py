@@ -53,7 +53,7 @@ def shape_of(frame: VideoFrame, stream: VideoStream) -> Shape:
         notes.append("it is interlaced: its fields are joined to whole frames")
     if frame.color_trc in (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67):
         notes.append("it is HDR: it is shown as Rec.709, highlights compressed")
-    if _has_alpha(frame):
+    if _has_alpha(frame) and _see_through(frame):
         notes.append("it is transparent in places: they are black")
     if turn[0]:
         width, height = height, width
@@ -74,10 +74,19 @@ def picture(frame: VideoFrame, shape: Shape, format: str) -> NDArray[Any]:
         dst_color_range=ColorRange.JPEG, threads=1,
     )  # fmt: skip
     rgb = cast(NDArray[Any], whole.to_ndarray())
+    if rgb.dtype == np.uint16:
+        rgb[..., :3] = _full(rgb[..., :3], frame)
     if alpha:
         top = np.iinfo(rgb.dtype).max
         rgb = (rgb[..., :3].astype(np.float32) * (rgb[..., 3:].astype(np.float32) / top)).round().astype(rgb.dtype)
     return _turned(rgb, shape.turn)
+
+
+def _full(rgb: NDArray[Any], frame: VideoFrame) -> NDArray[Any]:
+    """swscale makes of Y'CbCr's white 255 x 256, at sixteen bits as well: brought to 65535."""
+    if frame.format.is_rgb:
+        return rgb
+    return np.rint(np.minimum(rgb.astype(np.float32) * np.float32(65535 / 65280), 65535)).astype(np.uint16)
 
 
 def _from_hdr(frame: VideoFrame, shape: Shape, size: tuple[int, int], matrix: Colorspace, format: str) -> NDArray[Any]:
@@ -86,7 +95,7 @@ def _from_hdr(frame: VideoFrame, shape: Shape, size: tuple[int, int], matrix: Co
         *size, "rgb48le", src_colorspace=None if frame.format.is_rgb else matrix, interpolation=_HOW,
         dst_color_range=ColorRange.JPEG, threads=1,
     )  # fmt: skip
-    signal = deep.to_ndarray().astype(np.float32) * np.float32(1 / 65535)
+    signal = _full(deep.to_ndarray(), frame).astype(np.float32) * np.float32(1 / 65535)
     rgb = sdr_signal((pq_nits if shape.transfer == ColorTrc.SMPTE2084 else hlg_nits)(signal))
     return np.rint(rgb * 255).astype(np.uint8) if format == "rgb24" else np.rint(rgb * 65535).astype(np.uint16)
 
@@ -97,6 +106,10 @@ def _eight_bits(frame: VideoFrame) -> bool:
 
 def _has_alpha(frame: VideoFrame) -> bool:
     return any(component.is_alpha for component in frame.format.components)
+
+
+def _see_through(frame: VideoFrame) -> bool:
+    return int(frame.to_ndarray(format="rgba")[..., 3].min()) < 255
 
 
 def _turn(frame: VideoFrame) -> tuple[bool, bool, bool]:

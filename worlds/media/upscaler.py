@@ -1,7 +1,7 @@
 """A small network that doubles a picture: what plain resampling blurs, it draws sharp where it has learnt how edges go.
 
 It adds a correction to bicubic resampling: 3 x 3 convolutions at the small size, then every pixel becomes four. Trained
-on renders of the procedural worlds (`worlds/training/upscaler.py`), 38 thousand numbers, any size of picture.
+on renders of the procedural worlds (`worlds/training/upscaler.py`), 32 thousand numbers, any size of picture.
 """
 
 from __future__ import annotations

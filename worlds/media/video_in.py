@@ -11,25 +11,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
+from av.error import BlockingIOError, EOFError
+from av.filter import Graph
 from numpy.typing import NDArray
 
 from .limits import LIMITS, Limits, MediaError, readable
 from .picture_of_frame import Shape, picture, shape_of
-from .sound import Sound, read_sound
+from .sound import READING, Sound, read_sound
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 FASTEST, SLOWEST = 240, Fraction(1, 10)  # frames per second
-# A file may not make us open others (playlists, scripts) and may not take formats apart that hold no film of a user's.
-CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,avi,mpeg,mpegts,mpegvideo,gif,h264,hevc,ivf,obu,flv,asf,mxf,"
-SOUNDS = "mp3,wav,flac,aac,aiff,w64,caf,au,ac3,amr"
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Video:
     notes: tuple[str, ...]  # what a person should know: that it is interlaced, turned, HDR, …
     shape: Shape
     limits: Limits = LIMITS
+    claimed_s: float | None = None  # the length of the pictures themselves, where the file says it
+    begin_s: float | None = None  # the first frame's time by the file's own clock
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """Every frame, `[H, W, 3]`, at `fps`. Raises MediaError in the midst where the file is damaged there."""
@@ -56,23 +58,39 @@ class Video:
 
     @cached_property
     def sound(self) -> Sound | None:
-        """The first sound track; None where there is none. Decoded at the first use. Raises MediaError."""
-        return read_sound(self.path, self.limits)
+        """The first sound track, from the first frame on; None where there is none. Decoded at the first use.
+
+        Raises MediaError."""
+        return read_sound(self.path, self.limits, self.begin_s)
 
     def _frames(self, format: str) -> Iterator[NDArray[Any]]:
         with readable(self.path), _opened(self.path, self.limits) as container:
-            stream = container.streams.video[0]
-            count, last = 0, None
+            stream = _film(container)
+            at, until, last = 0, 0, None
             for slot, frame in self._placed(container, stream):
-                self.limits.check_length(slot, self.width, self.height, float(slot / self.fps))
-                while last is not None and count < slot:
-                    yield last
-                    count += 1
-                last = picture(frame, self.shape, format)
+                self._check(slot + 1)
+                if last is not None:
+                    yield from repeat(last, slot - at)
+                at, last = slot, picture(frame, self.shape, format)
+                until = slot + max(1, self._lasts(frame))
             if last is None:
                 raise MediaError("it holds no frame that can be decoded")
-            self.limits.check_length(count + 1, self.width, self.height, float((count + 1) / self.fps))
-            yield last
+            self._check(until)
+            yield from repeat(last, until - at)
+            self._broken_off(until)
+
+    def _check(self, frames: int) -> None:
+        self.limits.check_length(frames, self.width, self.height, float(frames / self.fps))
+
+    def _lasts(self, frame: VideoFrame) -> int:
+        """How many frames of the even pace it is shown for; slide shows hold their last picture."""
+        return round((frame.duration or 0) * (frame.time_base or Fraction(0)) * self.fps)
+
+    def _broken_off(self, frames: int) -> None:
+        """Raises MediaError where much less was decoded than the film says that it holds."""
+        if self.claimed_s is not None and float((frames + 2) / self.fps) < 0.75 * self.claimed_s:
+            found = f"{float(frames / self.fps):.1f} of {self.claimed_s:.1f} s"
+            raise MediaError(f"it breaks off after {found}; save or upload it again")
 
     def _placed(self, container: Any, stream: VideoStream) -> Iterator[tuple[int, VideoFrame]]:
         """(which frame of the even pace it is, the frame), never going back."""
@@ -95,6 +113,8 @@ def read_video(path: Path, limits: Limits = LIMITS) -> Video:
     """
     with readable(path), _opened(path, limits) as container:
         stream = _film(container)
+        if min(stream.width, stream.height) < 1:
+            raise MediaError("its pictures cannot be decoded, or are too large; save it again")
         limits.check_size(stream.width, stream.height)
         seconds = _seconds(container, stream)
         if seconds is not None and seconds > limits.seconds:
@@ -107,20 +127,21 @@ def read_video(path: Path, limits: Limits = LIMITS) -> Video:
             raise MediaError("it holds no frame that can be decoded; save it again")
         shape = shape_of(first, stream)
         limits.check_size(shape.width, shape.height)
-        return Video(path, fps, shape.width, shape.height, stream.frames or None, seconds, shape.notes, shape, limits)
+        own = stream.duration is not None or not container.streams.audio
+        return Video(
+            path, fps, shape.width, shape.height, stream.frames or None, seconds, shape.notes, shape, limits,
+            seconds if own else None, first.time,
+        )  # fmt: skip
 
 
 def _opened(path: Path, limits: Limits) -> Any:
     """A container whose decoders refuse larger pictures before they take memory for them."""
-    options = {"max_pixels": str(limits.pixels), "protocol_whitelist": "file", "max_streams": "32"}
-    container = av.open(str(path), "r", options=options)
-    names = set(container.format.name.split(","))
-    if not names & set((CONTAINERS + SOUNDS).split(",")) and not any(name.endswith("_pipe") for name in names):
-        container.close()
-        raise MediaError(f"films in the format {container.format.name} are not read here; send MP4, MOV or WebM")
+    options = {**READING, "max_pixels": str(limits.pixels)}
+    container = av.open(str(path), "r", options=options, metadata_errors="ignore")
     for stream in container.streams.video:
-        stream.codec_context.options = {**stream.codec_context.options, "max_pixels": str(limits.pixels)}
-        stream.thread_type = "AUTO"
+        if stream.codec_context is not None:
+            stream.codec_context.options = {**stream.codec_context.options, "max_pixels": str(limits.pixels)}
+            stream.thread_type = "AUTO"
     return container
 
 
@@ -129,7 +150,7 @@ def _film(container: Any) -> VideoStream:
     if not pictures:
         held = "only sound" if container.streams.audio else "no pictures"
         raise MediaError(f"it holds {held}, no film; send a file with a video track")
-    stream: VideoStream = container.streams.video[0]
+    stream: VideoStream = pictures[0]
     if stream.codec_context is None:
         raise MediaError("its codec is not known here; save it as H.264")
     return stream
@@ -160,27 +181,25 @@ def _usual(rate: Fraction) -> Fraction:
 
 def whole_frames(container: Any, stream: VideoStream, shape: Shape, limits: Limits) -> Iterator[VideoFrame]:
     """Decoded frames, checked for size; fields are woven into whole frames by FFmpeg's yadif."""
-    graph: av.filter.Graph | None = None
+    if not shape.interlaced:
+        for frame in container.decode(stream):
+            limits.check_size(frame.width, frame.height)
+            yield frame
+        return
+    graph = Graph()
+    source = graph.add_buffer(template=stream)
+    graph.link_nodes(source, graph.add("yadif", "mode=send_frame"), graph.add("buffersink")).configure()
     for frame in container.decode(stream):
         limits.check_size(frame.width, frame.height)
-        if not shape.interlaced:
-            yield frame
-            continue
-        if graph is None:
-            graph = av.filter.Graph()
-            graph.link_nodes(
-                graph.add_buffer(template=stream), graph.add("yadif", "mode=send_frame"), graph.add("buffersink")
-            ).configure()
         graph.push(frame)
         yield from _pulled(graph)
-    if graph is not None:
-        graph.push(None)
-        yield from _pulled(graph)
+    graph.push(None)
+    yield from _pulled(graph)
 
 
-def _pulled(graph: av.filter.Graph) -> Iterator[VideoFrame]:
+def _pulled(graph: Graph) -> Iterator[VideoFrame]:
     while True:
         try:
             yield graph.vpull()
-        except (av.error.BlockingIOError, av.error.EOFError):
+        except (BlockingIOError, EOFError):
             return
