@@ -74,7 +74,11 @@ class Offline:
         self.limits = Limits(config.limits.credits, config.limits.monthly_cap, dict(config.limits.daily))
         ledger = Ledger(self.limits)
         rows = TaskRows(
-            self.database.lite, config.tasks.per_model, config.tasks.models, (ledger.ended,), (ledger.created,)
+            self.database.lite,
+            config.tasks.per_model,
+            {**self.catalogue.places, **config.tasks.models},
+            (ledger.ended,),
+            (ledger.created,),
         )
         process = ProcessConfig(config.data, finder, config.engine, config.log_level.upper())
         self.queue = TaskQueue(

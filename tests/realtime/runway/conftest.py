@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -48,7 +49,8 @@ def services(tmp_path: Path, door: StrictDoor) -> Iterator[Services]:
 @pytest.fixture(scope="session")
 def bare() -> FastAPI:
     """The contract, to be furnished by each test: it takes a while to build."""
-    return runway_app(Services(*[None] * 5, Path("/nonexistent"), time.time))  # type: ignore[arg-type]
+    nothing: Any = None
+    return runway_app(Services(nothing, nothing, nothing, nothing, nothing, Path("/nonexistent"), time.time))
 
 
 @pytest.fixture

@@ -57,6 +57,9 @@ class MemoryBoard:
         self.tasks[task.id] = task
         return task
 
+    async def repeated(self, owner: str, retry_of: str) -> Task | None:
+        return None
+
     async def get(self, owner: str, id: str) -> Task:
         task = self.tasks[id]
         if task.owner != owner:

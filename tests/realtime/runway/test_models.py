@@ -51,6 +51,7 @@ async def test_the_operator_decides(
     board = services.tasks
     assert isinstance(board, MemoryBoard)
     assert catalogue.concurrency["gen4.5"] == 7
+    assert catalogue.places == {"gen4.5": 7, "my-film": 2}
     clip = {"model": "gen4.5", "promptText": "x", "ratio": "1280:720", "duration": 4}
     reply = (await client.post("/v1/text_to_video", json=clip)).json()
     assert reply["estimatedCost"] == {"credits": 0}

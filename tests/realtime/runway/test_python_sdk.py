@@ -113,7 +113,8 @@ async def test_waits(client: AsyncRunwayML, address: str) -> None:
     async def fails() -> None:
         with pytest.raises(runwayml.TaskFailedError) as caught:
             await (await client.sound_effect.create(**SOUND, prompt_text="it fails")).wait_for_task_output()
-        assert caught.value.task_details.failure_code == "INPUT_PREPROCESSING.TEST"
+        failed: Any = caught.value.task_details
+        assert failed.failure_code == "INPUT_PREPROCESSING.TEST"
 
     async def takes_too_long() -> None:
         created = await client.text_to_video.create(**CLIP, prompt_text="it stays")
