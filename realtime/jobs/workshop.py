@@ -28,5 +28,5 @@ class OneWorkshop:
     def world(self, name: str = "") -> Any:
         """Raises ValueError or OSError in one line."""
         if name not in self._worlds:
-            self._worlds[name] = load_any_world(name or None, self._data, self._engine)
+            self._worlds[name] = load_any_world(name or None, self._data, self._engine, clips=True)
         return self._worlds[name]
