@@ -258,6 +258,7 @@ def _add_offline(app: FastAPI, house: House, offline: Offline) -> None:
 
     routes = importlib.import_module(".task_routes", __package__)
     routes.add_tasks(app, offline, check)
+    importlib.import_module(".studio_routes", __package__).add_studio(app, offline, check)
     importlib.import_module(".offline", __package__).add_offline(app, offline)
 
 
