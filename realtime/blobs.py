@@ -16,8 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from .services import Blobs
-
 PIECE_BYTES = 256 * 1024
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}){0,9}")
 SUFFIXES = {
@@ -163,15 +161,3 @@ def _move(path: Path, target: Path) -> None:
         finally:
             part.unlink(missing_ok=True)
         path.unlink()
-
-
-def open_blobs(url: str, data: Path) -> Blobs:
-    """The blobs that `--blobs` names: empty for a folder in the data folder, else `s3://bucket/prefix`. Raises
-    ValueError that names what is wrong, ImportError where the extra is not installed."""
-    if not url:
-        return FolderBlobs(data / "blobs")
-    if url.startswith("s3://"):
-        from .s3_blobs import S3Blobs
-
-        return S3Blobs.of(url)
-    raise ValueError(f"blobs are kept in the data folder, or in s3://bucket/prefix; got {url[:200]!r}")

@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from .config import DECODERS, ENGINES, LOG_LEVELS, PRECISIONS, ServerConfig, from_environment, override, version
 from .errors import WorldstreamError
+from .jobs.commands import COMMANDS as MADE
+from .jobs.commands import add_parsers as add_made
 from .startup import check_data_folder, listen, steady_heap
 
 if TYPE_CHECKING:
     from ..worlds.core import World
+
+KEPT = {  # commands that need the server's packages
+    "keys": "API keys: create, list, revoke; and credits, where they are counted",
+    "inspect": "what a picture or film says of where it comes from",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["train"]:  # has a command line of its own
             return _train(arguments[1:])
+        if arguments[:1] and arguments[0] in (*MADE, *KEPT):
+            calm_threads()
+            return int(importlib.import_module(".offline_commands", __package__).main(arguments))
         options = _parser().parse_args(arguments)
         commands = {"serve": _serve, "worlds": _list_worlds, "film": _film, "replay": _replay, "models": _models}
         return commands[options.command](options)
@@ -95,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--world", metavar="NAME", help="which world; `worldstream worlds` lists them")
         command.add_argument("--engine", choices=ENGINES, help="what runs the network (default auto)")
     _models_parser(commands.add_parser("models", help="open checkpoints: add a folder of weights, list, check, remove"))
+    add_made(commands)
+    for name, text in KEPT.items():
+        commands.add_parser(name, help=text, add_help=False)
     commands.add_parser("train", help="train a world; see `worldstream train --help`", add_help=False)
     return parser
 
@@ -140,10 +153,10 @@ def _serve(options: argparse.Namespace) -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     check_data_folder(config.data)
     listener = listen(config.host, config.port)
-    world = load_world(config)
-    from .serve import serve
+    from .serve import offline_half, serve
 
-    serve(config, world, listener)
+    offline = offline_half(config, listener.getsockname()[1])  # before the seconds that loading a world takes
+    serve(config, load_world(config), listener, offline)
     return 0
 
 

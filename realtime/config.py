@@ -24,6 +24,7 @@ _OF_TASKS = {  # flags and environment variables that are settings of TaskConfig
     "keep_outputs": "keep_outputs_days",
     "webhooks_private": "webhooks_private",
 }
+_OF_LIMITS = {"credits": "credits", "monthly_cap": "monthly_cap", "daily_generations": "daily"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,15 @@ class TaskConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """What clients may use. All off: a machine of one's own has no credits to buy."""
+
+    credits: bool = False  # True: only what `worldstream keys grant` gave
+    monthly_cap: int | None = None  # credits in a calendar month, UTC, of all keys together
+    daily: Mapping[str, int] = field(default_factory=dict)  # generations of a model in 24 hours; "*": of any other
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """All of it."""
 
@@ -160,6 +170,7 @@ class ServerConfig:
     images: ImageConfig = ImageConfig()
     timeline: TimelineConfig = TimelineConfig()
     tasks: TaskConfig = TaskConfig()
+    limits: LimitsConfig = LimitsConfig()
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -192,12 +203,13 @@ def version() -> str:
 def from_environment(environment: Mapping[str, str] = os.environ) -> ServerConfig:
     """Defaults overridden by `WORLDSTREAM_HOST`, `_PORT`, `_DATA`, `_WORLD`, `_ENGINE`, `_STEPS`, `_SIZE`, `_WINDOW`,
     `_PRECISION`, `_DECODER`, `_STAMP`, `_LOG_LEVEL`, `_ORIGINS` (comma separated), `_DATABASE`, `_BLOBS`,
-    `_PUBLIC_URL`, `_TASK_PROCESSES`, `_KEEP_OUTPUTS`, `_WEBHOOK_SECRET`, `_WEBHOOKS_PRIVATE`. Raises StartupError that
-    names the variable."""
+    `_PUBLIC_URL`, `_TASK_PROCESSES`, `_KEEP_OUTPUTS`, `_WEBHOOK_SECRET`, `_WEBHOOKS_PRIVATE`, `_CREDITS`,
+    `_MONTHLY_CAP`, `_DAILY_GENERATIONS` (model=number, comma separated). Raises StartupError
+    that names the variable."""
     changes: dict[str, object] = {}
     for name in (
         "host", "port", "data", "world", "engine", "steps", "size", "window", "precision", "decoder", "stamp",
-        "log_level", "origins", "database", "blobs", "public_url", "webhook_secret", *_OF_TASKS,
+        "log_level", "origins", "database", "blobs", "public_url", "webhook_secret", *_OF_TASKS, *_OF_LIMITS,
     ):  # fmt: skip
         raw = environment.get(f"WORLDSTREAM_{name.upper()}", "")
         if not raw:
@@ -212,16 +224,17 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> ServerConfi
 def override(config: ServerConfig, changes: Mapping[str, object]) -> ServerConfig:
     """`config` with every value of `changes` that is not None. Raises StartupError."""
     given = {name: value for name, value in changes.items() if value is not None}
-    of_tasks = {_OF_TASKS[name]: given.pop(name) for name in list(given) if name in _OF_TASKS}
-    if of_tasks:
-        given["tasks"] = replace(config.tasks, **of_tasks)  # type: ignore[arg-type]
+    for part, names in (("tasks", _OF_TASKS), ("limits", _OF_LIMITS)):
+        inner = {names[name]: given.pop(name) for name in list(given) if name in names}
+        if inner:
+            given[part] = replace(getattr(config, part), **inner)
     if "public_url" in given:
         given["public_url"] = str(given["public_url"]).rstrip("/")
     return replace(config, **given)  # type: ignore[arg-type]  # __post_init__ checks the values
 
 
 def _parse(name: str, raw: str) -> object:
-    if name in ("port", "steps", "window", "task_processes"):
+    if name in ("port", "steps", "window", "task_processes", "monthly_cap"):
         if not raw.isdecimal():
             raise ValueError("must be a whole number")
         return int(raw)
@@ -229,7 +242,12 @@ def _parse(name: str, raw: str) -> object:
         return Path(raw).expanduser()
     if name == "keep_outputs":
         return float(raw)
-    if name in ("stamp", "webhooks_private"):
+    if name == "daily_generations":
+        pairs = [part.strip().rpartition("=") for part in raw.split(",") if part.strip()]
+        if not all(model and count.isdecimal() for model, _, count in pairs):
+            raise ValueError("must be like gen4.5=50,*=200")
+        return {model: int(count) for model, _, count in pairs}
+    if name in ("stamp", "webhooks_private", "credits"):
         if raw.lower() not in ("0", "1", "true", "false"):
             raise ValueError("must be 0 or 1")
         return raw.lower() in ("1", "true")

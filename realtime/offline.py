@@ -12,30 +12,40 @@ import logging
 import pkgutil
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
 from . import store
+from .admission import Remembered
 from .assets.plain import PlainAssets
 from .assets.uploads import UploadStore
-from .blobs import FolderBlobs, open_blobs
+from .blob_place import open_blobs
+from .blobs import FolderBlobs
 from .config import ServerConfig
 from .errors import StartupError
+from .governance.gate import Gate, check_host
+from .governance.limits import Ledger, Limits
 from .jobs.kinds import KINDS, Kind
-from .jobs.pool import FINDER, ProcessConfig
+from .jobs.pool import ProcessConfig
 from .outputs import add_outputs, link, signing_secret
+from .runway.app import SUBJECTS, runway_app
+from .runway.ledgers import Books
+from .runway.models import read_catalogue
 from .server_slot import ServerSlot
-from .services import Assets, Authority, OpenDoor, Services
+from .services import Assets, Services
 from .store.database import Database, Migration
 from .store.tasks import TaskRows
 from .task_body import task_body
 from .task_queue import TaskQueue
 from .tasks import Task
+from .upkeep import Upkeep
 from .webhooks import PublicOnly, Webhooks, secret_bytes, secret_text
+from .workflows.shelf import read_workflows
 
 logger = logging.getLogger(__name__)
+
+GOVERNED = "worldstream.realtime.jobs.governed:governed_job_of"
 
 
 class Offline:
@@ -47,20 +57,33 @@ class Offline:
         port: int = 0,
         clock: Callable[[], float] = time.time,
         kinds: Mapping[str, Kind] = KINDS,
-        finder: str = FINDER,
-        authority: Authority | None = None,
+        finder: str = GOVERNED,
         assets: Assets | None = None,
     ) -> None:
         """Blocks a little. Raises StartupError."""
+        self._prepared = False
+        self._upkeep: asyncio.Task[None] | None = None
         self._port = port or config.port
         self._host = f"[{config.host}]" if ":" in config.host else config.host
         try:
             secret, webhook_secret = signing_secret(config.data), _webhook_secret(config)
             self._blobs = open_blobs(config.blobs, config.data)
+            self.catalogue, self.workflows = read_catalogue(config.data), read_workflows(config.data)
             self.database = Database(config.database or config.data / "worldstream.db")
-        except (ValueError, OSError, ImportError) as error:
-            raise StartupError(f"tasks cannot be kept: {error}") from None
-        rows = TaskRows(self.database.lite, config.tasks.per_model, config.tasks.models)
+        except ImportError as error:
+            extra = "s3" if error.name == "obstore" else "postgres"
+            raise StartupError(f"tasks cannot be kept: {error}; install worldstream[{extra}]") from None
+        except Exception as error:  # a setting that makes no sense, or a disk that does not write
+            raise StartupError(f"tasks cannot be kept: {str(error).partition(chr(10))[0][:300]}") from None
+        self.limits = Limits(config.limits.credits, config.limits.monthly_cap, dict(config.limits.daily))
+        ledger = Ledger(self.limits)
+        rows = TaskRows(
+            self.database.lite,
+            config.tasks.per_model,
+            {**self.catalogue.places, **config.tasks.models},
+            (ledger.ended,),
+            (ledger.created,),
+        )
         process = ProcessConfig(config.data, finder, config.engine, config.log_level.upper())
         self.queue = TaskQueue(
             self.database, rows, self._blobs, ServerSlot(config.data), config.tasks, process, clock, kinds
@@ -70,7 +93,7 @@ class Offline:
             self.queue,
             assets or PlainAssets(self._blobs, UploadStore(self._blobs, secret, clock), config.data / "incoming"),
             self._blobs,
-            authority or OpenDoor(),
+            Remembered(Gate(self.database, clock), clock),
             config.data,
             clock,
             config.public_url,
@@ -83,22 +106,36 @@ class Offline:
         base_url = self.services.base_url(f"{self._host}:{self._port}")
         return task_body(task, lambda key: link(self.services, base_url, key))
 
-    async def open(self) -> None:
-        """Bring the database up to date and begin to work. Raises StartupError."""
+    def prepare(self) -> None:
+        """Bring the database up to date, and see that strangers are kept out. Blocks. Raises StartupError."""
         try:
-            await asyncio.to_thread(self.database.migrate, migrations())
+            self.database.migrate(migrations())
+            check_host(self.database, self._host)
+        except StartupError:
+            self.database.close()
+            raise
         except Exception as error:
             logger.debug("the database", exc_info=True)
-            await asyncio.to_thread(self.database.close)
+            self.database.close()
             first = str(error).strip().partition("\n")[0]
             raise StartupError(f"the database cannot be used: {first[:300]}") from None
+        self._prepared = True
+
+    async def open(self) -> None:
+        """Begin to work. Raises StartupError."""
+        if not self._prepared:
+            await asyncio.to_thread(self.prepare)
         if isinstance(self._blobs, FolderBlobs):
             await self._blobs.sweep()
         await self.queue.open()
         self.webhooks.open()
+        self._upkeep = asyncio.create_task(Upkeep(self.services, self.catalogue).run())
 
     async def close(self) -> None:
         """Stop working. Requests that go on may still look. Twice is harmless."""
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            await asyncio.gather(self._upkeep, return_exceptions=True)
         await self.webhooks.close()
         await self.queue.close()
 
@@ -127,12 +164,8 @@ def _webhook_secret(config: ServerConfig) -> bytes:
 
 
 def add_offline(app: FastAPI, offline: Offline) -> None:
-    """The routes: outputs, and the contract where it is there."""
+    """The routes: outputs first, because they lie where the contract does."""
     add_outputs(app, offline.services)
-    folder = Path(__file__).parent / "runway" / "app.py"
-    if folder.is_file():
-        contract: Any = importlib.import_module(".runway.app", __package__)
-        if hasattr(contract, "add_runway"):
-            contract.add_runway(app, offline.services)
-        else:
-            app.mount("/v1", contract.runway_app(offline.services))
+    contract = runway_app(offline.services, SUBJECTS, offline.catalogue)
+    contract.state.workflows, contract.state.ledger = offline.workflows, Books(offline.services, offline.limits)
+    app.mount("/v1", contract)

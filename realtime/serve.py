@@ -37,6 +37,7 @@ from .playout import Playout
 from .protocol import WorldInfo, parse_hello
 from .session import Role
 from .sharing import Sharing, add_sharing
+from .startup import settle_heap
 from .webrtc import Peers
 from .websocket import serve_socket
 from .worker import Worker
@@ -172,6 +173,7 @@ def offline_half(config: ServerConfig, port: int = 0) -> Offline | None:
         logger.warning("clips, edits and the task API are off: %s is not installed", error.name)
         return None
     made: Offline = module.Offline(config, port)
+    made.prepare()
     return made
 
 
@@ -300,13 +302,14 @@ def server_for(app: FastAPI, config: ServerConfig) -> Server:
     )
 
 
-def serve(config: ServerConfig, world: World, listener: sockets.socket) -> None:
-    """Serve `world` on `listener` until a signal. Raises StartupError."""
+def serve(config: ServerConfig, world: World, listener: sockets.socket, offline: Offline | None = None) -> None:
+    """Serve `world` on `listener` until a signal, and the offline half beside it. Raises StartupError."""
     with listener:
-        app = build_app(config, world, offline_half(config, listener.getsockname()[1]))
+        app = build_app(config, world, offline or offline_half(config, listener.getsockname()[1]))
         host = f"[{config.host}]" if ":" in config.host else config.host
         logger.info("worldstream %s at http://%s:%d/", version(), host, listener.getsockname()[1])
         server = server_for(app, config)
+        settle_heap()
         server.run(sockets=[listener])
         if not server.started:
             raise StartupError("the server could not start; the log above says why.")

@@ -48,7 +48,7 @@ class Attempt:
     def __init__(self, bench: Bench, claim: Claim, process: JobProcess) -> None:
         self._bench, self._claim, self._process = bench, claim, process
         self._began: tuple[float, float] | None = None  # time and fraction of the first report, to estimate the rest
-        self._unwanted = False
+        self._unwanted = self._over = False
         self._killer: asyncio.TimerHandle | None = None
         self.fraction = claim.task.progress  # never falls, not from one attempt to the next either
         self._written = self.fraction
@@ -63,7 +63,7 @@ class Attempt:
 
     def cancel(self) -> None:
         """Nobody wants it any more: the job ends within a chunk, or its process does after the grace."""
-        if not self._unwanted:
+        if not self._unwanted and not self._over:  # its process may have another job by now
             self._unwanted = True
             self._process.cancel()
             grace_s = self._bench.config.cancel_grace_s
@@ -77,6 +77,7 @@ class Attempt:
         try:
             return await self._concluded()
         finally:
+            self._over = True
             flusher.cancel()
             if self._killer is not None:
                 self._killer.cancel()

@@ -5,23 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .governance.limits import refunded
 from .runway.pages import stamp
 from .tasks import Task
-
-
-def charged(task: Task) -> int:
-    """Credits that a task costs, or may cost. What failed by nobody's wish or was cancelled costs nothing; what was
-    refused for its content is not given back, as in the hosted API."""
-    given_back = task.state == "CANCELLED" or (
-        task.state == "FAILED" and not task.failure_code.startswith(("SAFETY.INPUT", "SAFETY.OUTPUT"))
-    )
-    return 0 if given_back else task.credits
 
 
 def task_body(task: Task, url_of: Callable[[str], str]) -> dict[str, Any]:
     """In the contract's shape; `url_of` makes an address of an output's key. `metadata` is ours."""
     found: dict[str, Any] = {"id": task.id, "createdAt": stamp(task.created_s), "status": task.state}
-    cost = {"credits": charged(task)}
+    cost = {"credits": 0 if refunded(task) else task.credits}
     match task.state:
         case "PENDING" | "THROTTLED":
             found["estimatedCost"] = cost

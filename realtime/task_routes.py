@@ -29,7 +29,6 @@ from .offline import Offline
 from .outputs import link
 from .runway.errors import ApiError
 from .runway.pages import cursor_of, key_of
-from .services import HOUSEHOLD, OpenDoor
 from .tasks import NewTask, Task, TaskEvent
 
 MAX_SECONDS = 180.0
@@ -53,6 +52,21 @@ class BadTask(ClientError):
 
     code = "bad_task"
     remedy = "Change what the message names."
+
+
+class KeyRefused(ClientError):
+    """No API key, on a server that has some, or one that it does not know."""
+
+    code = "key_refused"
+    status = 401
+    remedy = "Give a key that `worldstream keys create` made."
+
+
+class KeyTooNarrow(KeyRefused):
+    """A key that may do other things."""
+
+    code = "key_too_narrow"
+    status = 403
 
 
 class Order(BaseModel):
@@ -134,16 +148,12 @@ class TaskDesk:
 
     async def owner(self, authorization: str) -> str:
         """Whoever is on this machine, on a server without keys; else the caller behind the key. Raises ClientError."""
-        authority = self._services.authority
-        if isinstance(authority, OpenDoor):
-            return HOUSEHOLD
         kind, _, secret = authorization.partition(" ")
-        try:
-            return (await authority.admit(secret.strip() if kind.lower() == "bearer" else None, "generate")).key
+        given = secret.strip() if kind.lower() == "bearer" else ""
+        try:  # a server without keys takes any, so the page needs none
+            return (await self._services.authority.admit(given or "none", "generate")).key
         except ApiError as error:
-            refused = BadTask(error.error)
-            refused.status = error.status  # type: ignore[misc]  # of this one
-            raise refused from None
+            raise (KeyRefused if error.status == 401 else KeyTooNarrow)(error.error) from None
 
     async def task(self, owner: str, id: str) -> Task:
         """Raises NoSuchTask."""
@@ -158,15 +168,24 @@ class TaskDesk:
         why = refusal(order.kind, self._workshop)
         if why:
             raise BadTask(why)
-        inputs = {}
-        for name, uri in order.inputs.items():
-            wanted = MEDIA.get(name, ANY_MEDIA)
-            inputs[name] = (await self._services.assets.gather(owner, uri, wanted, ("inputs", name))).blob
-        new = NewTask(order.kind, order.params, inputs, owner=owner, endpoint="/api/tasks", model=order.kind)
+        inputs: dict[str, str] = {}
         try:
+            for name, uri in order.inputs.items():
+                wanted = MEDIA.get(name, ANY_MEDIA)
+                inputs[name] = (await self._services.assets.gather(owner, uri, wanted, ("inputs", name))).blob
+            new = NewTask(order.kind, order.params, inputs, owner=owner, endpoint="/api/tasks", model=order.kind)
             return await self._offline.queue.create(new)
         except ValueError as error:
+            await self._forget(inputs)
             raise BadTask(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+        except BaseException:  # whoever asked may have gone, too
+            await asyncio.shield(self._forget(inputs))
+            raise
+
+    async def _forget(self, inputs: dict[str, str]) -> None:
+        """Of an order that became no task."""
+        for key in inputs.values():
+            await self._services.blobs.remove(key)
 
     def shown(self, task: Task, request: Request) -> dict[str, Any]:
         """A task for the page."""

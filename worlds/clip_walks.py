@@ -7,7 +7,9 @@ such walks; over some frames in the middle the latents of the one fade into thos
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +21,9 @@ from .core import Action, World
 from .rollout import Rollout
 
 Picture = NDArray[np.uint8]
+Decode = Callable[[Tensor], Picture]
 MOST_MEETING, MEETING_SHARE = 60, 0.4  # frames in which two walks fade into each other; at most this share of the clip
+BEHIND = 4  # frames that wait for their decoding
 GLANCE = 6  # of the frames that are drawn ahead of their turn, every sixth is decoded to be looked at
 
 
@@ -35,6 +39,7 @@ class Route:
     last: Picture | None = None
     before: tuple[Picture, ...] = ()  # the newest frames of what the clip goes on from, at the world's size
     led: Action = Action()  # the motion of those
+    references: tuple[Picture, ...] = ()  # for worlds that are shown them
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -46,26 +51,76 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class Walked:
     """One frame of the model. `shown`: it is the clip's next frame; else it is drawn ahead of its turn."""
 
-    rgb: Picture | None  # at the world's size; None where a frame drawn ahead was not decoded
+    frame: Picture | Tensor | None  # at the world's size, or its latent; None where nobody need look at it
     shown: bool
     done: int  # frames drawn so far, of `of`
     of: int
 
 
-def walked(world: World, route: Route) -> Iterator[Drawn]:
-    """Every frame of a clip; `len(route)` of them are shown, in order.
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The same, decoded."""
 
+    rgb: Picture | None
+    shown: bool
+    done: int
+    of: int
+
+
+Told = Callable[[float], None]
+
+
+def walked(world: World, route: Route, told: Told = lambda share: None) -> Iterator[Walked]:
+    """Every frame of a clip, of embedded worlds as its latent `[1, 1, C, h, w]`; `len(route)` are shown, in order.
+
+    `told` hears the share that is done while a world draws all frames at once, before the first of them comes.
     Raises ValueError where the world cannot be walked backwards, or cannot go on from a video.
     """
+    if (whole := getattr(world, "draw_whole", None)) is not None:
+        count = len(route)
+        given = route.first, route.last, route.references
+        for rgb in whole(route.seed, route.prompts[0], count, *given, told=lambda done, of: told(done / of)):
+            yield Walked(rgb, True, count, count)
+        return
     if route.last is not None:
         yield from _met(world, route) if route.first is not None or route.before else _backwards(world, route)
         return
     count = len(route)
     for i, rgb in enumerate(_forward(world, route)):
-        yield Drawn(rgb, True, i + 1, count)
+        yield Walked(rgb, True, i + 1, count)
+
+
+def decoded(world: World, frames: Iterator[Walked]) -> Iterator[Drawn]:
+    """The frames as pictures. Where the engine can, they are decoded beside the drawing, a few frames behind it; the
+    first one is waited for."""
+    runner = getattr(world, "runner", None)
+    beside: Decode | None = getattr(runner, "decode_beside", None)
+    with ThreadPoolExecutor(1, "clip-decoder") as thread:
+        coming: deque[tuple[Walked, Future[Picture] | Picture | None]] = deque()
+        for one in frames:
+            if not isinstance(one.frame, Tensor):
+                coming.append((one, one.frame))
+            elif beside is not None:
+                coming.append((one, thread.submit(beside, one.frame[:, 0].clone())))
+            else:
+                assert runner is not None
+                coming.append((one, runner.decode(one.frame[:, 0])))
+            while coming and (len(coming) > BEHIND or one.done == 1 or _ready(coming[0][1])):
+                yield _drawn(*coming.popleft())
+        while coming:
+            yield _drawn(*coming.popleft())
+
+
+def _ready(picture: Future[Picture] | Picture | None) -> bool:
+    return not isinstance(picture, Future) or picture.done()
+
+
+def _drawn(one: Walked, picture: Future[Picture] | Picture | None) -> Drawn:
+    rgb = picture.result() if isinstance(picture, Future) else picture
+    return Drawn(rgb, one.shown, one.done, one.of)
 
 
 def can_follow(world: World) -> bool:
@@ -73,15 +128,11 @@ def can_follow(world: World) -> bool:
     return isinstance(getattr(world, "autoencoder", None), Autoencoder)
 
 
-def _forward(world: World, route: Route) -> Iterator[Picture]:
-    if route.before:
-        rollout = _begun(world, route)
-        prompt = route.prompts[0]
-        for i in range(len(route)):
-            yield from (frame.rgb for frame in rollout.step(route.action(i, prompt)))
-            prompt = route.prompts[i]
-        return
+def _forward(world: World, route: Route) -> Iterator[Picture | Tensor]:
     walk = world.rollout()
+    if isinstance(walk, Rollout):
+        yield from _latents(_begun(world, route), route, range(len(route)))
+        return
     walk.reset(route.seed, route.prompts[0], route.first)
     at, each, count, prompt = 0, world.frames_per_step, len(route), route.prompts[0]
     while at < count:
@@ -153,15 +204,15 @@ def _worded(action: Action, prompt: str | None) -> Action:
     return Action(action.right_m, action.up_m, action.forward_m, action.yaw_rad, action.pitch_rad, prompt=prompt)
 
 
-def _backwards(world: World, route: Route) -> Iterator[Drawn]:
+def _backwards(world: World, route: Route) -> Iterator[Walked]:
     """With a last keyframe alone."""
     count, kept = len(route), list[Tensor]()
     for i, rollout in _back(world, route, 0):
         kept.append(rollout.newest)
         done = count - i
-        yield Drawn(rollout.decoded(kept[-1]) if done % GLANCE == 1 else None, False, done, count)
+        yield Walked(kept[-1] if done % GLANCE == 1 else None, False, done, count)
     for latent in reversed(kept):
-        yield Drawn(rollout.decoded(latent), True, count, count)
+        yield Walked(latent, True, count, count)
 
 
 def meeting(count: int) -> tuple[int, int]:
@@ -171,24 +222,24 @@ def meeting(count: int) -> tuple[int, int]:
     return first, first + length
 
 
-def _met(world: World, route: Route) -> Iterator[Drawn]:
+def _met(world: World, route: Route) -> Iterator[Walked]:
     """With both keyframes: ahead to the meeting, all of the way back from the end, then through the meeting."""
     count = len(route)
     first, end = meeting(count)
     of = count + end - first
     ahead = _begun(world, route)
     for i, latent in enumerate(_latents(ahead, route, range(first))):
-        yield Drawn(ahead.decoded(latent), True, i + 1, of)
+        yield Walked(latent, True, i + 1, of)
     kept: dict[int, Tensor] = {}
     for i, back in _back(world, route, first):
         kept[i] = back.newest
         done = first + count - i
-        yield Drawn(back.decoded(kept[i]) if (count - i) % GLANCE == 1 else None, False, done, of)
+        yield Walked(kept[i] if (count - i) % GLANCE == 1 else None, False, done, of)
     for i, latent in zip(range(first, end), _latents(ahead, route, range(first, end)), strict=True):
         share = faded((i - first + 1) / (end - first + 1))
-        yield Drawn(ahead.decoded(latent + share * (kept[i] - latent)), True, count + i - first + 1, of)
+        yield Walked(latent + share * (kept[i] - latent), True, count + i - first + 1, of)
     for i in range(end, count):
-        yield Drawn(ahead.decoded(kept[i]), True, of, of)
+        yield Walked(kept[i], True, of, of)
 
 
 def faded(x: float) -> float:

@@ -161,15 +161,20 @@ class OpenVINOEngine:
         self.torch_threads = 1
         torch.set_num_threads(1)
 
-        def compiled(graph: nn.Module, example: tuple[Tensor, ...]) -> Any:
+        def compiled(graph: nn.Module, example: tuple[Tensor, ...], chosen: dict[str, str] = settings) -> Any:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # OpenVINO's converter still uses torch.jit.trace
                 model = ov.convert_model(graph.eval(), example_input=example)
             for port, tensor in zip(model.inputs, example, strict=True):
                 port.get_node().set_partial_shape(ov.PartialShape(list(tensor.shape)))
             model.validate_nodes_and_infer_types()
-            return core.compile_model(model, "CPU", settings).create_infer_request()
+            return core.compile_model(model, "CPU", chosen).create_infer_request()
 
+        def beside() -> Any:
+            return compiled(DecodeGraph(decoder), (example[0][:, 0],), {**settings, "INFERENCE_NUM_THREADS": "1"})
+
+        self._made_beside: Any = None
+        self._make_beside: Callable[[], Any] = beside
         example = example_inputs(network)
         self._network = network
         self._look = compiled(LookGraph(network), example_look(network)) if network.config.recall else None
@@ -189,7 +194,17 @@ class OpenVINOEngine:
         return clean, keys, values
 
     def decode(self, latents: Tensor) -> NDArray[np.uint8]:
-        out = self._decode.infer([np.ascontiguousarray(latents.numpy())], share_inputs=True)
+        return self._pictured(self._decode, latents)
+
+    def decode_beside(self, latents: Tensor) -> NDArray[np.uint8]:
+        """As `decode`, on one core, by any one thread while another calls `step`; made at the first use."""
+        if self._made_beside is None:
+            self._made_beside = self._make_beside()
+        return self._pictured(self._made_beside, latents)
+
+    @staticmethod
+    def _pictured(request: Any, latents: Tensor) -> NDArray[np.uint8]:
+        out = request.infer([np.ascontiguousarray(latents.numpy())], share_inputs=True)
         picture: NDArray[np.uint8] = out[0][0].copy()
         return picture
 

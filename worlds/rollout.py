@@ -28,7 +28,7 @@ from .memory import State as PlacesState
 from .network import WorldNetwork
 from .reanchor import Keeper, Standing, from_prompt
 from .reprojection import Places
-from .sampler import Denoise, draw_noise, guided, sample
+from .sampler import Denoise, draw_noise, guided, resample, sample
 
 ANCHOR_AFTER = 48  # frames after a new prompt when the world is what it asked for: as long as transitions in training
 
@@ -167,13 +167,25 @@ class Rollout:
         self._draw(torch.tensor(vector).view(1, 1, -1), latent)
         self.index += 1
 
-    def _draw(self, action: Tensor, known: Tensor | None = None) -> Tensor:
+    def redraw(self, latent: Tensor, action: Action, level: float) -> Tensor:
+        """As `follow`, where the next frame is to become another: `latent` is made noisy up to `level` in (0, 1] and
+        drawn from there (SDEdit, 2108.01073), by the prompt and by what was drawn before. The clean latent."""
+        assert self._pooled.numel(), "call reset before redraw"
+        vector = (
+            self._tracker.move(self._tracker.clip(action)) if self.index else [0.0] * self.config.network.action_size
+        )
+        out = self._draw(torch.tensor(vector).view(1, 1, -1), latent, level)
+        self.index += 1
+        return out
+
+    def _draw(self, action: Tensor, known: Tensor | None = None, redrawn: float = 0.0) -> Tensor:
         """One clean latent `[1, 1, C, h, w]`: sample with the cache, commit the last pass's keys, push the stack.
 
-        A `known` latent is not drawn: one pass at the last level gives the keys that it would have left."""
+        A `known` latent is not drawn: one pass at the last level gives the keys that it would have left. Where it is to
+        be `redrawn` from a level, the sampling begins there."""
         c, here = self.config.network, pose_of(self.camera)
         first = known if known is not None else self._given
-        if self._stack is None and first is not None:
+        if self._stack is None and first is not None and not redrawn:
             latent, self._given = first, None
             self._stack = begun(latent, c)
             self._remember(latent[:, 0], here)
@@ -202,6 +214,8 @@ class Rollout:
         noise = draw_noise(shape, self._generator)
         if known is None:
             latent, new_keys, new_values = sample(denoise, noise, steps)
+        elif redrawn:
+            latent, new_keys, new_values = resample(denoise, known, noise, steps, redrawn)
         else:
             latent, (_, new_keys, new_values) = known, denoise((1 - steps[-1]) * known + steps[-1] * noise, steps[-1])
         if self._stack is None:

@@ -42,6 +42,19 @@ def sample(denoise: Denoise, noise: Tensor, steps: Sequence[float]) -> tuple[Ten
     return denoise(z, steps[-1])
 
 
+def resample(
+    denoise: Denoise, clean: Tensor, noise: Tensor, steps: Sequence[float], level: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `sample`, from `clean` made noisy up to `level` in (0, 1] (SDEdit, 2108.01073): through the steps below it."""
+    if not 0 < level <= 1:
+        raise ValueError(f"the level to draw from must be in (0, 1], got {level}")
+    levels = [level, *(s for s in steps if s < level)]
+    z = (1 - level) * clean + level * noise
+    for sigma, to in pairwise(levels):
+        z = euler(z, denoise(z, sigma)[0], sigma, to)
+    return denoise(z, levels[-1])
+
+
 def guided(denoise: Denoise, without: Denoise, scale: float) -> Denoise:
     """Classifier-free guidance (2207.12598): away from what would be drawn without the prompt, `scale` times as far."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+from av.container import InputContainer
 from PIL import Image
 
 MAX_PIXELS = 64_000_000  # of a picture, before it is decoded
@@ -67,7 +68,7 @@ def _picture(path: Path) -> Probe | None:
         return None
 
 
-def _container(container: av.container.InputContainer, kinds: list[str]) -> Probe:
+def _container(container: InputContainer, kinds: list[str]) -> Probe:
     name = container.format.name
     if name not in _CONTAINERS:
         raise ValueError(f"files of the format {name[:40]} are not taken")
@@ -91,7 +92,7 @@ def _container(container: av.container.InputContainer, kinds: list[str]) -> Prob
     raise ValueError(f"it holds no {' or '.join(kinds)}")
 
 
-def _seconds(container: av.container.InputContainer) -> float:
+def _seconds(container: InputContainer) -> float:
     seconds = container.duration / av.time_base if container.duration else 0.0
     if seconds <= 0:  # raw streams do not say
         for stream in [*container.streams.video, *container.streams.audio]:

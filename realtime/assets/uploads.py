@@ -69,9 +69,13 @@ class UploadStore:
 
     async def begin(self, owner: str, id: str) -> None:
         """Before a file is received: a permission is good for one. Raises ValueError."""
-        if id in self._underway or await self._size(owner, id) is not None:
-            raise ValueError("this upload has been used; ask for a new one")
-        self._underway.add(id)
+        used = ValueError("this upload has been used; ask for a new one")
+        if id in self._underway:
+            raise used
+        self._underway.add(id)  # before anything is awaited: several may come at once
+        if await self._size(owner, id) is not None:
+            self.end(id)
+            raise used
 
     def end(self, id: str) -> None:
         """After `begin`, whatever came of it."""

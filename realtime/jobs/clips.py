@@ -1,56 +1,81 @@
 """Clips: words, pictures or a video's end, made into a video of exactly the size and length that was asked for.
 
 Beside the params of `kinds.py`: `model` names a world of this machine; `joined` (true unless said) puts the video that
-is extended before what is drawn, else the file holds the new part alone.
+is extended before what is drawn, else the file holds the new part alone; `audio` (false) adds effects for what is seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...avatars.audio.sightings import Watched
 from ...worlds.clip_words import Moment
 from ...worlds.clip_writer import Writer
-from ...worlds.clips import ClipRequest, Reference, at_speed, drawn, facts, finished, planned
+from ...worlds.clips import ClipPlan, ClipRequest, Reference, at_speed, drawn, facts, finished, planned
+from ...worlds.media.formats import film_format
 from ...worlds.media.video_out import write_video
+from .clip_sound import after, heard, laid_under, watching
 from .contract import JobError, JobOrder, JobResult, Output, Tell, Workshop
 
 Picture = NDArray[np.uint8]
 SMALL_PX = 400_000  # frames up to this many pixels cost little to encode well
+FAST = "ultrafast"  # of x264, for larger ones: on enlarged frames as good as the others at a tenth of their time
+MOST_DRAWN = 0.99  # the rest is the end of the file
 
 
 def clip(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
     """Draw and encode at once. Raises JobError on what cannot be done and lets Cancelled pass; then no file is left."""
     params = order.params
     try:
+        film_format(str(params.get("format") or "mp4"), params.get("prores_profile"))  # before anything is drawn
         request = asked(params, order.inputs)
         world, notes = at_speed(workshop.world(str(params.get("model") or "")), request.draft)
         plan = planned(world, request)
     except ValueError as error:
         raise JobError("INPUT_PREPROCESSING.INVALID", str(error)) from error
-    small = request.width_px * request.height_px <= SMALL_PX
-    count = len(plan.route)
-
-    def write(frames: Iterator[Picture]) -> Output:
-        path, media_type = write_video(
-            order.folder / "clip", finished(plan, frames, world.fps), world.fps, str(params.get("format") or "mp4"),
-            params.get("prores_profile"), preset=None if small else "ultrafast",
-        )  # fmt: skip
-        return Output(path, media_type)
-
-    with Writer(write) as writer:
-        for step in drawn(world, plan):
-            if step.shown and step.rgb is not None:
-                writer.put(step.rgb)
-            tell(min(1.0, (step.done + writer.taken) / (step.of + count)), step.rgb)
-        output = writer.finish()
+    film, seen = _filmed(order, world, request, plan, tell)
+    silent = film.media_type == "application/zip"
+    sound, effects, more = (None, (), ()) if seen is None else heard(seen, request.prompt, request.seed)
+    whole = None if silent else after(plan, world.fps, sound)
+    if whole is not None:
+        film = laid_under(order, film, whole)
+    if silent and seen is not None:
+        more = (*more, "sequences of pictures are delivered without sound")
     tell(1.0)
     known = facts(world, request, plan)
-    return JobResult((output,), world.name, {**known, "notes": [*notes, *known["notes"]]})
+    return JobResult((film,), world.name, {**known, "effects": effects, "notes": [*notes, *known["notes"], *more]})
+
+
+def _filmed(
+    order: JobOrder, world: Any, request: ClipRequest, plan: ClipPlan, tell: Tell
+) -> tuple[Output, Watched | None]:
+    """(the film without sound, what it shows where a sound is wanted). A thread finishes and encodes the frames while
+    the model draws the next ones, another one looks at them."""
+    params, count = order.params, len(plan.route)
+    preset = None if request.width_px * request.height_px <= SMALL_PX else FAST
+
+    def write(frames: Iterator[Picture]) -> Output:
+        film = finished(plan, frames, world.fps)
+        format, profile = str(params.get("format") or "mp4"), params.get("prores_profile")
+        return Output(*write_video(order.folder / "clip", film, world.fps, format, profile, preset=preset))
+
+    with ExitStack() as threads:
+        writer = threads.enter_context(Writer(write))
+        viewer = threads.enter_context(Writer(partial(watching, world))) if params.get("audio") else None
+        for step in drawn(world, plan, lambda share: tell(0.5 * share)):
+            if step.shown and step.rgb is not None:
+                writer.put(step.rgb)
+                if viewer is not None:
+                    viewer.put(step.rgb)
+            tell(min(MOST_DRAWN, (step.done + writer.taken) / (step.of + count)), step.rgb)
+        return writer.finish(), None if viewer is None else viewer.finish()
 
 
 def asked(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> ClipRequest:

@@ -58,4 +58,6 @@ def asked_quality(given: Any) -> int:
         if given not in QUALITIES:
             raise ValueError(f"there is no quality {given!r}; there are {', '.join(QUALITIES)}, and 1 to 100")
         return QUALITIES[given]
+    if not 1 <= int(given) <= 100:
+        raise ValueError(f"the quality of a picture is 1 to 100, got {given}")
     return int(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 
 from ..workflows.course import Course, begun
 from ..workflows.graph import MEDIA, Node, read_graph
-from .contract import Job, JobError, JobOrder, JobResult, Output, Tell, Workshop
+from .contract import Cancelled, Job, JobError, JobOrder, JobResult, Output, Tell, Workshop
 from .kinds import job_of
+
+log = logging.getLogger(__name__)
 
 
 def workflow(order: JobOrder, workshop: Workshop, tell: Tell, find: Callable[[str], Job] = job_of) -> JobResult:
@@ -53,6 +56,12 @@ def _done(
         result = find(node.kind)(part, workshop, told)
     except JobError as error:
         return course.at(node.id, state="failed", error=error.message, code=error.code)
+    except Cancelled:
+        raise
+    except Exception as error:  # a fault of ours in one node; what the others made is not lost
+        log.exception("%s, node %s", order.id, node.id)
+        broke = f"The job broke off ({type(error).__name__}). The server's log says more under {order.id}."
+        return course.at(node.id, state="failed", error=broke, code="INTERNAL")
     made[node.id] = result
     return course.at(node.id, state="done", outputs=tuple(str(output.path) for output in result.outputs))
 

@@ -21,6 +21,7 @@ from . import generation_routes, task_routes, upload_routes
 from .asking import VERSION, ContractRoute, keyless
 from .errors import ApiError, answer
 from .issues import refused
+from .library_subjects import LIBRARY
 from .models import Catalogue, read_catalogue
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ SUBJECTS: tuple[Callable[[FastAPI], None], ...] = (
     generation_routes.add,
     task_routes.add,
     upload_routes.add,
+    *LIBRARY,
 )
 _ERROR = {
     "type": "object",

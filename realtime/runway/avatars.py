@@ -23,7 +23,9 @@ from .value_sets import LIVE_VOICES
 
 PORTRAIT_PX = (1088, 704)  # what the contract recommends for reference pictures
 USAGE_DAYS = 366  # that one question about usage may span
+# members have types that functions make
 # mypy: disable-error-code="valid-type"
+# pyright: reportInvalidTypeForm=false
 
 _WHAT = "An avatar with this id"
 
@@ -94,7 +96,9 @@ async def create(body: NewAvatar, at: At) -> dict[str, Any]:
         state="PROCESSING",
     )
     await at.read(lambda c: _check(c, avatar))
-    avatar = await _begin(at, avatar, body.referenceImage)
+    avatar, first = await _begin(at, avatar, body.referenceImage)
+    if first != avatar.id:  # a blind second try of the same request
+        return await _answer(at, await at.read(lambda c: library.avatars.get(c, at.owner, first), _WHAT))
 
     def work(connection: Any) -> None:
         _check(connection, avatar)  # again: things may have gone while the picture was fetched
@@ -140,7 +144,7 @@ async def update(id: str, body: AvatarChange, at: At) -> dict[str, Any]:
     if given & {"referenceImage", "imageProcessing"}:
         processing = body.imageProcessing if "imageProcessing" in given else before.processing
         changed = replace(changed, processing=processing, state="PROCESSING", failure="")
-        changed = await _begin(at, changed, body.referenceImage or "")
+        changed, _ = await _begin(at, changed, body.referenceImage or "")
 
     def work(connection: Any) -> Avatar:
         _settled(connection, at.owner, id)  # again: another change may have come first
@@ -208,8 +212,8 @@ def _check(connection: Any, avatar: Avatar) -> None:
             raise invalid(["voice", "id"], f"This voice could not be made: {voice.failure}")
 
 
-async def _begin(at: Desk, avatar: Avatar, uri: str) -> Avatar:
-    """Receive the picture, where one is given, and order its fitting."""
+async def _begin(at: Desk, avatar: Avatar, uri: str) -> tuple[Avatar, str]:
+    """Receive the picture, where one is given, and order its fitting; and for which avatar that was ordered first."""
     reference = avatar.reference
     if uri:
         asset = await at.services.assets.gather(at.owner, uri, "image", ("referenceImage",))
@@ -217,7 +221,7 @@ async def _begin(at: Desk, avatar: Avatar, uri: str) -> Avatar:
     width, height = PORTRAIT_PX
     params = {"width": width, "height": height, "processing": avatar.processing}
     task = await at.order("portrait", params, {"image": reference}, "gwm1_avatars", parent=avatar.id)
-    return replace(avatar, reference=reference, task=task.id)
+    return replace(avatar, reference=reference, task=task.id), task.parent
 
 
 async def _answer(at: Desk, avatar: Avatar) -> dict[str, Any]:

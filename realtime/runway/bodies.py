@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, LiteralString
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 from pydantic.functional_validators import AfterValidator
@@ -38,15 +38,19 @@ def utf16(text: str) -> int:
     return len(text) if text.isascii() else len(text) + sum(c > "\uffff" for c in text)
 
 
+def _wrong(code: LiteralString, text: str) -> PydanticCustomError:
+    return PydanticCustomError(code, "{wrong}", {"wrong": text})
+
+
 def words(most: int | None = None, fewest: int = 1) -> Any:
     """The annotation of a text of so many UTF-16 code units."""
 
     def check(text: str) -> str:
         length = utf16(text)
         if length < fewest:
-            raise PydanticCustomError("too_small", f"String must contain at least {fewest} character(s)")
+            raise _wrong("too_small", f"String must contain at least {fewest} character(s)")
         if most is not None and length > most:
-            raise PydanticCustomError("too_big", f"String must contain at most {most} character(s), not {length}")
+            raise _wrong("too_big", f"String must contain at most {most} character(s), not {length}")
         return text
 
     schema: dict[str, Any] = {"type": "string", "minLength": fewest}
@@ -90,18 +94,16 @@ def media(kind: str) -> Any:
         limit = _URL_CHARACTERS
         if uri.startswith("data:"):
             if not uri.startswith(f"data:{kind}/"):
-                raise PydanticCustomError("invalid_string", f"A data URI here must begin with data:{kind}/")
+                raise _wrong("invalid_string", f"A data URI here must begin with data:{kind}/")
             limit = most
         elif uri.startswith("runway://"):
             limit = _UPLOAD_CHARACTERS
         elif not uri.startswith(("https://", "http://")):  # http is refused with its reason when it is gathered
-            raise PydanticCustomError(
-                "invalid_string", f"Must be an https URL, a runway:// upload URI or a data:{kind}/ URI"
-            )
+            raise _wrong("invalid_string", f"Must be an https URL, a runway:// upload URI or a data:{kind}/ URI")
         if len(uri) < _FEWEST:
-            raise PydanticCustomError("too_small", f"String must contain at least {_FEWEST} character(s)")
+            raise _wrong("too_small", f"String must contain at least {_FEWEST} character(s)")
         if len(uri) > limit:
-            raise PydanticCustomError("too_big", f"String must contain at most {limit} character(s)")
+            raise _wrong("too_big", f"String must contain at most {limit} character(s)")
         return uri
 
     pattern = f"^(https://|runway://|data:{kind}/)"
@@ -137,7 +139,7 @@ def custom(check: Callable[[Any], str]) -> Any:
     def run(value: Any) -> Any:
         wrong = check(value)
         if wrong:
-            raise PydanticCustomError("custom", "{wrong}", {"wrong": wrong})
+            raise _wrong("custom", wrong)
         return value
 
     return AfterValidator(run)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from fastapi import Depends, Request
 
-from ..services import Caller, Services
+from ..services import Caller, Services, retry_mark
 from ..tasks import Task
 from .asking import caller, services_of
 from .bodies import is_uuid
@@ -62,6 +62,11 @@ class Desk:
     ) -> Task:
         """Put a task on the board, paid for. Errors as in `ordering.submit`."""
         return await submit(self.request, self.who, kind, params, inputs, model=model, credits=credits, parent=parent)
+
+    async def retry(self) -> tuple[str, bool]:
+        """(the mark of this request, whether the client says that it sends it again)."""
+        mark = retry_mark(self.owner, self.request.url.path, await self.request.body())
+        return mark, self.request.headers.get("x-stainless-retry-count", "0") != "0"
 
     async def drop(self, task: str) -> None:
         """Cancel or delete a task, if there is one with this id."""

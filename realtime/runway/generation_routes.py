@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Union
 
 import fastapi
@@ -93,8 +94,8 @@ def add(app: FastAPI) -> None:
         _add(app, name, classes, mapper)
 
 
-def _add(app: FastAPI, name: str, classes: tuple[type[Body], ...], mapper: Mapper) -> None:
-    kind: Any = Union[classes] if len(classes) > 1 else classes[0]  # noqa: UP007 - of a tuple
+def _add(app: FastAPI, name: str, classes: Sequence[type[Body]], mapper: Mapper) -> None:
+    kind: Any = Union[tuple(classes)] if len(classes) > 1 else classes[0]  # noqa: UP007 - as many as there are
     told_apart = fastapi.Body(discriminator="model") if len(classes) > 1 else fastapi.Body()
 
     async def endpoint(request: Request, body: Any, who: Annotated[Caller, Depends(caller)]) -> dict[str, Any]:

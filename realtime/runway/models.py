@@ -104,7 +104,8 @@ class Catalogue:
     """Aliases by name. Immutable; an edited file counts when the server starts again."""
 
     def __init__(self, aliases: Mapping[str, Alias] | None = None) -> None:
-        self.aliases = {**DEFAULTS, **(aliases or {})}
+        self._given = dict(aliases or {})
+        self.aliases = {**DEFAULTS, **self._given}
 
     def of(self, name: str, kind: str = "") -> Alias:
         """What a name means; for one that nobody listed, what is usual for such a kind of job."""
@@ -117,8 +118,13 @@ class Catalogue:
 
     @property
     def concurrency(self) -> dict[str, int]:
-        """Places of each listed name, for the task board."""
+        """Tasks at once of each listed name."""
         return {name: alias.concurrency for name, alias in self.aliases.items()}
+
+    @property
+    def places(self) -> dict[str, int]:
+        """The same of the names that the operator gave, for the task board: they count before the server's usual."""
+        return {name: alias.concurrency for name, alias in self._given.items()}
 
 
 def read_catalogue(data: Path) -> Catalogue:

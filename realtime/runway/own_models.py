@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -36,7 +36,9 @@ from .parts import (
 )
 from .value_sets import AVATARS, F1, LANGUAGES, LIVE_VOICES, P1, R6, R16
 
+# members have types that functions make
 # mypy: disable-error-code="valid-type"
+# pyright: reportInvalidTypeForm=false
 
 _PROMPT = words(1000)
 _SECONDS = whole(2, 10)
@@ -53,10 +55,11 @@ class Formatted(Body):
 
     @model_validator(mode="after")
     def profile_fits(self) -> Formatted:
-        if self.proresProfile is not None:
-            if self.outputFormat not in ("prores", "hdr_prores"):
+        profile, video_format = cast(str | None, self.proresProfile), cast(str | None, self.outputFormat)
+        if profile is not None:
+            if video_format not in ("prores", "hdr_prores"):
                 raise PydanticCustomError("custom", "proresProfile is only valid with a ProRes outputFormat")
-            if self.outputFormat == "hdr_prores" and self.proresProfile not in ("422", "422 HQ", "4444"):
+            if video_format == "hdr_prores" and profile not in ("422", "422 HQ", "4444"):
                 raise PydanticCustomError("custom", "with hdr_prores, proresProfile is one of 422, 422 HQ, 4444")
         return self
 
@@ -117,8 +120,8 @@ def _ranges(keyframes: list[Any]) -> str:
         if keyframe.range is not None and keyframe.range.end_seconds <= keyframe.range.start_seconds:
             return "a range must end after it starts"
         at_s = getattr(keyframe, "seconds", None)
-        known = keyframe.range is not None and at_s is not None
-        if known and not keyframe.range.start_seconds <= at_s < keyframe.range.end_seconds:
+        span = keyframe.range
+        if span is not None and at_s is not None and not span.start_seconds <= at_s < span.end_seconds:
             return "the moment of a keyframe must lie within its range"
     return ""
 
@@ -172,9 +175,13 @@ class TextToImage(Body):
     contentModeration: ContentModeration = option()
 
 
-class TextToImageTurbo(TextToImage):
-    model: Literal["gen4_image_turbo"]  # type: ignore[assignment]
+class TextToImageTurbo(Body):
+    model: Literal["gen4_image_turbo"]
+    promptText: _PROMPT
+    ratio: _R16
     referenceImages: many(TaggedImage, 3, 1)
+    seed: SEED = option()
+    contentModeration: ContentModeration = option()
 
 
 class CharacterOfPicture(Body):

@@ -7,6 +7,10 @@ from typing import Any, Literal
 from .bodies import AUD, FLAG, IMG, TAG, VID, Body, many, number, one_of, option, string_or_list, whole, words
 from .value_sets import VOICES
 
+# members have types that functions make
+# mypy: disable-error-code="valid-type"
+# pyright: reportInvalidTypeForm=false
+
 
 class ImageRef(Body):
     uri: IMG
@@ -19,7 +23,7 @@ class TaggedImage(Body):
 
 class NamedImage(Body):  # as other makers take it: any tag of 3 to 16 characters
     uri: IMG
-    tag: words(16, 3) = option()  # type: ignore[valid-type]
+    tag: words(16, 3) = option()
 
 
 class SubjectImage(NamedImage):
@@ -61,12 +65,12 @@ class StoryImage(Body):
 
 
 class Shot(Body):
-    duration: whole(1, 60)  # type: ignore[valid-type]
-    prompt: words()  # type: ignore[valid-type]
+    duration: whole(1, 60)
+    prompt: words()
 
 
 class Shots(Body):
-    multiPrompt: many(Shot, 20) = option()  # type: ignore[valid-type]
+    multiPrompt: many(Shot, 20) = option()
     shotType: Literal["intelligence", "customize"] = option()
 
 
@@ -76,7 +80,7 @@ class ShotsOfVideo(Shots):
 
 class PresetVoice(Body):
     type: Literal["runway-preset"]
-    presetId: one_of(*VOICES)  # type: ignore[valid-type]
+    presetId: one_of(*VOICES)
 
 
 class VoiceOfRecording(Body):
@@ -85,19 +89,19 @@ class VoiceOfRecording(Body):
 
 
 class Range(Body):
-    start_seconds: whole(0)  # type: ignore[valid-type]
-    end_seconds: whole(1)  # type: ignore[valid-type]
+    start_seconds: whole(0)
+    end_seconds: whole(1)
 
 
 class KeyframeAtSeconds(Body):
     uri: IMG
-    seconds: number(0, 30)  # type: ignore[valid-type]
+    seconds: number(0, 30)
     range: Range = option()
 
 
 class KeyframeAtFraction(Body):
     uri: IMG
-    at: number(0, 1)  # type: ignore[valid-type]
+    at: number(0, 1)
     range: Range = option()
 
 

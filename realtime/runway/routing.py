@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Annotated, Any, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from .bodies import Body
 from .generation_routes import ENDPOINTS
@@ -20,6 +20,7 @@ from .sizes import size_of
 
 FILTERS = ("capability", "prompt_length", "input_support", "allow_deny", "price")
 PROVIDER = "worldstream"  # every name is answered by a model of this server
+APART = ("robotics_v1", "gen3a_turbo", "gen4_aleph")  # only by name: a robot's, and names that are not in use any more
 DEFAULTS = {"video": ("16:9", "720p"), "image": ("16:9", "1k"), "audio": ("", "")}
 USUAL_SECONDS = (5, 10, 8, 4, 6)  # where nothing is said, the first that a model takes
 _TIERS_PX = {  # of video, of pictures: pixels of one frame, from and below
@@ -140,7 +141,8 @@ def _classes(endpoint: str) -> Iterator[tuple[str, type[Body], Mapper]]:
     kinds, mapper = ENDPOINTS[endpoint]
     for kind in kinds:
         for name in get_args(kind.model_fields["model"].annotation):
-            yield name, kind, mapper
+            if name not in APART:
+                yield name, kind, mapper
 
 
 def _passes(candidate: Candidate, filter: str, wanted: Preferences) -> bool:
@@ -167,7 +169,7 @@ def _ranked(left: list[Candidate], optimize_for: str, catalogue: Catalogue) -> t
         told = ("selected", "It takes all denoising steps.", "best_quality")
     if len(left) == 1:
         told = ("single_candidate", "No other model takes this request.", "only_eligible_model")
-    return ranked, *told
+    return ranked, told[0], told[1], told[2]
 
 
 def _validated(kind: type[Body], name: str, members: Mapping[str, Any]) -> tuple[Body | None, set[str]]:
@@ -261,7 +263,7 @@ def _of_audio(kind: type[Body], wanted: Mapping[str, Any]) -> dict[str, Any]:
 def _usual_seconds(kind: type[Body]) -> int:
     """The first usual length that this model takes."""
     duration = kind.model_fields["duration"]
-    lengths: Any = Annotated[duration.annotation, *duration.metadata]
+    lengths: Any = Annotated[duration.annotation, Field(), *duration.metadata]
     takes: TypeAdapter[Any] = TypeAdapter(lengths, config={"strict": True})
     for seconds in USUAL_SECONDS:
         try:

@@ -17,7 +17,7 @@ def size_of(ratio: str, resolution: str = "", source: tuple[int, int] = (0, 0)) 
         if min(width, height) >= _FEWEST_PX:
             return width, height
         return shaped(width / height, short_side(resolution))
-    tier = ratio.removeprefix("auto").removeprefix("_") or resolution
+    tier = ratio.removeprefix("auto_") if ratio.startswith("auto_") else resolution
     shape = source[0] / source[1] if all(source) else 16 / 9
     if ratio.startswith("auto") and tier in ("1k", "2k"):  # of pictures: about so many pixels along a square's side
         side = {"1k": 1024, "2k": 2048}[tier]

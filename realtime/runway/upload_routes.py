@@ -17,7 +17,9 @@ from .asking import caller, keyless, services_of
 from .bodies import Body, words
 from .errors import ApiError
 
+# members have types that functions make
 # mypy: disable-error-code="valid-type"
+# pyright: reportInvalidTypeForm=false
 
 
 class NewUpload(Body):

@@ -122,8 +122,8 @@ LIVE_VOICES = _set("""
 """)
 # avatars that come ready
 AVATARS = _set("""
-    game-character music-superstar game-character-man cat-character influencer tennis-coach human-resource fashion-
-    designer cooking-teacher
+    game-character music-superstar game-character-man cat-character influencer tennis-coach human-resource
+    fashion-designer cooking-teacher
 """)
 # that voices are dubbed into
 LANGUAGES = _set("""

@@ -75,7 +75,8 @@ async def _prompt_image(order: Order) -> tuple[int, int]:
     """First and last pictures, or references where a list says no places; gives the size of the first."""
     given = order.take("promptImage")
     images = [{"uri": given, "position": "first"}] if isinstance(given, str) else given
-    size, references = (0, 0), []
+    size = (0, 0)
+    references: list[dict[str, str]] = []
     for index, image in enumerate(images):
         path = ("promptImage",) if isinstance(given, str) else ("promptImage", index, "uri")
         place = image.get("position") or ("first" if len(images) == 1 else f"ref{len(references)}")
@@ -155,8 +156,7 @@ async def _keyframes(order: Order, seconds: float) -> None:
     for index, keyframe in enumerate(given):
         at_s = keyframe["at"] * seconds if "at" in keyframe else keyframe["seconds"]
         if at_s > seconds + _SECONDS_SLACK:
-            path = ["keyframes", index, "seconds"]
-            raise invalid(path, f"the video lasts {seconds:.2f} s", "too_big")
+            raise invalid(["keyframes", index, "seconds"], f"the video lasts {seconds:.2f} s", "too_big")
         name = f"key{len(found)}"
         await order.gather(name, keyframe["uri"], "image", "keyframes", index, "uri")
         span = keyframe.get("range")

@@ -20,8 +20,11 @@ from .errors import invalid, not_found
 from .links import link
 from .pages import stamp
 
+# members have types that functions make
 # mypy: disable-error-code="valid-type"
+# pyright: reportInvalidTypeForm=false
 
+RETRY_WINDOW_S = 600.0
 _WHAT, _RUN = "A workflow with this id", "A workflow invocation with this id"
 
 
@@ -98,7 +101,13 @@ async def retrieve(id: str, at: At) -> dict[str, Any]:
 
 
 async def run(id: str, at: At, body: RunOrder | None = None) -> dict[str, Any]:
+    """A client's blind second try of a request gives the run of the first."""
     workflow, version = _found(at, id)
+    mark, again = await at.retry()
+    if again:
+        before = await at.read(lambda c: store.marked(c, at.owner, mark, at.now() - RETRY_WINDOW_S))
+        if before is not None:
+            return {"id": before.id}
     given = body.nodeOutputs if body is not None else {}
     nodes = {node.id: node for node in version.graph.nodes}
     values: dict[str, Any] = {}
@@ -115,7 +124,7 @@ async def run(id: str, at: At, body: RunOrder | None = None) -> dict[str, Any]:
         course = begun(version.graph, values, media)
     except ValueError as error:
         raise invalid(["nodeOutputs"], f"{str(error).capitalize()}.") from error
-    begun_now = await _keep(at, workflow, version, course)
+    begun_now = await _keep(at, workflow, version, course, mark)
     await at.note("workflow.run", "workflow", version.id)
     return {"id": begun_now.id}
 
@@ -184,9 +193,9 @@ async def _files(at: Desk, node: Node, outputs: dict[str, Any], path: list[str])
     return keys
 
 
-async def _keep(at: Desk, workflow: Workflow, version: Version, course: Course) -> Invocation:
+async def _keep(at: Desk, workflow: Workflow, version: Version, course: Course, mark: str) -> Invocation:
     graph, now = version.graph.as_json(), at.now()
-    fresh = Invocation(new_id(), at.owner, now, version.id, workflow.name, graph, dict(course.values))
+    fresh = Invocation(new_id(), at.owner, now, version.id, workflow.name, graph, dict(course.values), mark=mark)
     run = kept(fresh, course, now)
     await at.write(lambda c: store.invocations.put(c, run))
     return run

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -60,7 +60,37 @@ TASKS = sa.Table(
 )
 MIGRATIONS = [Migration("tasks-1", create(TASKS))]
 
-_HELD = ("PENDING", "RUNNING")
+# What is asked at every task, put together once.
+_INSERT = TASKS.insert()
+_GET = sa.select(TASKS).where(TASKS.c.id == sa.bindparam("id"), TASKS.c.owner == sa.bindparam("owner"))
+_SOONEST = sa.select(sa.func.min(TASKS.c.due_s)).where(
+    TASKS.c.state == "PENDING", TASKS.c.lane == sa.bindparam("in_lane")
+)
+_NEXT = (
+    sa.select(TASKS.c.id)
+    .where(TASKS.c.state == "PENDING", TASKS.c.lane == sa.bindparam("in_lane"), TASKS.c.due_s <= sa.bindparam("now_s"))
+    .order_by(TASKS.c.ready_s, TASKS.c.created_s, TASKS.c.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_CLAIM = (
+    TASKS.update()
+    .where(TASKS.c.id == _NEXT.scalar_subquery())
+    .values(
+        state="RUNNING",
+        server=sa.bindparam("by"),
+        lease_s=sa.bindparam("until_s"),
+        attempts=TASKS.c.attempts + 1,
+        started_s=sa.func.coalesce(TASKS.c.started_s, sa.bindparam("now_s")),
+    )
+    .returning(TASKS)
+)
+_HELD_BY, _WAITING = (
+    sa.select(TASKS.c.owner, sa.func.count())
+    .where(TASKS.c.pool == sa.bindparam("of_pool"), TASKS.c.state.in_(states))
+    .group_by(TASKS.c.owner)
+    for states in (("PENDING", "RUNNING"), ("THROTTLED",))
+)
 _LOCK = 7782  # of PostgreSQL's advisory locks: places are counted by one transaction at a time
 
 
@@ -112,11 +142,11 @@ class TaskRows:
             "created_s": now_s, "ready_s": None, "started_s": None, "ended_s": None,
             "attempts": 0, "due_s": now_s, "server": "", "lease_s": None,
         }  # fmt: skip
-        c.execute(TASKS.insert().values(**row))
+        c.execute(_INSERT, row)
+        task = _task(row)
         for heard in self.on_create:
-            heard(c, self.get(c, new.owner, row["id"]))
-        self._move_up(c, pool, now_s)
-        return self.get(c, new.owner, row["id"])
+            heard(c, task)
+        return replace(task, state="PENDING") if task.id in self._move_up(c, pool, now_s) else task
 
     def repeated(self, c: Connection, owner: str, retry_of: str, since_s: float) -> Task | None:
         """The newest task of the same request."""
@@ -125,10 +155,10 @@ class TaskRows:
 
     def get(self, c: Connection, owner: str, id: str) -> Task:
         """Raises KeyError."""
-        task = _one(c, sa.select(TASKS).where(TASKS.c.id == id, TASKS.c.owner == owner))
-        if task is None:
+        row = c.execute(_GET, {"id": id, "owner": owner}).mappings().first()
+        if row is None:
             raise KeyError(id)
-        return task
+        return _task(row)
 
     def listed(
         self, c: Connection, owner: str, limit: int, before: tuple[float, str] | None = None, search: str = ""
@@ -152,32 +182,17 @@ class TaskRows:
             raise KeyError(id)
         task = _task(row)
         if task.state not in FINAL:
-            self._end(c, id, {"state": "CANCELLED"}, now_s)
-            task = self.get(c, owner, id)
+            task = self._end(c, [TASKS.c.id == id], {"state": "CANCELLED"}, now_s) or task
         c.execute(TASKS.delete().where(TASKS.c.id == id))
-        return Removed(task, _own_inputs(c, row["inputs"]))
+        return Removed(task, tuple(self.unused(c, _own_inputs(row["inputs"]))))
 
     # -- what servers do
 
     def claim(self, c: Connection, server: str, lane: str, now_s: float, lease_s: float) -> Claim | None:
         """The next task of a lane, for this server alone; None where nothing is due."""
-        next_one = (
-            sa.select(TASKS.c.id)
-            .where(TASKS.c.state == "PENDING", TASKS.c.lane == lane, TASKS.c.due_s <= now_s)
-            .order_by(TASKS.c.ready_s, TASKS.c.created_s, TASKS.c.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        id = c.execute(next_one).scalar()
-        if id is None:
-            return None
-        changed = TASKS.update().where(TASKS.c.id == id).values(
-            state="RUNNING", server=server, lease_s=now_s + lease_s, attempts=TASKS.c.attempts + 1,
-            started_s=sa.func.coalesce(TASKS.c.started_s, now_s),
-        )  # fmt: skip
-        c.execute(changed)
-        row = c.execute(sa.select(TASKS).where(TASKS.c.id == id)).mappings().one()
-        return Claim(_task(row), json.loads(row["inputs"]), row["attempts"])
+        given = {"in_lane": lane, "now_s": now_s, "by": server, "until_s": now_s + lease_s}
+        row = c.execute(_CLAIM, given).mappings().first()
+        return None if row is None else Claim(_task(row), json.loads(row["inputs"]), row["attempts"])
 
     def progress(self, c: Connection, server: str, claim: Claim, fraction: float) -> bool:
         """False where the task is this server's no more."""
@@ -190,9 +205,7 @@ class TaskRows:
         """End a task with `state` and what belongs to it; None where it is this server's no more: then nothing that
         the attempt made may be kept."""
         self._alone(c, [claim.task.model or claim.task.kind])
-        if c.execute(sa.select(TASKS.c.id).where(*_mine(server, claim)).with_for_update()).first() is None:
-            return None
-        return self._end(c, claim.task.id, ending, now_s)
+        return self._end(c, _mine(server, claim), ending, now_s)
 
     def postpone(self, c: Connection, server: str, claim: Claim, due_s: float) -> Task | None:
         """Back into the line, keeping its place, for another attempt."""
@@ -228,7 +241,12 @@ class TaskRows:
         for row in found:
             if row.attempts >= attempts:
                 failure = f"The server stopped {row.attempts} times while it worked on this task."
-                self._end(c, row.id, {"state": "FAILED", "failure": failure, "failure_code": "INTERNAL"}, now_s)
+                self._end(
+                    c,
+                    [TASKS.c.id == row.id],
+                    {"state": "FAILED", "failure": failure, "failure_code": "INTERNAL"},
+                    now_s,
+                )
             else:
                 back = TASKS.update().where(TASKS.c.id == row.id)
                 c.execute(back.values(state="PENDING", server="", lease_s=None, due_s=now_s))
@@ -236,8 +254,7 @@ class TaskRows:
 
     def soonest(self, c: Connection, lane: str) -> float | None:
         """When the next task of a lane is due."""
-        waiting = (TASKS.c.state == "PENDING", TASKS.c.lane == lane)
-        return c.execute(sa.select(sa.func.min(TASKS.c.due_s)).where(*waiting)).scalar()
+        return c.execute(_SOONEST, {"in_lane": lane}).scalar()
 
     def keepers(self, c: Connection, ids: Iterable[str]) -> dict[str, tuple[str, frozenset[str], int]]:
         """Of those of `ids` that exist: state, output keys, attempts."""
@@ -248,6 +265,14 @@ class TaskRows:
             for row in c.execute(query).mappings():
                 found[row["id"]] = (row["state"], frozenset(json.loads(row["outputs"])), row["attempts"])
         return found
+
+    def unused(self, c: Connection, keys: Iterable[str]) -> list[str]:
+        """Those of some blobs that no task takes."""
+        found = {}
+        for key in sorted(set(keys)):
+            uses = sa.select(TASKS.c.id).where(TASKS.c.inputs.contains(key, autoescape=True)).limit(1)
+            found[key] = c.execute(uses).first() is not None
+        return [key for key, used in found.items() if not used]
 
     def inputs_in_use(self, c: Connection) -> set[str]:
         """Keys of every blob that a task takes."""
@@ -262,7 +287,7 @@ class TaskRows:
             task = _task(row)
             facts = _json({**task.facts, "expired": True})
             c.execute(TASKS.update().where(TASKS.c.id == task.id).values(outputs="[]", inputs="{}", facts=facts))
-            gone.append(Removed(task, _own_inputs(c, row["inputs"])))
+            gone.append(Removed(task, tuple(self.unused(c, _own_inputs(row["inputs"])))))
         return gone
 
     # -- places
@@ -272,13 +297,14 @@ class TaskRows:
         for pool in [] if self.lite else pools:
             c.execute(sa.text("SELECT pg_advisory_xact_lock(:lock, hashtext(:pool))"), {"lock": _LOCK, "pool": pool})
 
-    def _end(self, c: Connection, id: str, ending: Mapping[str, Any], now_s: float) -> Task:
+    def _end(self, c: Connection, which: Sequence[Any], ending: Mapping[str, Any], now_s: float) -> Task | None:
         values = dict(ending) | {"ended_s": now_s, "server": "", "lease_s": None}
         for name in ("outputs", "facts"):
             if name in values:
                 values[name] = _json(values[name])
-        c.execute(TASKS.update().where(TASKS.c.id == id).values(**values))
-        row = c.execute(sa.select(TASKS).where(TASKS.c.id == id)).mappings().one()
+        row = c.execute(TASKS.update().where(*which).values(**values).returning(TASKS)).mappings().first()
+        if row is None:
+            return None
         task = _task(row)
         if row["webhook"]:
             add_webhook(c, row["webhook"], task, now_s)
@@ -287,17 +313,18 @@ class TaskRows:
         self._move_up(c, row["pool"], now_s)
         return task
 
-    def _move_up(self, c: Connection, pool: str, now_s: float) -> None:
-        """Give free places to those who wait."""
-        in_pool = TASKS.c.pool == pool
-        held = _counts(c, sa.and_(in_pool, TASKS.c.state.in_(_HELD)), sa.func.count())
+    def _move_up(self, c: Connection, pool: str, now_s: float) -> set[str]:
+        """Give free places to those who wait; the ids of those who get one."""
+        in_pool, moved = TASKS.c.pool == pool, set()
+        held = {row[0]: row[1] for row in c.execute(_HELD_BY, {"of_pool": pool})}
         free = self.places.get(pool, self.usual_places) - sum(held.values())
         if free <= 0:
-            return
-        waiting = _counts(c, sa.and_(in_pool, TASKS.c.state == "THROTTLED"), sa.func.count())
-        if not waiting:
-            return
-        served = _counts(c, sa.and_(in_pool, TASKS.c.owner.in_(list(waiting))), sa.func.max(TASKS.c.ready_s))
+            return set()
+        waiting = {row[0]: row[1] for row in c.execute(_WAITING, {"of_pool": pool})}
+        served: dict[str, float] = {}
+        if len(waiting) > 1:
+            found = sa.select(TASKS.c.owner, sa.func.max(TASKS.c.ready_s)).group_by(TASKS.c.owner)
+            served = {row[0]: row[1] for row in c.execute(found.where(in_pool, TASKS.c.owner.in_(list(waiting))))}
         for _ in range(min(free, sum(waiting.values()))):
             owner = min((o for o, n in waiting.items() if n), key=lambda o: (held.get(o, 0), served.get(o) or 0.0, o))
             first = (
@@ -306,15 +333,11 @@ class TaskRows:
                 .order_by(TASKS.c.created_s, TASKS.c.id)
                 .limit(1)
             )
-            changed = TASKS.update().where(TASKS.c.id == first.scalar_subquery())
-            c.execute(changed.values(state="PENDING", ready_s=now_s))
+            changed = TASKS.update().where(TASKS.c.id == first.scalar_subquery()).returning(TASKS.c.id)
+            moved.add(str(c.execute(changed.values(state="PENDING", ready_s=now_s)).scalar_one()))
             held[owner], served[owner] = held.get(owner, 0) + 1, now_s
             waiting[owner] -= 1
-
-
-def _counts(c: Connection, where: Any, what: Any) -> dict[str, Any]:
-    """One figure per owner."""
-    return {row[0]: row[1] for row in c.execute(sa.select(TASKS.c.owner, what).where(where).group_by(TASKS.c.owner))}
+        return moved
 
 
 def _mine(server: str, claim: Claim) -> tuple[Any, ...]:
@@ -330,15 +353,9 @@ def _pool_of(c: Connection, id: str) -> str:
     return c.execute(sa.select(TASKS.c.pool).where(TASKS.c.id == id)).scalar() or ""
 
 
-def _own_inputs(c: Connection, inputs: str) -> tuple[str, ...]:
-    """Keys of a task's inputs that no other task takes. An upload is not the task's: its key begins otherwise."""
-    keys = {key for key in json.loads(inputs).values() if key.startswith("inputs/")}
-    return tuple(
-        key
-        for key in sorted(keys)
-        if c.execute(sa.select(TASKS.c.id).where(TASKS.c.inputs.contains(key, autoescape=True)).limit(1)).first()
-        is None
-    )
+def _own_inputs(inputs: str) -> list[str]:
+    """Keys of a task's inputs that may be its own. An upload is not: its key begins otherwise."""
+    return [key for key in json.loads(inputs).values() if key.startswith("inputs/")]
 
 
 def _one(c: Connection, query: sa.Select[Any]) -> Task | None:

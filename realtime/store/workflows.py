@@ -32,6 +32,7 @@ class Invocation:
     failure: str = ""
     failure_code: str = ""
     ended_s: float | None = None
+    mark: str = ""  # services.retry_mark of the request
 
 
 _invocations = owned(
@@ -43,10 +44,17 @@ _invocations = owned(
     sa.Column("progress", sa.Double, nullable=False),
     *(sa.Column(name, sa.Text, nullable=False) for name in ("failure", "failure_code")),
     sa.Column("ended_s", sa.Double),
+    sa.Column("mark", sa.String(64), nullable=False),
 )
 invocations = Shelf(_invocations, Invocation)
 
 MIGRATIONS = (Migration("workflows-1", create(_invocations)),)
+
+
+def marked(connection: Connection, owner: str, mark: str, since_s: float) -> Invocation | None:
+    """The newest run that the same request began since a moment."""
+    where = [_invocations.c.mark == mark, _invocations.c.created_s >= since_s]
+    return next(iter(invocations.listed(connection, owner, 1, where=where)), None)
 
 
 def open_invocations(connection: Connection) -> list[Invocation]:

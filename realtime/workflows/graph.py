@@ -138,7 +138,7 @@ def _node(index: int, said: Any) -> Node:
     if not isinstance(said, dict) or not isinstance(said.get("id"), str) or not _ID.fullmatch(said["id"]):
         raise ValueError(f"node {index} has no id of letters, digits, - and _, at most 64")
     id, kind = said["id"], said.get("kind")
-    if kind != "primitive" and kind not in MEDIA and (kind not in KINDS or kind in NEVER):
+    if not isinstance(kind, str) or (kind not in ("primitive", *MEDIA, *KINDS) or kind in NEVER):
         usable = ", ".join(["primitive", *MEDIA, *(name for name in KINDS if name not in NEVER)])
         raise ValueError(f"node {id!r}: kind {kind!r} is none of {usable}")
     unknown = set(said) - {"id", "name", "kind", "value", "params", "inputs", "model"}

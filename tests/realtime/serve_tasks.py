@@ -80,13 +80,13 @@ def main() -> None:
     from worldstream.realtime.cli import _parser
     from worldstream.realtime.config import from_environment, override
     from worldstream.realtime.offline import Offline
-    from worldstream.realtime.startup import listen
+    from worldstream.realtime.startup import listen, settle_heap
 
     options = vars(_parser().parse_args(["serve", *sys.argv[1:]]))
     del options["command"]
     options["data"] = options["data"] or Path(tempfile.mkdtemp(prefix="worldstream-"))
     config = override(from_environment(), options)
-    changed = {name: float(value) for name, value in _settings().items()}
+    changed = {name: float(value) if "." in value else int(value) for name, value in _settings().items()}
     config = replace(config, tasks=replace(config.tasks, **changed))  # type: ignore[arg-type]
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     listener = listen(config.host, config.port)
@@ -101,6 +101,7 @@ def main() -> None:
     import uvicorn
 
     running = uvicorn.Config(_bare_app(offline), loop="uvloop", log_config=None, access_log=False)
+    settle_heap()
     uvicorn.Server(running).run(sockets=[listener])
 
 

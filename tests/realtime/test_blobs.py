@@ -18,13 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worldstream.realtime.blob_place import open_blobs
 from worldstream.realtime.blobs import (
     MEDIA_TYPES,
     OPAQUE,
     FolderBlobs,
     check_key,
     media_type_of,
-    open_blobs,
     suffix_of,
 )
 from worldstream.realtime.s3_blobs import S3Blobs

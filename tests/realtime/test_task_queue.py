@@ -280,3 +280,27 @@ async def test_a_process_that_was_killed_from_outside_is_replaced(tmp_path: Path
         await running(quick, third, 0.05)
         os.kill(second.facts["pid"], signal.SIGKILL)  # as the kernel does where memory ends
         assert (await quick.ended(third)).outputs == (f"outputs/{third.id}/2/0.txt",)
+
+
+async def test_a_cancel_that_comes_too_late_harms_nobody_else(tmp_path: Path) -> None:
+    """The keeper may notice an end a moment before the runner has let go; the process has another job by then."""
+    async with quick_queue(tmp_path, patient(cancel_grace_s=0.05)) as quick:
+        task = await running(quick, await quick.queue.create(new(steps=10, step_s=0.02)), 0.01)
+        attempt = quick.queue._running[task.id]
+        first = await quick.ended(task)
+        await eventually(lambda: not quick.queue._running)
+        second = await running(quick, await quick.queue.create(new(steps=20, step_s=0.02)), 0.01)
+        attempt.cancel()
+        done = await quick.ended(second)
+        assert (done.facts["pid"], done.outputs) == (first.facts["pid"], (f"outputs/{second.id}/1/0.txt",))
+
+
+async def test_a_second_try_leaves_no_inputs_behind(tmp_path: Path) -> None:
+    async with quick_queue(tmp_path, opened=False) as quick:
+        await put(quick, "inputs/1.txt", b"first")
+        await put(quick, "inputs/2.txt", b"the same again")
+        first = await quick.queue.create(NewTask("write", {}, {"a": "inputs/1.txt"}, owner="me", retry_of="h"))
+        again = NewTask("write", {}, {"a": "inputs/2.txt"}, owner="me", retry_of="h", again=True)
+        assert (await quick.queue.create(again)).id == first.id
+        assert (await quick.queue.repeated("me", "h")) == await quick.queue.get("me", first.id)
+        assert await keys(quick) == ["inputs/1.txt"]

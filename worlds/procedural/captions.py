@@ -214,6 +214,12 @@ def understood(prompt: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(pieces))
 
 
+def meant(prompt: str) -> tuple[str, ...]:
+    """Those of `understood` that name an attribute, and negations: what a long text comes down to."""
+    pieces = (" ".join(piece) for piece, meaning in _scan(prompt) if meaning is not None or piece[0] in _NEGATIONS)
+    return tuple(dict.fromkeys(pieces))
+
+
 def unknown(prompt: str) -> tuple[str, ...]:
     """The words of a prompt that the grammar never writes, as words() writes them, each once, in order."""
     pieces = (piece[0] for piece, meaning in _scan(prompt) if meaning is None and piece[0] not in _KNOWN)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from worldstream.realtime.assets.plain import PlainAssets
 from worldstream.realtime.assets.uploads import UploadStore
 from worldstream.realtime.blobs import FolderBlobs
 from worldstream.realtime.runway.app import furnish, runway_app
+from worldstream.realtime.runway.ledgers import TaskLedger
 from worldstream.realtime.runway.models import Catalogue
 from worldstream.realtime.services import Services
 from worldstream.realtime.store.database import Database
@@ -47,13 +49,15 @@ def services(tmp_path: Path, door: StrictDoor) -> Iterator[Services]:
 @pytest.fixture(scope="session")
 def bare() -> FastAPI:
     """The contract, to be furnished by each test: it takes a while to build."""
-    return runway_app(Services(*[None] * 5, Path("/nonexistent"), time.time))  # type: ignore[arg-type]
+    nothing: Any = None
+    return runway_app(Services(nothing, nothing, nothing, nothing, nothing, Path("/nonexistent"), time.time))
 
 
 @pytest.fixture
 def app(bare: FastAPI, services: Services) -> FastAPI:
     """The server's mount: /v1 leads to the contract."""
     furnish(bare, services, Catalogue())
+    bare.state.ledger = TaskLedger(services)
     outer = FastAPI(openapi_url=None)
     outer.mount("/v1", bare)
     return outer

@@ -27,7 +27,9 @@ def _do(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
     paths = [order.folder / f"{index}.{suffix}" for index in range(int(order.params.get("count", 1)))]
     for path in paths:
         path.write_bytes(b"made by a stand-in " * 64)
-    return JobResult(tuple(Output(path, media) for path in paths), "stand-in", {"inputs": sorted(order.inputs)})
+    return JobResult(
+        tuple(Output(path, media) for path in paths), "stand-in", {"inputs": sorted(order.inputs), "seconds": 1.0}
+    )
 
 
 def job_of(name: str) -> Job:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worldstream.realtime.blobs import FolderBlobs as FolderBlobs
 from worldstream.realtime.runway.errors import ApiError
 from worldstream.realtime.services import Blobs, Caller, OpenDoor
 from worldstream.realtime.tasks import FINAL, NewTask, Task, TaskEvent
@@ -45,7 +46,7 @@ class MemoryBoard:
             parent=new.parent,
             failure="It could not be done." if state == "FAILED" else "",
             failure_code="INTERNAL.BAD_OUTPUT.CODE01" if state == "FAILED" else "",
-            facts={"ran": "nano"} if state in FINAL else {},
+            facts={"ran": "nano", "seconds": 1.0} if state in FINAL else {},
         )
         if state == "SUCCEEDED":
             key = f"outputs/{task.id}/0.{SUFFIXES.get(new.kind, 'mp4')}"
@@ -55,6 +56,9 @@ class MemoryBoard:
             task = dataclasses.replace(task, outputs=(key,))
         self.tasks[task.id] = task
         return task
+
+    async def repeated(self, owner: str, retry_of: str) -> Task | None:
+        return None
 
     async def get(self, owner: str, id: str) -> Task:
         task = self.tasks[id]

@@ -37,7 +37,7 @@ def members(kind: Any) -> dict[str, Member]:
     found = {}
     hints = get_type_hints(kind, include_extras=True)
     for name, hint in hints.items():
-        required = get_origin(hint) is Required or Required in map(get_origin, get_args(hint))
+        required = any(get_origin(part) is Required for part in (hint, *get_args(hint)))
         found[_alias(hint, name)] = _member(hint, required)
     return found
 

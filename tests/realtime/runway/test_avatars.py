@@ -113,6 +113,17 @@ async def test_a_picture_that_cannot_be_read(home: House) -> None:
     assert "deleted" in (await client.get(f"/avatars/{lost}")).json()["failureReason"]
 
 
+async def test_a_blind_second_try_is_the_same_avatar_and_voice(home: House) -> None:
+    client, again = home.client(), {"x-stainless-retry-count": "1"}
+    voice = {"name": "Deep", "from": {"type": "audio", "audio": SOUND}}
+    for path, body in (("/avatars", ADA), ("/voices", voice)):
+        first = (await client.post(path, json=body)).json()
+        assert (await client.post(path, json=body, headers=again)).json() == first
+        assert len((await client.get(path)).json()["data"]) == 1
+    await home.settle()
+    assert (await client.get("/avatars")).json()["data"][0]["status"] == "READY"
+
+
 async def test_a_voice_of_ones_own_and_its_end(home: House) -> None:
     client = home.client()
     given = {"name": "Deep", "from": {"type": "audio", "audio": SOUND}, "description": "Low."}
@@ -144,8 +155,12 @@ async def test_use_by_day(home: House) -> None:
         session("d", None, None),  # never began
         session("e", noon, noon + 1000, owner="two"),
     )
-    for talk in talks:
-        home.services.database.now(lambda c, talk=talk: library.sessions.put(c, talk))
+
+    def put(connection: Any) -> None:
+        for talk in talks:
+            library.sessions.put(connection, talk)
+
+    home.services.database.now(put)
     client = home.client()
     dates = {"startDate": "2025-11-20", "endDate": "2025-11-22T00:00:00+00:00"}
     assert (await client.get("/avatar_usage", params=dates)).json() == {

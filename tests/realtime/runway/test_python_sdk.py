@@ -52,6 +52,10 @@ def pythonic(value: Any) -> Any:
     return [pythonic(inner) for inner in value] if isinstance(value, list) else value
 
 
+def plural(count: int) -> str:
+    return f"{count} model" + "s" * (count > 1)
+
+
 async def ended(client: AsyncRunwayML, id: str) -> Any:
     """The task when it has ended, looked at more often than the SDK's own wait does."""
     async with asyncio.timeout(30.0):
@@ -78,7 +82,7 @@ async def test_every_model_of_every_endpoint(client: AsyncRunwayML, endpoint: st
         made.append(created.id)
     task = await ended(client, made[-1])
     assert task.status == "SUCCEEDED", task
-    note(f"POST /v1/{endpoint}", "python", "works", f"{len(made)} models", task.metadata["model"])
+    note(f"POST /v1/{endpoint}", "python", "works", plural(len(made)), task.metadata["model"])
 
 
 @pytest.mark.parametrize("endpoint", sorted(ABSENT))
@@ -113,7 +117,8 @@ async def test_waits(client: AsyncRunwayML, address: str) -> None:
     async def fails() -> None:
         with pytest.raises(runwayml.TaskFailedError) as caught:
             await (await client.sound_effect.create(**SOUND, prompt_text="it fails")).wait_for_task_output()
-        assert caught.value.task_details.failure_code == "INPUT_PREPROCESSING.TEST"
+        failed: Any = caught.value.task_details
+        assert failed.failure_code == "INPUT_PREPROCESSING.TEST"
 
     async def takes_too_long() -> None:
         created = await client.text_to_video.create(**CLIP, prompt_text="it stays")
