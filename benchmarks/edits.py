@@ -206,9 +206,10 @@ SWEEP: tuple[Variant, ...] = (
     AS_SHIPPED,
     ("looks alone", RedrawConfig(), True, False),
     ("world model alone", RedrawConfig(), False, True),
-    ("both", RedrawConfig(), True, True),
-    ("both, first 0.8", RedrawConfig(first_level=0.8), True, True),
-    ("both, others 0.3", RedrawConfig(level=0.35), True, True),
+    ("both, half and half", RedrawConfig(), True, True),
+    ("both, the model's alone in the end", RedrawConfig(share=1.0), True, True),
+    ("both, first frame from 0.8", RedrawConfig(first_level=0.8), True, True),
+    ("both, other frames from 0.35", RedrawConfig(level=0.35), True, True),
 )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from . import store
+from .admission import Remembered
 from .assets.plain import PlainAssets
 from .assets.uploads import UploadStore
 from .blob_place import open_blobs
@@ -89,7 +90,7 @@ class Offline:
             self.queue,
             assets or PlainAssets(self._blobs, UploadStore(self._blobs, secret, clock), config.data / "incoming"),
             self._blobs,
-            Gate(self.database, clock),
+            Remembered(Gate(self.database, clock), clock),
             config.data,
             clock,
             config.public_url,

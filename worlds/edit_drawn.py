@@ -17,7 +17,6 @@ from .edit_plate import painted
 from .edit_redraw import RedrawConfig, guided_rollout, sized
 from .edit_shots import Motion
 from .edit_words import Wish
-from .rollout import Rollout
 from .weights import LoadedWorld
 
 REPLACED_FROM = 0.95  # noise level from which what is in the mask is drawn

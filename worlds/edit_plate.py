@@ -209,8 +209,8 @@ def moving(picture: Picture, samples: Sequence[Sample], longest_px: int = 320) -
     if aligned < 2:
         return None
     found = ((counts >= 1) & (agreeing < 0.5 * counts)).astype(np.uint8)
-    found = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    grown = cv2.dilate(found, np.ones((9, 9), np.uint8))
+    calm = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    grown = cv2.dilate(calm, np.ones((9, 9), np.uint8))
     large = cv2.resize(grown, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_NEAREST)
     return np.asarray(large, np.float32)
 

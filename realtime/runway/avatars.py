@@ -23,7 +23,9 @@ from .value_sets import LIVE_VOICES
 
 PORTRAIT_PX = (1088, 704)  # what the contract recommends for reference pictures
 USAGE_DAYS = 366  # that one question about usage may span
+# members have types that functions make
 # mypy: disable-error-code="valid-type"
+# pyright: reportInvalidTypeForm=false
 
 _WHAT = "An avatar with this id"
 

@@ -39,7 +39,9 @@ from .routers import SLUG, note_decision
 from .routing import PROVIDER, Candidate, Choice, Preferences, candidates, choose, preferences, resolved
 from .value_sets import VOICES
 
+# members have types that functions make
 # mypy: disable-error-code="valid-type"
+# pyright: reportInvalidTypeForm=false
 
 ConfigId = Annotated[str, Field(min_length=1, max_length=64, pattern=SLUG)]
 _WHENCE = {  # members of a model's body -> members of the input that they were made of

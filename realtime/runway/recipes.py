@@ -22,7 +22,9 @@ from .ordering import created
 from .pricing import total
 from .sizes import size_of
 
+# members have types that functions make
 # mypy: disable-error-code="valid-type"
+# pyright: reportInvalidTypeForm=false
 
 _JUNE = one_of("2026-06", "unsafe-latest")
 _LANGUAGES = (

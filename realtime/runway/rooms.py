@@ -23,7 +23,9 @@ from .errors import ApiError, answer, invalid
 from .pages import stamp
 from .value_sets import AVATARS
 
+# members have types that functions make
 # mypy: disable-error-code="valid-type"
+# pyright: reportInvalidTypeForm=false
 
 _WHAT = "A realtime session with this id"
 _CORS = {

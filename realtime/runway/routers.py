@@ -17,7 +17,9 @@ from .models import Catalogue
 from .pages import cursor_of, page, stamp
 from .routing import names
 
+# members have types that functions make
 # mypy: disable-error-code="valid-type"
+# pyright: reportInvalidTypeForm=false
 
 SLUG = r"^[a-z][a-z0-9_-]{0,63}$"
 _WHAT = "A router with this id"

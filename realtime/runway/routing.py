@@ -169,7 +169,7 @@ def _ranked(left: list[Candidate], optimize_for: str, catalogue: Catalogue) -> t
         told = ("selected", "It takes all denoising steps.", "best_quality")
     if len(left) == 1:
         told = ("single_candidate", "No other model takes this request.", "only_eligible_model")
-    return ranked, *told
+    return ranked, told[0], told[1], told[2]
 
 
 def _validated(kind: type[Body], name: str, members: Mapping[str, Any]) -> tuple[Body | None, set[str]]:

@@ -19,6 +19,9 @@ from .links import link
 from .lists import Cursor, Limit, after
 from .pages import cursor_of, page, stamp
 
+# members have types that functions make
+# pyright: reportInvalidTypeForm=false
+
 SAMPLE = "Hello. This is how I sound, whenever you would like to talk."
 MODEL = "voice_processing"  # what it is counted under
 PREVIEW_LIMIT_S = 45.0  # a client waits 60 s for an answer

@@ -20,7 +20,9 @@ from .errors import invalid, not_found
 from .links import link
 from .pages import stamp
 
+# members have types that functions make
 # mypy: disable-error-code="valid-type"
+# pyright: reportInvalidTypeForm=false
 
 RETRY_WINDOW_S = 600.0
 _WHAT, _RUN = "A workflow with this id", "A workflow invocation with this id"

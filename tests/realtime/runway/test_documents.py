@@ -137,6 +137,7 @@ async def test_what_an_avatar_knows_has_a_budget(home: House) -> None:
 @given(st.text(min_size=1, max_size=60) | st.floats(allow_nan=True).map(lambda x: cursor_of(x, NOBODY)))
 @settings(max_examples=200)
 def test_any_cursor_is_a_place_or_refused(cursor: str) -> None:
+    said: tuple[str | int, ...] = ()
     try:
         place = after(cursor)
     except ApiError as error:
