@@ -207,6 +207,14 @@ async def test_errors_are_of_their_classes(client: AsyncRunwayML) -> None:
         await client.with_options(default_headers={"X-Runway-Version": "1"}).tasks.retrieve(UNKNOWN)
 
 
+@pytest.mark.parametrize("host", ["http://example.com", "https://127.0.0.1", "https://[::1]", "https://2130706433"])
+async def test_private_places_are_not_fetched_from(client: AsyncRunwayML, host: str) -> None:
+    with pytest.raises(runwayml.BadRequestError) as caught:
+        await client.image_to_video.create(model="gen4_turbo", prompt_image=f"{host}/lake.png", ratio="1280:720")
+    body: Any = caught.value.body
+    assert body["issues"][0]["path"] == ["promptImage"]
+
+
 async def test_a_blind_retry_makes_no_second_task(client: AsyncRunwayML) -> None:
     prompt = hashlib.sha256(b"only here").hexdigest()
     ids = [
