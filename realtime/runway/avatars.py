@@ -147,7 +147,7 @@ async def update(id: str, body: AvatarChange, at: At) -> dict[str, Any]:
         changed, _ = await _begin(at, changed, body.referenceImage or "")
 
     def work(connection: Any) -> Avatar:
-        _settled(connection, at.owner, id)  # again: another change may have come first
+        _settled(connection, at.owner, id, hold=True)  # again: another change may have come first
         _check(connection, changed)
         return library.avatars.replace(connection, changed)
 
@@ -193,9 +193,9 @@ async def usage(
     }
 
 
-def _settled(connection: Any, owner: str, id: str) -> Avatar:
+def _settled(connection: Any, owner: str, id: str, hold: bool = False) -> Avatar:
     """The avatar, which may be changed. Raises KeyError, or a 409."""
-    avatar = library.avatars.get(connection, owner, id)
+    avatar = library.avatars.get(connection, owner, id, hold=hold)
     if avatar.state == "PROCESSING":
         raise ApiError(409, "This avatar is still being processed; change it when its status is READY or FAILED.")
     return avatar

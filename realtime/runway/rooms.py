@@ -245,7 +245,7 @@ async def _consumed(id: str, request: Request) -> RealtimeSession:
     now = round(services_of(request).clock(), 3)
 
     def work(connection: Any) -> RealtimeSession:
-        session = library.sessions.get(connection, None, id)
+        session = library.sessions.get(connection, None, id, hold=True)
         known = session.key_hash and hmac.compare_digest(session.key_hash, talks.key_hash(key.strip()))
         if scheme.lower() != "bearer" or not known:
             raise ApiError(401, "Send the session key of this session: Authorization: Bearer rsk_…")
