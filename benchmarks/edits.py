@@ -12,6 +12,7 @@ asked look, which no edit ever sees: what the judge can read, and what another l
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import multiprocessing
 import os
@@ -148,7 +149,8 @@ def flow(film: Film) -> NDArray[np.float32]:
     """Dense optical flow from frame to frame, all of it in one row."""
     method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in film]
-    return np.stack([method.calc(a, b, np.empty(0, np.float32)) for a, b in zip(grey, grey[1:], strict=False)]).ravel()
+    moved = [method.calc(a, b, np.empty(0, np.float32)) for a, b in itertools.pairwise(grey)]
+    return np.asarray(np.stack(moved), np.float32).ravel()
 
 
 def motion_kept(source: Film, edit: Film) -> float:
@@ -204,9 +206,10 @@ SWEEP: tuple[Variant, ...] = (
     AS_SHIPPED,
     ("looks alone", RedrawConfig(), True, False),
     ("world model alone", RedrawConfig(), False, True),
-    ("both", RedrawConfig(), True, True),
-    ("both, first 0.8", RedrawConfig(first_level=0.8), True, True),
-    ("both, others 0.3", RedrawConfig(level=0.35), True, True),
+    ("both, half and half", RedrawConfig(), True, True),
+    ("both, the model's alone in the end", RedrawConfig(share=1.0), True, True),
+    ("both, first frame from 0.8", RedrawConfig(first_level=0.8), True, True),
+    ("both, other frames from 0.35", RedrawConfig(level=0.35), True, True),
 )
 
 
@@ -235,8 +238,10 @@ def strip(case: Case, edit: Film, moments: int = 5) -> Film:
     return out
 
 
-def measured(name: str, count: int, frames: int, variant: Variant, processes: int) -> tuple[list[Score], ...]:
-    """Dealt to processes; strips go with the scores."""
+def measured(
+    name: str, count: int, frames: int, variant: Variant, processes: int
+) -> tuple[list[Score], list[Score], list[Film]]:
+    """Of all cases, dealt to processes: (edits, true renders, strips)."""
     each = -(-count // processes)
     jobs = [(name, i, min(each, count - i), frames, variant) for i in range(0, count, each)]
     if processes == 1:
@@ -245,7 +250,8 @@ def measured(name: str, count: int, frames: int, variant: Variant, processes: in
         os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
         with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
             parts = list(pool.map(share, jobs))
-    return tuple([x for part in parts for x in part[i]] for i in range(3))  # type: ignore[misc]
+    made, true, strips = ([x for part in column for x in part] for column in zip(*parts, strict=True))
+    return made, true, strips
 
 
 def main() -> int:

@@ -157,7 +157,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    count = 4 if chosen.quick else 32
+    count = 4 if chosen.quick else 16
     figures = upscaling(count) + flicker(max(2, count // 4)) + interpolation(count // 2) + speed()
     print_table(figures)
     if chosen.json is not None:

@@ -165,6 +165,7 @@ class ServerConfig:
     database: str = ""  # URL of the database of tasks; empty: SQLite in the data folder, which one server needs no more
     blobs: str = ""  # s3://bucket/prefix for what tasks make; empty: the data folder
     public_url: str = ""  # how clients reach this server, e.g. https://worlds.example.org; empty: as they asked
+    local_http: bool = False  # may media also be named by http and private addresses: for tests and closed networks
     webhook_secret: str = ""  # whsec_… that webhooks are signed with; empty: one made at the first start
     sessions: SessionConfig = SessionConfig()
     images: ImageConfig = ImageConfig()
@@ -203,13 +204,14 @@ def version() -> str:
 def from_environment(environment: Mapping[str, str] = os.environ) -> ServerConfig:
     """Defaults overridden by `WORLDSTREAM_HOST`, `_PORT`, `_DATA`, `_WORLD`, `_ENGINE`, `_STEPS`, `_SIZE`, `_WINDOW`,
     `_PRECISION`, `_DECODER`, `_STAMP`, `_LOG_LEVEL`, `_ORIGINS` (comma separated), `_DATABASE`, `_BLOBS`,
-    `_PUBLIC_URL`, `_TASK_PROCESSES`, `_KEEP_OUTPUTS`, `_WEBHOOK_SECRET`, `_WEBHOOKS_PRIVATE`, `_CREDITS`,
-    `_MONTHLY_CAP`, `_DAILY_GENERATIONS` (model=number, comma separated). Raises StartupError
+    `_PUBLIC_URL`, `_LOCAL_HTTP`, `_TASK_PROCESSES`, `_KEEP_OUTPUTS`, `_WEBHOOK_SECRET`, `_WEBHOOKS_PRIVATE`,
+    `_CREDITS`, `_MONTHLY_CAP`, `_DAILY_GENERATIONS` (model=number, comma separated). Raises StartupError
     that names the variable."""
     changes: dict[str, object] = {}
     for name in (
         "host", "port", "data", "world", "engine", "steps", "size", "window", "precision", "decoder", "stamp",
-        "log_level", "origins", "database", "blobs", "public_url", "webhook_secret", *_OF_TASKS, *_OF_LIMITS,
+        "log_level", "origins", "database", "blobs", "public_url", "webhook_secret", "local_http",
+        *_OF_TASKS, *_OF_LIMITS,
     ):  # fmt: skip
         raw = environment.get(f"WORLDSTREAM_{name.upper()}", "")
         if not raw:
@@ -247,7 +249,7 @@ def _parse(name: str, raw: str) -> object:
         if not all(model and count.isdecimal() for model, _, count in pairs):
             raise ValueError("must be like gen4.5=50,*=200")
         return {model: int(count) for model, _, count in pairs}
-    if name in ("stamp", "webhooks_private", "credits"):
+    if name in ("stamp", "webhooks_private", "credits", "local_http"):
         if raw.lower() not in ("0", "1", "true", "false"):
             raise ValueError("must be 0 or 1")
         return raw.lower() in ("1", "true")

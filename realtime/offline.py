@@ -17,7 +17,10 @@ from typing import Any
 from fastapi import FastAPI
 
 from . import store
-from .assets.plain import PlainAssets
+from .admission import Remembered
+from .assets.fetching import FetchConfig, Fetcher
+from .assets.plain import PlainAssets, sweep
+from .assets.probe_process import ProbeProcess
 from .assets.uploads import UploadStore
 from .blob_place import open_blobs
 from .blobs import FolderBlobs
@@ -61,6 +64,7 @@ class Offline:
     ) -> None:
         """Blocks a little. Raises StartupError."""
         self._prepared = False
+        self._looks = ProbeProcess()
         self._upkeep: asyncio.Task[None] | None = None
         self._port = port or config.port
         self._host = f"[{config.host}]" if ":" in config.host else config.host
@@ -87,9 +91,9 @@ class Offline:
         self.services = Services(
             self.database,
             self.queue,
-            assets or PlainAssets(self._blobs, UploadStore(self._blobs, secret, clock), config.data / "incoming"),
+            assets or self._assets(config, secret, clock),
             self._blobs,
-            Gate(self.database, clock),
+            Remembered(Gate(self.database, clock), clock),
             config.data,
             clock,
             config.public_url,
@@ -97,6 +101,11 @@ class Offline:
         )
         network = PublicOnly(config.tasks.webhooks_private)
         self.webhooks = Webhooks(self.database, webhook_secret, self._told, clock, network)
+
+    def _assets(self, config: ServerConfig, secret: bytes, clock: Callable[[], float]) -> Assets:
+        uploads = UploadStore(self._blobs, secret, clock)
+        fetcher = Fetcher(FetchConfig(local_http=config.local_http))
+        return PlainAssets(self._blobs, uploads, config.data / "incoming", fetcher, self._looks.probe)
 
     def _told(self, task: Task) -> dict[str, Any]:
         base_url = self.services.base_url(f"{self._host}:{self._port}")
@@ -123,6 +132,7 @@ class Offline:
             await asyncio.to_thread(self.prepare)
         if isinstance(self._blobs, FolderBlobs):
             await self._blobs.sweep()
+        await asyncio.to_thread(sweep, self.services.data / "incoming", self.services.clock())
         await self.queue.open()
         self.webhooks.open()
         self._upkeep = asyncio.create_task(Upkeep(self.services, self.catalogue).run())
@@ -134,6 +144,7 @@ class Offline:
             await asyncio.gather(self._upkeep, return_exceptions=True)
         await self.webhooks.close()
         await self.queue.close()
+        await self._looks.close()
 
     async def finish(self) -> None:
         """After the last request."""

@@ -37,6 +37,7 @@ from .playout import Playout
 from .protocol import WorldInfo, parse_hello
 from .session import Role
 from .sharing import Sharing, add_sharing
+from .startup import settle_heap
 from .webrtc import Peers
 from .websocket import serve_socket
 from .worker import Worker
@@ -257,6 +258,7 @@ def _add_offline(app: FastAPI, house: House, offline: Offline) -> None:
 
     routes = importlib.import_module(".task_routes", __package__)
     routes.add_tasks(app, offline, check)
+    importlib.import_module(".studio_routes", __package__).add_studio(app, offline, check)
     importlib.import_module(".offline", __package__).add_offline(app, offline)
 
 
@@ -307,6 +309,7 @@ def serve(config: ServerConfig, world: World, listener: sockets.socket, offline:
         host = f"[{config.host}]" if ":" in config.host else config.host
         logger.info("worldstream %s at http://%s:%d/", version(), host, listener.getsockname()[1])
         server = server_for(app, config)
+        settle_heap()
         server.run(sockets=[listener])
         if not server.started:
             raise StartupError("the server could not start; the log above says why.")

@@ -55,7 +55,7 @@ class TaskQueue:
         self._database, self._rows, self._blobs, self._slot = database, rows, blobs, slot
         self._config, self._clock, self._kinds = config, clock, kinds
         self._processes = {lane: [JobProcess(process) for _ in range(getattr(config, lane))] for lane in LANES}
-        self._wakes = [asyncio.Event() for processes in self._processes.values() for _ in processes]
+        self._wakes = {lane: [asyncio.Event() for _ in processes] for lane, processes in self._processes.items()}
         self._running: dict[str, Attempt] = {}
         self._watchers = Watchers()
         self._work: list[asyncio.Task[None]] = []
@@ -72,8 +72,17 @@ class TaskQueue:
             raise ValueError(f"{bad[0][:100]!r} is not the name of an input")
         lane, window_s = self._kinds[new.kind].lane, self._config.retry_window_s
         task = await self._database.write(lambda c: self._rows.create(c, new, lane, self._clock(), window_s))
-        self._wake()
+        if task.state == "PENDING":
+            self._wake(lane)
+        if new.again and new.inputs:
+            await self._forget_twice(new)
         return task
+
+    async def _forget_twice(self, new: NewTask) -> None:
+        """Inputs that a second try of a request brought along, where the first try's task was given."""
+        keys = [key for key in new.inputs.values() if key.startswith("inputs/")]
+        for key in await self._database.read(lambda c: self._rows.unused(c, keys)):
+            await self._blobs.remove(key)
 
     async def repeated(self, owner: str, retry_of: str) -> Task | None:
         """The task that the same request made before, within the window of retries."""
@@ -142,9 +151,9 @@ class TaskQueue:
             self._database, self._rows, self._blobs, self._config, self._slot.name, self._slot.scratch, self._clock,
             self._watchers.tell,
         )  # fmt: skip
-        runners = [(lane, process) for lane, processes in self._processes.items() for process in processes]
-        for (lane, process), wake in zip(runners, self._wakes, strict=True):
-            self._work.append(asyncio.create_task(self._persist(partial(self._run, bench, lane, process, wake))))
+        for lane, processes in self._processes.items():
+            for process, wake in zip(processes, self._wakes[lane], strict=True):
+                self._work.append(asyncio.create_task(self._persist(partial(self._run, bench, lane, process, wake))))
         self._work += [asyncio.create_task(self._persist(work)) for work in (self._keep, self._forget)]
 
     async def close(self) -> None:
@@ -169,9 +178,10 @@ class TaskQueue:
     def _all(self) -> list[JobProcess]:
         return [process for processes in self._processes.values() for process in processes]
 
-    def _wake(self) -> None:
-        for wake in self._wakes:
-            wake.set()
+    def _wake(self, *lanes: str) -> None:
+        for lane in lanes or LANES:
+            for wake in self._wakes[lane]:
+                wake.set()
 
     async def _persist(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Whatever happens, until the server stops."""

@@ -168,15 +168,24 @@ class TaskDesk:
         why = refusal(order.kind, self._workshop)
         if why:
             raise BadTask(why)
-        inputs = {}
-        for name, uri in order.inputs.items():
-            wanted = MEDIA.get(name, ANY_MEDIA)
-            inputs[name] = (await self._services.assets.gather(owner, uri, wanted, ("inputs", name))).blob
-        new = NewTask(order.kind, order.params, inputs, owner=owner, endpoint="/api/tasks", model=order.kind)
+        inputs: dict[str, str] = {}
         try:
+            for name, uri in order.inputs.items():
+                wanted = MEDIA.get(name, ANY_MEDIA)
+                inputs[name] = (await self._services.assets.gather(owner, uri, wanted, ("inputs", name))).blob
+            new = NewTask(order.kind, order.params, inputs, owner=owner, endpoint="/api/tasks", model=order.kind)
             return await self._offline.queue.create(new)
         except ValueError as error:
+            await self._forget(inputs)
             raise BadTask(f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
+        except BaseException:  # whoever asked may have gone, too
+            await asyncio.shield(self._forget(inputs))
+            raise
+
+    async def _forget(self, inputs: dict[str, str]) -> None:
+        """Of an order that became no task."""
+        for key in inputs.values():
+            await self._services.blobs.remove(key)
 
     def shown(self, task: Task, request: Request) -> dict[str, Any]:
         """A task for the page."""

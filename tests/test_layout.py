@@ -51,6 +51,7 @@ WALLS: dict[str, set[str]] = {
     "gymnasium": {"clients.gym_env"},
     "torch": {"kernels", "worlds", "avatars", "realtime"},  # the light client runs without it
     "yaml": set(),  # configuration is Python
+    "espeakng_loader": set(),  # GPL-3: found by its place, loaded only by the program avatars/audio/espeak_worker.py
 }
 # These run where nothing but the bare install is present, so neither they nor what they import may need more.
 LIGHT = ("realtime.protocol", "clients")

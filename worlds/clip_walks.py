@@ -39,6 +39,7 @@ class Route:
     last: Picture | None = None
     before: tuple[Picture, ...] = ()  # the newest frames of what the clip goes on from, at the world's size
     led: Action = Action()  # the motion of those
+    references: tuple[Picture, ...] = ()  # for worlds that are shown them
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -69,11 +70,21 @@ class Drawn:
     of: int
 
 
-def walked(world: World, route: Route) -> Iterator[Walked]:
+Told = Callable[[float], None]
+
+
+def walked(world: World, route: Route, told: Told = lambda share: None) -> Iterator[Walked]:
     """Every frame of a clip, of embedded worlds as its latent `[1, 1, C, h, w]`; `len(route)` are shown, in order.
 
+    `told` hears the share that is done while a world draws all frames at once, before the first of them comes.
     Raises ValueError where the world cannot be walked backwards, or cannot go on from a video.
     """
+    if (whole := getattr(world, "draw_whole", None)) is not None:
+        count = len(route)
+        given = route.first, route.last, route.references
+        for rgb in whole(route.seed, route.prompts[0], count, *given, told=lambda done, of: told(done / of)):
+            yield Walked(rgb, True, count, count)
+        return
     if route.last is not None:
         yield from _met(world, route) if route.first is not None or route.before else _backwards(world, route)
         return

@@ -19,7 +19,7 @@ from .camera_moves import Rig, Track, compiled
 from .clip_extend import Ending, at_pace, going_on, read_ending
 from .clip_finish import Finish
 from .clip_pictures import Picture, Window, opened, window
-from .clip_walks import Drawn, Route, can_follow, decoded, walked
+from .clip_walks import Drawn, Route, Told, can_follow, decoded, walked
 from .clip_words import GENTLE, Moment, Seen, Words, read_words
 from .core import Action, World
 from .media.pictures import read_picture
@@ -121,17 +121,26 @@ def planned(world: World, request: ClipRequest) -> ClipPlan:
         request.seed, track.actions, along(words, len(track.actions), world.fps),
         along(closing, len(track.actions), world.fps), None if first is None else first.rgb,
         None if last is None else last.rgb, () if ending is None else ending.pictures,
-        Action() if ending is None else ending.led,
+        Action() if ending is None else ending.led, _shown(world, request, part, notes),
     )  # fmt: skip
     said = [*notes, *words.notes, *(closing.notes if last is not None else ()), *track.notes, *_about(world, ending)]
     finish = _finish(world, request, part, ending)
     return ClipPlan(route, part, finish, ending, request.joined, tuple(dict.fromkeys(said)))
 
 
+def _shown(world: World, request: ClipRequest, part: Window, notes: list[str]) -> tuple[Picture, ...]:
+    """The references themselves, for worlds that are shown pictures."""
+    if not request.references or not getattr(world, "guided_by_pictures", False):
+        return ()
+    notes.append(f"{len(request.references)} references are shown to the model as pictures")
+    return tuple(opened(r.file, part, world.width_px, world.height_px).rgb for r in request.references)
+
+
 def _check(world: World, request: ClipRequest) -> None:
     """Raises ValueError where the world cannot do what is asked."""
-    if (request.last is not None or request.extend is not None) and not can_follow(world):
-        what = "end in a picture" if request.last is not None else "go on from a video"
+    led = getattr(world, "guided_by_pictures", False)
+    if ((request.last is not None and not led) or request.extend is not None) and not can_follow(world):
+        what = "go on from a video" if request.extend is not None else "end in a picture"
         raise ValueError(f"{world.name} cannot {what}; ask an embedded world, such as nano")
     if request.first is not None and "picture" not in world.controls:
         raise ValueError(f"{world.name} cannot begin from a picture; begin it with words, or choose another world")
@@ -203,6 +212,8 @@ def along(words: Words, count: int, fps: float) -> tuple[str, ...]:
 
 def _about(world: World, ending: Ending | None) -> tuple[str, ...]:
     notes = []
+    if hasattr(world, "draw_whole"):
+        notes.append("all frames are drawn at once, by the first words; moments on the way are left out")
     if "walk" not in world.controls:
         notes.append(f"the camera of {world.name} follows no moves: words alone lead it")
     if ending is not None and float(ending.video.fps) != world.fps:
@@ -231,9 +242,9 @@ def _kept(world: LoadedWorld, picture: Picture) -> Picture:
     return np.asarray((rgb * 255 + 0.5).byte().permute(1, 2, 0).numpy(), np.uint8)
 
 
-def drawn(world: World, plan: ClipPlan) -> Iterator[Drawn]:
-    """The model's frames, those ahead of their turn included, cropped to what is shown."""
-    for step in decoded(world, walked(world, plan.route)):
+def drawn(world: World, plan: ClipPlan, told: Told = lambda share: None) -> Iterator[Drawn]:
+    """The model's frames, those ahead of their turn included, cropped to what is shown; `told` as `walked`."""
+    for step in decoded(world, walked(world, plan.route, told)):
         rgb = None if step.rgb is None else np.ascontiguousarray(plan.window.of(step.rgb))
         yield replace(step, rgb=rgb)
 

@@ -10,15 +10,16 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from .core import Action
 from .edit_masks import Mask, Picture, feathered, laid
+from .edit_plate import painted
 from .edit_redraw import RedrawConfig, guided_rollout, sized
 from .edit_shots import Motion
 from .edit_words import Wish
-from .rollout import Rollout
 from .weights import LoadedWorld
+
+REPLACED_FROM = 0.95  # noise level from which what is in the mask is drawn
 
 
 def enlarged(drawn: Picture, like: Picture) -> Picture:
@@ -28,42 +29,33 @@ def enlarged(drawn: Picture, like: Picture) -> Picture:
 
 
 class Replace:
-    """What is inside the mask is drawn by the prompt; pixels outside of it stay exactly as they are."""
+    """What is inside the mask is drawn by the prompt; pixels outside of it stay exactly as they are.
 
-    def __init__(
-        self, world: LoadedWorld, motion: Motion, wish: Wish, seed: int, masks: Iterator[Mask], strength: float = 1.0
-    ) -> None:
-        self._world, self._motion, self._wish, self._seed, self._masks = world, motion, wish, seed, masks
-        self._level = max(0.2, min(1.0, strength))
+    Frame by frame, each drawn as a first frame is, with guidance and from the same noise: frames that have a history
+    heed the words little, and a mask that moves would leave what was drawn behind.
+    """
+
+    def __init__(self, world: LoadedWorld, wish: Wish, seed: int, masks: Iterator[Mask], strength: float = 1.0) -> None:
+        self._world, self._wish, self._seed, self._masks = world, wish, seed, masks
+        self._level = max(0.1, min(1.0, REPLACED_FROM * strength))
+        self._rollout = guided_rollout(world, RedrawConfig().guidance)
         self.prompts: list[str] = []
-        self._rollout: Rollout | None = None
 
     def begin(self, picture: Picture) -> None:
-        self._motion.begin()
-        # what the picture shows now is what is to go: the words alone say what comes
         caption = self._world.viewer().look(sized(self._world, picture)).caption
         self.prompts.append(self._wish.prompt(caption))
-        self._rollout = guided_rollout(self._world, RedrawConfig().guidance)
-        self._rollout.reset(self._seed, self.prompts[-1])
 
     @torch.inference_mode()
     def frame(self, picture: Picture, index: int) -> Picture:
-        assert self._rollout is not None, "begin a shot first"
-        rollout, mask = self._rollout, next(self._masks)
-        action = self._motion.into(picture)
-        source = rollout.encoded(sized(self._world, picture))
-        before = rollout.snapshot()
-        level = self._level if not rollout.index else min(self._level, 0.88)
-        base = source if not before.index else self._inside(rollout.newest, source, mask)
-        drawn = rollout.redraw(base, action if before.index else Action(), level)
-        rollout.restore(before)
-        kept = self._inside(drawn, source, mask)
-        rollout.follow(kept, action if before.index else Action())
-        return laid(enlarged(rollout.decoded(kept), picture), picture, feathered(mask))
-
-    def _inside(self, drawn: torch.Tensor, source: torch.Tensor, mask: Mask) -> torch.Tensor:
-        cells = F.adaptive_max_pool2d(torch.from_numpy(mask)[None, None], tuple(source.shape[-2:]))
-        return source + cells[:, :, None] * (drawn - source)
+        mask, rollout = next(self._masks), self._rollout
+        if not mask.any():
+            return picture
+        small = sized(self._world, picture)
+        hole = cv2.resize(mask, (small.shape[1], small.shape[0]), interpolation=cv2.INTER_AREA) > 0.02
+        rollout.reset(self._seed, self.prompts[-1])
+        base = rollout.encoded(painted(small, hole))  # what was there does not shine through
+        drawn = rollout.decoded(rollout.redraw(base, Action(), self._level))
+        return laid(enlarged(drawn, picture), picture, feathered(mask))
 
 
 class Background:

@@ -52,7 +52,7 @@ def laid(over: Picture, under: Picture, mask: Mask) -> Picture:
     return np.asarray(mixed + 0.5, np.float32).clip(0, 255).astype(np.uint8)
 
 
-def feathered(mask: Mask, share: float = 0.01) -> Mask:
+def feathered(mask: Mask, share: float = 0.002) -> Mask:
     """With a soft edge to the inside, as wide as `share` of the picture; what is outside stays 0."""
     width = max(1, round(share * max(mask.shape)))
     inside = cv2.erode((mask > 0.5).astype(np.float32), np.ones((2 * width + 1, 2 * width + 1), np.uint8))

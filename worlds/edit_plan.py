@@ -14,7 +14,7 @@ from .edit_grid import ColourGrid
 from .edit_keyframes import Guided, Known, known, moments
 from .edit_look import Look
 from .edit_masks import Mask, Picture, feathered, green, laid, masks
-from .edit_plate import Counts, Plate, Sample, moving, spread
+from .edit_plate import Counts, Plate, Sample, around, moving, spread
 from .edit_redraw import Effect, Redraw, sized
 from .edit_shots import Motion
 from .edit_walks import LEAST_SHOWN, back_at_start, led_to, moves, onward, shown_share, watched
@@ -95,7 +95,7 @@ def _effect(
         return behind, lambda: {"drawn_px": list(_world_size(bench))}
     if request.operation == "replace":
         assert request.mask is not None
-        inside = Replace(bench.world, motion, wanted, request.seed, masks(request.mask, *size), request.strength)
+        inside = Replace(bench.world, wanted, request.seed, masks(request.mask, *size), request.strength)
         return inside, lambda: {"prompts": inside.prompts, "drawn_px": list(_world_size(bench))}
     draws = True if request.operation == "restyle" else None
     whole = Redraw(bench.world, bench.look, motion, wanted, request.seed, request.strength, draws=draws)
@@ -118,7 +118,7 @@ def _through(effect: Effect, source: Source, seen: Survey, mask: Iterator[Mask] 
         if begins:
             effect.begin(picture)
         out = effect.frame(picture, index)
-        yield out if mask is None else laid(out, picture, feathered(next(mask), 0.004))
+        yield out if mask is None else laid(out, picture, feathered(next(mask)))
 
 
 def _guided(bench: Bench, source: Source, seen: Survey, request: EditRequest, wanted: Wish, notes: list[str]) -> Edit:
@@ -132,7 +132,10 @@ def _guided(bench: Bench, source: Source, seen: Survey, request: EditRequest, wa
         shot = next(i for i, (start, stop) in enumerate(spans) if start <= index < stop)
         if (keyframe.rgb.shape[1], keyframe.rgb.shape[0]) != size:
             notes.append(f"the keyframe at {keyframe.at_s:g} s was brought to {size[0]} x {size[1]}")
-        keys.append(known(replace(keyframe, rgb=fitted(keyframe.rgb, *size)), shown[index], index, shot))
+        start = keyframe.start_s if keyframe.start_s > 0 else -1e9  # a film's own ends are no place to fade
+        end = keyframe.end_s if keyframe.end_s < (seen.count - 1) / fps else 1e9
+        whole = replace(keyframe, rgb=fitted(keyframe.rgb, *size), start_s=start, end_s=end)
+        keys.append(known(whole, shown[index], index, shot))
     guided = Guided(keys, fps)
     redraw = None
     if request.prompt.strip():
@@ -165,7 +168,7 @@ def _plated(source: Source, seen: Survey, request: EditRequest) -> Edit:
         for index, shot, begins, picture in shots_of(source, seen):
             if begins:
                 plate = Plate(samples[shot], counts)
-            hole = next(mask) if mask is not None else moving(picture, samples[shot])
+            hole = next(mask) if mask is not None else moving(picture, around(samples[shot], index))
             if hole is None:
                 raise EditRefused(
                     f"the frames around {index / float(source.fps):.1f} s cannot be laid over each other (the camera "
@@ -188,7 +191,7 @@ def _samples(source: Source, seen: Survey, wanted: list[int], request: EditReque
             out[shot].append(Sample(index, picture.copy(), np.zeros(size[::-1], np.float32) if hole is None else hole))
     if mask is None:  # what moves in a sample must not be taken from it either
         for shot, samples in enumerate(out):
-            found = [moving(s.picture, samples) for s in samples]
+            found = [moving(s.picture, around(samples, s.index)) for s in samples]
             out[shot] = [replace(s, hole=h) for s, h in zip(samples, found, strict=True) if h is not None]
     return out
 

@@ -20,7 +20,8 @@ from .edit_masks import Mask, Picture, laid
 MATCH_PX = 480  # the longer side at which frames are compared
 FEWEST_MATCHES = 12
 SAMPLES = 16  # frames of a shot that are kept to look behind things
-MOVES = 18.0  # grey levels by which a pixel differs from the median of aligned frames where something moves
+MOVES = 24  # grey levels by which a pixel differs from other frames brought over it where something moves
+COMPARED = 10  # of them, at most
 Matrix = NDArray[np.float64]  # [3, 3]
 
 
@@ -54,6 +55,11 @@ class Counts:
 def spread(start: int, stop: int, most: int = SAMPLES) -> set[int]:
     """Evenly over the frames of a shot."""
     return {int(i) for i in np.linspace(start, stop - 1, min(most, stop - start)).round()}
+
+
+def around(samples: Sequence[Sample], index: int, most: int = COMPARED) -> list[Sample]:
+    """Those nearest to a frame in time."""
+    return sorted(samples, key=lambda s: abs(s.index - index))[:most]
 
 
 def homography(
@@ -184,26 +190,29 @@ def painted(picture: Picture, hole: NDArray[np.bool_], longest_px: int = 320) ->
 
 
 def moving(picture: Picture, samples: Sequence[Sample], longest_px: int = 320) -> Mask | None:
-    """What moves on its own in a frame: where it differs from the median of the others brought over it. None where
-    fewer than three of them can be."""
+    """What moves on its own in a frame: what most of the others, brought over it, show otherwise. None where fewer than
+    two of them can be."""
     small = _shrunk(picture, longest_px)
-    aligned = [small]
+    here, size = small.astype(np.int16), (small.shape[1], small.shape[0])
+    counts, agreeing = (np.zeros(small.shape[:2], np.float32) for _ in range(2))
+    aligned = 0
     for sample in samples:
         other = _shrunk(sample.picture, longest_px)
         matrix = homography(other, small)
-        if matrix is not None:
-            over = cv2.warpPerspective(
-                other, matrix, (small.shape[1], small.shape[0]), borderMode=cv2.BORDER_TRANSPARENT, dst=small.copy()
-            )
-            aligned.append(np.asarray(over, np.uint8))
-    if len(aligned) < 4:
+        if matrix is None or np.array_equal(other, small):
+            continue
+        inside = np.asarray(cv2.warpPerspective(np.ones_like(other[..., 0]), matrix, size), np.float32)
+        apart = np.abs(cv2.warpPerspective(other, matrix, size).astype(np.int16) - here).max(-1)
+        counts += inside
+        agreeing += inside * (apart < MOVES)
+        aligned += 1
+    if aligned < 2:
         return None
-    apart = np.abs(small.astype(np.float32) - np.median(np.stack(aligned), 0)).max(-1)
-    found = cv2.morphologyEx((apart > MOVES).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    grown = cv2.dilate(found, np.ones((9, 9), np.uint8))
-    return np.asarray(
-        cv2.resize(grown, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_NEAREST), np.float32
-    )
+    found = ((counts >= 1) & (agreeing < 0.5 * counts)).astype(np.uint8)
+    calm = cv2.morphologyEx(found, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    grown = cv2.dilate(calm, np.ones((9, 9), np.uint8))
+    large = cv2.resize(grown, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(large, np.float32)
 
 
 def _shrunk(picture: Picture, longest_px: int) -> Picture:

@@ -24,6 +24,7 @@ from .edit_look import Look
 from .edit_shots import Motion
 from .edit_words import Wish
 from .network import WorldNetwork
+from .procedural.captions import Hints
 from .rollout import Rollout
 from .weights import LoadedWorld
 
@@ -39,6 +40,7 @@ class RedrawConfig:
     level: float = 0.5  # and the others
     guidance: float = 4.0  # by the words, of the first frame
     pace: float = 0.3  # share of the newest frame's grid in the one that is applied
+    share: float = 0.5  # of what the world model draws, where the network of looks has its say too
 
 
 class Effect(Protocol):
@@ -83,12 +85,14 @@ class Redraw:
         self.prompts: list[str] = []  # of the shots
         self._rollout: Rollout | None = None
         self._grid: ColourGrid | None = None
+        self._wanted = self._now = Hints()
 
     def begin(self, picture: Picture) -> None:
         self._motion.begin()
         self._grid = None
         caption = self._world.viewer().look(sized(self._world, picture)).caption
         self.prompts.append(self._wish.prompt(caption))
+        self._wanted, self._now = self._wish.whole(caption), self._wish.now(caption)
         if self.draws:
             self._rollout = guided_rollout(self._world, self._config.guidance)
             self._rollout.reset(self._seed, self.prompts[-1])
@@ -98,8 +102,10 @@ class Redraw:
 
     def grid(self, picture: Picture) -> ColourGrid:
         """How the colours of this frame change."""
-        looked = identity() if self._look is None else self._look.grid(picture, self._wish.hints)
-        new = self._drawn(picture, looked) if self.draws else looked
+        looked = identity() if self._look is None else self._look.grid(picture, self._wanted, self._now)
+        new = looked
+        if self.draws:
+            new = looked.mixed(self._drawn(picture, looked), 1.0 if self._look is None else self._config.share)
         self._grid = new if self._grid is None else self._grid.mixed(new, self._config.pace)
         return self._grid.strengthened(self._strength)
 

@@ -33,6 +33,15 @@ class Wish:
         free = [word for word in understood(self.words) if word not in named] if not self.named else []
         return ", ".join([*named, *free])
 
+    def whole(self, caption: str) -> Hints:
+        """Every attribute of the edited picture, but for a theme that nobody asked for: it stays as it is."""
+        return replace(parse(self.prompt(caption)), theme=self.hints.theme)
+
+    def now(self, caption: str) -> Hints:
+        """What the picture shows of it before the edit."""
+        seen = parse(caption)
+        return seen if self.hints.theme is not None else replace(seen, theme=None)
+
     def notes(self) -> tuple[str, ...]:
         """What a person should know about how the prompt was read."""
         strange = unknown(self.words)

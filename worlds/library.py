@@ -30,8 +30,10 @@ def load_any_world(
     engine: str = "auto",
     steps: int | None = None,
     choice: Choice = Choice(),
+    clips: bool = False,
 ) -> World:
-    """Embedded worlds go first; None is the first of them. `choice` is for open checkpoints.
+    """Embedded worlds go first; None is the first of them. `choice` is for open checkpoints. With `clips`, a checkpoint
+    that only draws whole clips is one too: its `rollout` is refused.
 
     Raises WeightsError, MemoryRefused or ValueError, all of one line.
     """
@@ -45,7 +47,11 @@ def load_any_world(
     options = opening.OpenOptions(
         width, height, choice.window, choice.precision, choice.decoder, engine=engine, loras=choice.loras
     )
-    world: World = opening.load_open_world(find_card(data, name), data, options)
+    card = find_card(data, name)
+    load = opening.load_open_world
+    if clips and not importlib.import_module(".wan.families", __package__).family(card.family).causal:
+        load = importlib.import_module(".wan.clip_world", __package__).load_clip_world
+    world: World = load(card, data, options)
     return world if steps is None else world.with_steps(steps)
 
 

@@ -20,7 +20,9 @@ FLOOR_DB, ISOLATION_FLOOR_DB = -20.0, -30.0  # what is left of noise alone
 MEMORY = 0.9  # of the decision-directed estimate
 _QUIET_S = 1.2  # within this long there is a moment without speech in every band
 _BIAS = 2.05  # the mean of noise power beside the low tenth of it, smoothed as here: measured on white noise
-OVER = 1.6  # noise is taken for this much stronger: less of it twinkles, a little more of the voice is lost
+# Noise is taken for this much stronger, by how far it lies below the signal in dB: less of it twinkles, a little more
+# of the voice is lost, which is only worth it where there is much noise.
+OVER_AT_DB, OVER = (5.0, 20.0), (1.6, 1.0)
 
 
 def _window(rate_hz: int) -> int:
@@ -74,7 +76,8 @@ def speech_gains(mono: FloatArray, rate_hz: int, floor_db: float) -> FloatArray:
     power = np.square(np.abs(spectra(mono, size, size // 4)))
     hop_s = size / 4 / rate_hz
     noise = noise_power(power, hop_s)
-    posterior = power / (OVER * noise)
+    above_db = 10 * np.log10((power.mean() + TINY) / noise.mean())
+    posterior = power / (float(np.interp(above_db, OVER_AT_DB, OVER)) * noise)
     floor = 10 ** (floor_db / 20) * np.clip((np.linspace(0, rate_hz / 2, power.shape[1]) - 30) / 40, 0.1, 1)
     gain = np.empty_like(power)
     before = np.zeros(power.shape[1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -34,6 +35,8 @@ MIDDLE_PITCH, PITCH_PER_OCTAVE = 50, 70  # of espeak-ng's scale 0..99, measured 
 WORDS_PER_MINUTE = 165
 PEAK = 0.7  # of full scale: room for what comes after
 MOST_TILT_DB = 6.0  # per octave that a reference may ask for
+# Nothing of ours reaches the worker, keys least of all; Windows starts no process without this one.
+_ENVIRONMENT = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,9 @@ class Espeak:
 
     def _ran(self, command: Sequence[str], given: bytes) -> bytes:
         try:
-            done = subprocess.run(command, input=given, capture_output=True, timeout=self._limit_s, check=False, env={})
+            done = subprocess.run(
+                command, input=given, capture_output=True, timeout=self._limit_s, check=False, env=_ENVIRONMENT
+            )
         except subprocess.TimeoutExpired as error:
             raise SpeechError(f"espeak-ng took longer than {self._limit_s:g} s and was ended") from error
         except OSError as error:

@@ -7,35 +7,33 @@ import base64
 import binascii
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-
-import httpx
 
 from ..blobs import suffix_of
 from ..runway.errors import invalid
 from ..services import Asset, Blobs
-from .probe import Probe, probe
+from .fetching import Fetcher
+from .probe import Probe
 from .uploads import UploadStore
 
-MAX_URL_BYTES = {"image": 16 * 2**20, "video": 32 * 2**20, "audio": 32 * 2**20}
-TIMEOUT_S = 20.0
-Fetch = Callable[[str, Path, int], Awaitable[None]]  # url, where to, at most so many bytes; raises ValueError
+OLD_S = 24 * 3600.0
+Look = Callable[[Path, str], Awaitable[Probe]]  # raises ValueError in one line
 
 
 class PlainAssets:
-    """`fetch` brings an https URL; `folder` holds what is on its way in."""
+    """`fetcher` brings what a URL names, `look` says what a file is; `folder` holds what is on its way in."""
 
-    def __init__(self, blobs: Blobs, uploads: UploadStore, folder: Path, fetch: Fetch | None = None) -> None:
+    def __init__(self, blobs: Blobs, uploads: UploadStore, folder: Path, fetcher: Fetcher, look: Look) -> None:
         self._blobs, self._uploads, self._folder = blobs, uploads, folder
-        self._fetch = fetch or fetch_https
+        self._fetcher, self._look = fetcher, look
 
     async def gather(self, owner: str, uri: str, wanted: str, field: tuple[str | int, ...]) -> Asset:
         """Raises ApiError, a 400 whose issue names `field` and the reason."""
         try:
             with self._passing() as path:
                 await self._receive(owner, uri, wanted, path)
-                found = await asyncio.to_thread(probe, path, wanted)
+                found = await self._look(path, wanted)
                 return await self._keep(path, found)
         except ValueError as error:
             raise invalid(field, f"Invalid asset: {error}.") from error
@@ -45,8 +43,8 @@ class PlainAssets:
             await asyncio.to_thread(decode_data_uri, uri, wanted, path)
         elif uri.startswith("runway://"):
             await self._uploads.fetch(owner, uri, path)
-        elif uri.startswith("https://"):
-            await self._fetch(uri, path, max(MAX_URL_BYTES[kind] for kind in wanted.split("|")))
+        elif uri.startswith(("https://", "http://")):
+            await self._fetcher.fetch(uri, wanted, path)
         else:
             raise ValueError("only https URLs, runway:// uploads and data: URIs are taken")
 
@@ -66,6 +64,14 @@ class PlainAssets:
             path.unlink(missing_ok=True)
 
 
+def sweep(folder: Path, now_s: float) -> None:
+    """Remove what a server that was killed had on its way in. Blocks."""
+    for path in folder.glob("*.part"):
+        with suppress(FileNotFoundError):  # another server sweeps too
+            if now_s - path.stat().st_mtime > OLD_S:
+                path.unlink()
+
+
 def decode_data_uri(uri: str, wanted: str, path: Path) -> None:
     """Write what a data URI holds. Blocks. Raises ValueError."""
     header, comma, body = uri[5:].partition(",")
@@ -81,25 +87,3 @@ def decode_data_uri(uri: str, wanted: str, path: Path) -> None:
     if not data:
         raise ValueError("the data URI is empty")
     path.write_bytes(data)
-
-
-async def fetch_https(url: str, path: Path, most_bytes: int) -> None:
-    """Bring a file. Redirects are refused. Raises ValueError."""
-    try:
-        async with (
-            httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False) as client,
-            client.stream("GET", url, headers={"User-Agent": "worldstream"}) as answer,
-        ):
-            if answer.is_redirect:
-                raise ValueError("the URL redirects, which is not followed")
-            if answer.status_code != 200:
-                raise ValueError(f"the URL answered {answer.status_code}")
-            total = 0
-            with await asyncio.to_thread(path.open, "wb") as file:
-                async for piece in answer.aiter_bytes(65536):
-                    total += len(piece)
-                    if total > most_bytes:
-                        raise ValueError(f"it is larger than {most_bytes} bytes")
-                    await asyncio.to_thread(file.write, piece)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ValueError(f"the URL could not be fetched ({type(error).__name__})") from error

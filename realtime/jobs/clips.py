@@ -69,7 +69,7 @@ def _filmed(
     with ExitStack() as threads:
         writer = threads.enter_context(Writer(write))
         viewer = threads.enter_context(Writer(partial(watching, world))) if params.get("audio") else None
-        for step in drawn(world, plan):
+        for step in drawn(world, plan, lambda share: tell(0.5 * share)):
             if step.shown and step.rgb is not None:
                 writer.put(step.rgb)
                 if viewer is not None:

@@ -79,6 +79,8 @@ def sound(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
             loud = bent(made.samples * np.float64(_number(params, "volume", 1.0, 0.0, 4.0))).astype(np.float32)
             outputs.append(_written(order, replace(made, samples=loud), _numbered("sound", index, len(seeds))))
     notes = ["reference sounds are not used by the procedural effects"] if "ref0" in order.inputs else []
+    if params.get("loop") and params.get("format") in ("mp3", "ogg_opus"):
+        notes.append("its codec adds a little silence to a loop; wav and flac repeat without a seam")
     facts = {"seed": seed, "effects": list(names), "loop": bool(params.get("loop")), "notes": notes}
     return _result(tell, tuple(outputs), PROCEDURAL, seconds, facts)
 
@@ -243,8 +245,9 @@ def _heard(path: Path) -> Sound:
 
 
 def _written(order: JobOrder, made: Sound, name: str) -> Output:
+    """A loop is a WAV where no format is asked for: an MP3 begins with silence of its codec."""
     rate = order.params.get("rate_hz")
-    format = str(order.params.get("format") or "mp3")
+    format = str(order.params.get("format") or ("wav" if order.params.get("loop") else "mp3"))
     return Output(*write_sound(order.folder / name, made, format, None if rate is None else int(rate)))
 
 

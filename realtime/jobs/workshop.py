@@ -28,5 +28,5 @@ class OneWorkshop:
         if name not in self._worlds:
             from ...worlds.library import load_any_world  # torch: seconds that a job without a model need not wait
 
-            self._worlds[name] = load_any_world(name or None, self._data, self._engine)
+            self._worlds[name] = load_any_world(name or None, self._data, self._engine, clips=True)
         return self._worlds[name]

@@ -16,7 +16,8 @@ async def speech(order: Order) -> None:
     if voice.get("type") == "reference-audio":
         await order.gather("reference", voice["audioUri"], "audio", "voice", "audioUri")
     text = order.take("promptText")
-    order.put(text=text, voice=voice.get("presetId", ""), language=order.take("languageCode"))
+    named = "reference" if "reference" in order.inputs else voice.get("presetId")
+    order.put(text=text, voice=named, language=order.take("languageCode"))
     _manner(order)
     order.credits = order.alias.cost(characters=utf16(text))
 
@@ -38,7 +39,7 @@ async def effect(order: Order) -> None:
         await order.gather(f"ref{index}", uri, "audio", "referenceAudios", index)
     seconds = order.take("duration")
     order.put(prompt=order.take("promptText"), seconds=seconds, loop=order.take("loop"))
-    order.put(variants=order.take("numVariants"))
+    order.put(variants=order.take("numVariants"), negative=order.take("negativePrompt"))
     _manner(order)
     prompt = order.params["prompt"]
     order.credits = order.alias.cost(seconds=seconds or USUAL_EFFECT_SECONDS, characters=utf16(prompt))
@@ -70,7 +71,7 @@ async def soundtrack(order: Order) -> None:
     seconds = order.take("duration")
     order.put(seconds=min(seconds, video.seconds or seconds), prompt=order.take("promptText"))
     order.put(variants=order.take("numVariants"), format=order.take("format"), seed=order.take("seed"))
-    order.put(keep_speech=order.take("preserveSpeech"))
+    order.put(keep_speech=order.take("preserveSpeech"), negative=order.take("negativePrompt"))
     order.credits = order.alias.cost(seconds=seconds) * int(order.params.get("variants", 1))
 
 

@@ -184,7 +184,7 @@ class TaskRows:
         if task.state not in FINAL:
             task = self._end(c, [TASKS.c.id == id], {"state": "CANCELLED"}, now_s) or task
         c.execute(TASKS.delete().where(TASKS.c.id == id))
-        return Removed(task, _own_inputs(c, row["inputs"]))
+        return Removed(task, tuple(self.unused(c, _own_inputs(row["inputs"]))))
 
     # -- what servers do
 
@@ -266,6 +266,14 @@ class TaskRows:
                 found[row["id"]] = (row["state"], frozenset(json.loads(row["outputs"])), row["attempts"])
         return found
 
+    def unused(self, c: Connection, keys: Iterable[str]) -> list[str]:
+        """Those of some blobs that no task takes."""
+        found = {}
+        for key in sorted(set(keys)):
+            uses = sa.select(TASKS.c.id).where(TASKS.c.inputs.contains(key, autoescape=True)).limit(1)
+            found[key] = c.execute(uses).first() is not None
+        return [key for key, used in found.items() if not used]
+
     def inputs_in_use(self, c: Connection) -> set[str]:
         """Keys of every blob that a task takes."""
         return {key for text in c.execute(sa.select(TASKS.c.inputs)).scalars() for key in json.loads(text).values()}
@@ -279,7 +287,7 @@ class TaskRows:
             task = _task(row)
             facts = _json({**task.facts, "expired": True})
             c.execute(TASKS.update().where(TASKS.c.id == task.id).values(outputs="[]", inputs="{}", facts=facts))
-            gone.append(Removed(task, _own_inputs(c, row["inputs"])))
+            gone.append(Removed(task, tuple(self.unused(c, _own_inputs(row["inputs"])))))
         return gone
 
     # -- places
@@ -345,15 +353,9 @@ def _pool_of(c: Connection, id: str) -> str:
     return c.execute(sa.select(TASKS.c.pool).where(TASKS.c.id == id)).scalar() or ""
 
 
-def _own_inputs(c: Connection, inputs: str) -> tuple[str, ...]:
-    """Keys of a task's inputs that no other task takes. An upload is not the task's: its key begins otherwise."""
-    keys = {key for key in json.loads(inputs).values() if key.startswith("inputs/")}
-    return tuple(
-        key
-        for key in sorted(keys)
-        if c.execute(sa.select(TASKS.c.id).where(TASKS.c.inputs.contains(key, autoescape=True)).limit(1)).first()
-        is None
-    )
+def _own_inputs(inputs: str) -> list[str]:
+    """Keys of a task's inputs that may be its own. An upload is not: its key begins otherwise."""
+    return [key for key in json.loads(inputs).values() if key.startswith("inputs/")]
 
 
 def _one(c: Connection, query: sa.Select[Any]) -> Task | None:

@@ -80,7 +80,7 @@ def main() -> None:
     from worldstream.realtime.cli import _parser
     from worldstream.realtime.config import from_environment, override
     from worldstream.realtime.offline import Offline
-    from worldstream.realtime.startup import listen
+    from worldstream.realtime.startup import listen, settle_heap
 
     options = vars(_parser().parse_args(["serve", *sys.argv[1:]]))
     del options["command"]
@@ -101,6 +101,7 @@ def main() -> None:
     import uvicorn
 
     running = uvicorn.Config(_bare_app(offline), loop="uvloop", log_config=None, access_log=False)
+    settle_heap()
     uvicorn.Server(running).run(sockets=[listener])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worldstream.realtime.config import ServerConfig, from_environment, override, version
+from worldstream.realtime.config import LimitsConfig, ServerConfig, TaskConfig, from_environment, override, version
 from worldstream.realtime.errors import StartupError
 
 
@@ -43,6 +43,44 @@ def test_every_variable() -> None:
         log_level="debug",
         origins=("https://a.example", "https://b.example"),
     )
+
+
+def test_every_variable_of_the_offline_half() -> None:
+    config = from_environment(
+        {
+            "WORLDSTREAM_DATABASE": "postgresql://localhost/worlds",
+            "WORLDSTREAM_BLOBS": "s3://bucket/prefix",
+            "WORLDSTREAM_PUBLIC_URL": "https://worlds.example.org/",
+            "WORLDSTREAM_WEBHOOK_SECRET": "whsec_x",
+            "WORLDSTREAM_TASK_PROCESSES": "3",
+            "WORLDSTREAM_KEEP_OUTPUTS": "2.5",
+            "WORLDSTREAM_WEBHOOKS_PRIVATE": "1",
+            "WORLDSTREAM_CREDITS": "true",
+            "WORLDSTREAM_MONTHLY_CAP": "5000",
+            "WORLDSTREAM_DAILY_GENERATIONS": "gen4.5=50, *=200",
+        }
+    )
+    assert config == ServerConfig(
+        database="postgresql://localhost/worlds",
+        blobs="s3://bucket/prefix",
+        public_url="https://worlds.example.org",
+        webhook_secret="whsec_x",
+        tasks=TaskConfig(heavy=3, keep_outputs_days=2.5, webhooks_private=True),
+        limits=LimitsConfig(True, 5000, {"gen4.5": 50, "*": 200}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PUBLIC_URL", "worlds.example.org"), ("PUBLIC_URL", "https://x/?a"), ("PUBLIC_URL", "https://u@x"),
+        ("TASK_PROCESSES", "65"), ("TASK_PROCESSES", "-1"), ("KEEP_OUTPUTS", "0"), ("KEEP_OUTPUTS", "nan"),
+        ("KEEP_OUTPUTS", "soon"), ("MONTHLY_CAP", "much"), ("DAILY_GENERATIONS", "50"), ("CREDITS", "maybe"),
+    ],
+)  # fmt: skip
+def test_bad_settings_of_the_offline_half(name: str, value: str) -> None:
+    with pytest.raises(StartupError):
+        from_environment({f"WORLDSTREAM_{name}": value})
 
 
 @pytest.mark.parametrize(

@@ -293,3 +293,14 @@ async def test_a_cancel_that_comes_too_late_harms_nobody_else(tmp_path: Path) ->
         attempt.cancel()
         done = await quick.ended(second)
         assert (done.facts["pid"], done.outputs) == (first.facts["pid"], (f"outputs/{second.id}/1/0.txt",))
+
+
+async def test_a_second_try_leaves_no_inputs_behind(tmp_path: Path) -> None:
+    async with quick_queue(tmp_path, opened=False) as quick:
+        await put(quick, "inputs/1.txt", b"first")
+        await put(quick, "inputs/2.txt", b"the same again")
+        first = await quick.queue.create(NewTask("write", {}, {"a": "inputs/1.txt"}, owner="me", retry_of="h"))
+        again = NewTask("write", {}, {"a": "inputs/2.txt"}, owner="me", retry_of="h", again=True)
+        assert (await quick.queue.create(again)).id == first.id
+        assert (await quick.queue.repeated("me", "h")) == await quick.queue.get("me", first.id)
+        assert await keys(quick) == ["inputs/1.txt"]

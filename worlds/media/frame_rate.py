@@ -23,7 +23,7 @@ RATES: dict[str, Fraction] = {
     "30": Fraction(30), "48": Fraction(48), "50": Fraction(50), "59_94": Fraction(60000, 1001), "60": Fraction(60),
     "120": Fraction(120),
 }  # fmt: skip
-FLOW_SIDE_PX = 640  # motion is measured on pictures no larger than this
+FLOW_SIDE_PX = 480  # motion is measured on pictures no larger than this
 # What is left between two frames beyond any motion, where the scene changes: this much of 255, or this part of the
 # picture's contrast where the two flows do not agree either. Of 40 renders and 40 cuts between them, dark and foggy
 # ones among them, the first left at most 1.2 and 0.06, the second at least 4 and 0.20.

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..edit_grid import coloured, luminance, sliced
-from ..edit_look import ASKED, FILE, HEIGHT_PX, SIZES, WIDTH_PX, LookNetwork
+from ..edit_look import ASKED, FILE, HEIGHT_PX, SIZES, WIDTH_PX, LookNetwork, load_look
 from ..procedural.attributes import Attributes
 from ..procedural.episodes import draw_attributes, start_camera
 from ..procedural.paths import MAX_PITCH_RAD
@@ -123,19 +123,26 @@ def loss_of(network: LookNetwork, before: Tensor, after: Tensor, wishes: Tensor)
     return (wrong.square() + 1e-4).sqrt().mean() + wrong.square().mean()
 
 
-def train_look(runs: Path, out: Path, minutes: float, views: int = 8192, rows: int = 32) -> dict[str, float]:
-    """Render what is missing, train, write `look.safetensors` into `out`; what was reached on the last shard."""
+def train_look(
+    runs: Path, out: Path, minutes: float, views: int = 10_240, rows: int = 32, start_from: Path | None = None
+) -> dict[str, float]:
+    """Render what is missing, train, write `look.safetensors` into `out`; what was reached on views apart. It goes on
+    from the weights in the folder `start_from`, where there is one."""
     shards = [np.load(path) for path in render_views(runs / "looks", views)]
     every = Views(np.concatenate([s["rgb"] for s in shards]), np.concatenate([s["looks"] for s in shards]))
     held = max(1, len(every.rgb) // 32)
     train, test = Views(every.rgb[:-held], every.looks[:-held]), Views(every.rgb[-held:], every.looks[-held:])
     torch.manual_seed(0)
-    network, rng = LookNetwork(), np.random.default_rng(0)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.01)
+    network, rng = LookNetwork(), np.random.default_rng(0 if start_from is None else 1)
+    highest = 2e-3
+    if start_from is not None:
+        network.load_state_dict(load_look(start_from).network.state_dict())
+        highest = 1e-3
+    optimizer = torch.optim.AdamW(network.parameters(), lr=highest, weight_decay=0.01)
     started, updates, average = time.monotonic(), 0, 0.0
     while (gone := (time.monotonic() - started) / (60 * minutes)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * min(1.0, updates / 200) * (1 - gone) + 1e-5
+            group["lr"] = highest * min(1.0, updates / 200) * (1 - gone) + 1e-5
         loss = loss_of(network, *batch(train, rows, rng))
         optimizer.zero_grad()
         loss.backward()

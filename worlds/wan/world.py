@@ -175,15 +175,15 @@ def load_open_world(card: ModelCard, data: Path, options: OpenOptions | None = N
     opened = {p.role: catalogue.open_part(card, data, p.role) for p in card.parts if p.role != families.TOKENIZER}
     plan = _planned(card, family, opened, options, device)
     transformer = _transformer(opened, plan, device)
-    decoder = _codec(opened[plan.decoder], plan.dtype, device)
+    decoder = codec_of(opened[plan.decoder], plan.dtype, device)
     encoder = None
     if "picture" in plan.preset.controls and plan.decoder != families.VAE and families.VAE in opened:
-        encoder = _codec(opened[families.VAE], plan.dtype, device)
-    look = _looker(card, data, opened, device) if families.CLIP in opened else None
+        encoder = codec_of(opened[families.VAE], plan.dtype, device)
+    look = looker(card, data, opened, device) if families.CLIP in opened else None
     transformer, step, engine = _running(transformer, plan, options, data, card.name)
     model = WanModel(
         transformer, decoder, plan.preset, plan.width_px, plan.height_px, plan.window,
-        prompt=_reader(card, data, device) if families.TEXT in opened else None,
+        prompt=reader(card, data, device) if families.TEXT in opened else None,
         encoder=encoder, look=look, adapters=_adapters(transformer, options.loras),
         step=step,
         paint=None if look is None else _Painter(data, plan.width_px, plan.height_px),
@@ -314,7 +314,7 @@ def _adapters(network: WanTransformer, files: tuple[Path, ...]) -> Adapters | No
     return adapters
 
 
-def _codec(part: Recognised, dtype: torch.dtype, device: torch.device) -> Any:
+def codec_of(part: Recognised, dtype: torch.dtype, device: torch.device) -> Any:
     shape: Any = part.shape
     with torch.device("meta"):
         codec: nn.Module = (
@@ -326,7 +326,7 @@ def _codec(part: Recognised, dtype: torch.dtype, device: torch.device) -> Any:
     return codec.eval().requires_grad_(False)
 
 
-def _reader(card: ModelCard, data: Path, device: torch.device) -> Callable[[str], Tensor]:
+def reader(card: ModelCard, data: Path, device: torch.device) -> Callable[[str], Tensor]:
     """From the store of embeddings, or by the text encoder, which then makes room again."""
     part = card.part(families.TEXT)
     assert part is not None
@@ -338,7 +338,7 @@ def _reader(card: ModelCard, data: Path, device: torch.device) -> Callable[[str]
     return store.rows
 
 
-def _looker(
+def looker(
     card: ModelCard, data: Path, opened: dict[str, Recognised], device: torch.device
 ) -> Callable[[NDArray[np.uint8]], Tensor]:
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32

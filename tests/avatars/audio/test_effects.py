@@ -60,7 +60,7 @@ def _bands(made: FloatArray) -> FloatArray:
     ],
 )  # fmt: skip
 def test_effects_sound_where_they_should(prompt: str, low_hz: float, high_hz: float) -> None:
-    sound, _ = rendered(prompt, 3.0, 5)
+    sound, _ = rendered(prompt, 1.2, 5)
     power = np.square(np.abs(np.fft.rfft(sound.samples))).sum(0)
     at = np.fft.rfftfreq(sound.samples.shape[1], 1 / RATE_HZ)
     assert power[(at >= low_hz) & (at <= high_hz)].sum() > 0.85 * power.sum()
@@ -79,8 +79,7 @@ def test_an_effect_does_not_change_another() -> None:
     assert np.allclose(both, rain + knock)
 
 
-@pytest.mark.parametrize("loop", [True, False])
-@pytest.mark.parametrize("seconds", [SHORTEST_S, 0.73, 2.0])
+@pytest.mark.parametrize(("seconds", "loop"), [(SHORTEST_S, False), (0.73, True), (1.2, False)])
 def test_the_length_is_exact_and_the_level_even(seconds: float, loop: bool) -> None:
     sound, names = rendered("waves and seagulls", seconds, 1, loop)
     assert sound.samples.shape == (2, round(seconds * RATE_HZ))
@@ -93,7 +92,7 @@ def test_the_length_is_exact_and_the_level_even(seconds: float, loop: bool) -> N
 
 def test_steps_sound_like_their_ground() -> None:
     grounds = ("gravel", "snow", "wood", "stone", "metal")
-    shapes = {ground: _bands(effect_of(asked_of(f"footsteps on {ground}")[0], 96_000, 2, True)) for ground in grounds}
+    shapes = {ground: _bands(effect_of(asked_of(f"footsteps on {ground}")[0], 48_000, 2, True)) for ground in grounds}
     for one in grounds:
         for other in grounds:
             if one < other:
@@ -101,7 +100,7 @@ def test_steps_sound_like_their_ground() -> None:
 
 
 def test_strength_is_heard() -> None:
-    light, heavy = (effect_of(asked_of(f"{word} wind")[0], 96_000, 2, True) for word in ("gentle", "violent"))
+    light, heavy = (effect_of(asked_of(f"{word} wind")[0], 48_000, 2, True) for word in ("gentle", "violent"))
     assert np.abs(_bands(light) - _bands(heavy)).mean() > 1
 
 

@@ -30,6 +30,12 @@ class Eye:
         return Sight(self._captions[int(rgb[0, 0, 0])], self._confidence, self._distance)
 
 
+@pytest.fixture(autouse=True)
+def _short_tails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What rings on beyond the end costs time and is heard by nobody."""
+    monkeypatch.setattr("worldstream.avatars.audio.effects.TAIL_S", 0.2)
+
+
 def film(*kinds: int, seconds: float = 2.0, fps: int = 10) -> Iterator[NDArray[np.uint8]]:
     for kind in kinds:
         for _ in range(round(seconds * fps)):

@@ -153,8 +153,9 @@ def test_sound(tmp_path: Path) -> None:
 
 
 def test_a_loop_of_a_lossless_format_is_seamless(tmp_path: Path) -> None:
-    params = {"prompt": "engine", "seconds": 1.0, "loop": True, "format": "wav"}
-    samples = heard(done("sound", tmp_path, params)).samples
+    result = done("sound", tmp_path, {"prompt": "engine", "seconds": 1.0, "loop": True})
+    assert result.outputs[0].media_type == "audio/wav"
+    samples = heard(result).samples
     assert samples.shape[1] == 48_000
     wrap = np.abs(samples[:, 0] - samples[:, -1]).max()
     assert wrap <= np.abs(np.diff(samples, axis=1)).max()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +17,9 @@ from fastapi import FastAPI
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # so that `tests.realtime.runway.doubles` can be imported
 
 from tests.realtime.runway.doubles import MemoryBoard, StrictDoor
+from worldstream.realtime.assets.fetching import Address, Fetcher
 from worldstream.realtime.assets.plain import PlainAssets
+from worldstream.realtime.assets.probe import Probe, probe
 from worldstream.realtime.assets.uploads import UploadStore
 from worldstream.realtime.blobs import FolderBlobs
 from worldstream.realtime.runway.app import furnish, runway_app
@@ -41,9 +44,20 @@ def services(tmp_path: Path, door: StrictDoor) -> Iterator[Services]:
     blobs = FolderBlobs(tmp_path / "blobs")
     board = MemoryBoard(blobs, tmp_path / "scratch")
     secret = b"s" * 32
-    assets = PlainAssets(blobs, UploadStore(blobs, secret, time.time), tmp_path / "incoming")
+    uploads = UploadStore(blobs, secret, time.time)
+    assets = PlainAssets(blobs, uploads, tmp_path / "incoming", Fetcher(resolve=nowhere), looked)
     yield Services(database, board, assets, blobs, door, tmp_path, time.time, signing_secret=secret)
     database.close()
+
+
+async def looked(path: Path, wanted: str) -> Probe:
+    """In this process: the server has one of its own for it."""
+    return await asyncio.to_thread(probe, path, wanted)
+
+
+async def nowhere(host: str, port: int) -> list[Address]:
+    """Tests ask no DNS."""
+    raise OSError(host)
 
 
 @pytest.fixture(scope="session")

@@ -184,7 +184,7 @@ EDIT = {"model": "aleph2", "videoUri": VID}
             {"model": "seed_audio", "promptText": "Hello 😀", "speechRate": 50, "pitchRate": -3, "loudnessRate": -50,
              "sampleRate": 24000, "outputFormat": "ogg_opus", "voice": {"type": "reference-audio", "audioUri": AUD}},
             "speech",
-            {"text": "Hello 😀", "voice": "", "speed": 1.5, "pitch": -3, "volume": 0.5, "rate_hz": 24000,
+            {"text": "Hello 😀", "voice": "reference", "speed": 1.5, "pitch": -3, "volume": 0.5, "rate_hz": 24000,
              "format": "ogg_opus"},
             {"reference"},
             1,

@@ -18,6 +18,8 @@ from tests.realtime.serve_tasks import ROOT, task_server
 from worldstream.realtime.runway.generation_routes import ENDPOINTS
 
 ABSENT = {"character_performance", "avatar_videos", "robotics_action_to_video", "voice_dubbing"}
+NO_MODEL = {"ad_localization", "product_swap", "product_ugc"}  # which a plain install has none for
+WORKFLOW = {"name": "Lakes", "nodes": [{"id": "a", "kind": "still", "params": {"prompt": "a lake"}}]}
 MEMBERS = {"id": str, "createdAt": str, "status": str, "output": list, "cost": dict, "metadata": dict}
 
 
@@ -37,22 +39,31 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         if endpoint != "robotics_action_to_video"
         for model, shape in requests(endpoint.replace("avatar_videos", "avatar_video"))
     ] + [("robotics_action_to_video", robot)]
+    uris = media.media() | {"video": media.data_uri("video/mp4", media.film(5.0))}
     files = {kind: str(path) for kind, path in media.write(folder).items()}
     environment = {"WORLDSTREAM_DUBBING_URL": ""}
     data = tmp_path_factory.mktemp("data")
+    (data / "workflows").mkdir()
+    (data / "workflows" / "lakes.json").write_text(json.dumps(WORKFLOW))
     with task_server(data, kinds="tests.realtime.runway.contract_jobs", environment=environment) as server:
-        ran = subprocess.run(
-            ["scripts/node.sh", "node", str(Path(__file__).with_name("node_sdk.mjs")), str(ROOT)],
-            cwd=ROOT,
-            input=json.dumps({"base": server.url, "calls": calls, "files": files}),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    result: dict[str, Any] = json.loads(ran.stdout)
-    return result
+        result = ran("node_sdk.mjs", {"base": server.url, "calls": calls, "files": files})
+        return result | {"library": ran("node_library.mjs", {"base": server.url, **uris})}
+
+
+def ran(script: str, given: dict[str, Any]) -> dict[str, Any]:
+    """What a script prints."""
+    done = subprocess.run(
+        ["scripts/node.sh", "node", str(Path(__file__).with_name(script)), str(ROOT)],
+        cwd=ROOT,
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def test_every_model_of_every_endpoint(found: dict[str, Any]) -> None:
@@ -76,7 +87,7 @@ def test_every_model_of_every_endpoint(found: dict[str, Any]) -> None:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", task["createdAt"])
         assert task["metadata"] == task["metadata"] | {"requested": call["model"], "model": "stand-in"}
     for endpoint, count in counts.items():
-        note(f"POST /v1/{endpoint}", "node", "works", f"{count} models")
+        note(f"POST /v1/{endpoint}", "node", "works", f"{count} model" + "s" * (count > 1))
 
 
 def test_waits(found: dict[str, Any]) -> None:
@@ -97,3 +108,15 @@ def test_uploads_and_errors(found: dict[str, Any]) -> None:
     assert (bad["thrown"], bad["body"]["issues"][0]["path"]) == ("BadRequestError", ["ratio"])
     assert (unknown["thrown"], unknown["body"]) == ("NotFoundError", {"error": "A task with this id was not found."})
     note("POST /v1/uploads", "node", "works")
+
+
+def test_everything_that_is_kept_or_composed(found: dict[str, Any]) -> None:
+    for route, outcome in found["library"].items():
+        recipe = route.removeprefix("POST /v1/recipes/")
+        if recipe in NO_MODEL:
+            assert str(outcome).startswith("BadRequestError: "), (route, outcome)
+            note(route, "node", "refused", outcome.removeprefix("BadRequestError: "))
+        else:
+            assert outcome is True, (route, outcome)
+            note(route, "node", "works")
+    assert len(found["library"]) == 48

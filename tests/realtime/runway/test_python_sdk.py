@@ -52,6 +52,10 @@ def pythonic(value: Any) -> Any:
     return [pythonic(inner) for inner in value] if isinstance(value, list) else value
 
 
+def plural(count: int) -> str:
+    return f"{count} model" + "s" * (count > 1)
+
+
 async def ended(client: AsyncRunwayML, id: str) -> Any:
     """The task when it has ended, looked at more often than the SDK's own wait does."""
     async with asyncio.timeout(30.0):
@@ -78,7 +82,7 @@ async def test_every_model_of_every_endpoint(client: AsyncRunwayML, endpoint: st
         made.append(created.id)
     task = await ended(client, made[-1])
     assert task.status == "SUCCEEDED", task
-    note(f"POST /v1/{endpoint}", "python", "works", f"{len(made)} models", task.metadata["model"])
+    note(f"POST /v1/{endpoint}", "python", "works", plural(len(made)), task.metadata["model"])
 
 
 @pytest.mark.parametrize("endpoint", sorted(ABSENT))
@@ -201,6 +205,14 @@ async def test_errors_are_of_their_classes(client: AsyncRunwayML) -> None:
         await client.put("/v1/text_to_video", cast_to=object)
     with pytest.raises(runwayml.BadRequestError, match="X-Runway-Version"):
         await client.with_options(default_headers={"X-Runway-Version": "1"}).tasks.retrieve(UNKNOWN)
+
+
+@pytest.mark.parametrize("host", ["http://example.com", "https://127.0.0.1", "https://[::1]", "https://2130706433"])
+async def test_private_places_are_not_fetched_from(client: AsyncRunwayML, host: str) -> None:
+    with pytest.raises(runwayml.BadRequestError) as caught:
+        await client.image_to_video.create(model="gen4_turbo", prompt_image=f"{host}/lake.png", ratio="1280:720")
+    body: Any = caught.value.body
+    assert body["issues"][0]["path"] == ["promptImage"]
 
 
 async def test_a_blind_retry_makes_no_second_task(client: AsyncRunwayML) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,12 +20,16 @@ from tests.realtime.serve_tasks import task_server
 
 UNKNOWN = "00000000-0000-4000-8000-00000000dead"
 SPEAKER: dict[str, Any] = {"type": "runway-live-preset", "preset_id": "maya"}
+WORKFLOW = {"name": "Lakes", "nodes": [{"id": "a", "kind": "still", "params": {"prompt": "a lake"}}]}
 ROUTER: dict[str, Any] = {"name": "Films", "slug": "films", "settings": {"schemaVersion": 1, "optimizeFor": "cost"}}
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with task_server(tmp_path_factory.mktemp("data"), kinds="tests.realtime.runway.contract_jobs") as server:
+    data = tmp_path_factory.mktemp("data")
+    (data / "workflows").mkdir()
+    (data / "workflows" / "lakes.json").write_text(json.dumps(WORKFLOW))
+    with task_server(data, kinds="tests.realtime.runway.contract_jobs") as server:
         yield server.url
 
 
@@ -196,16 +201,11 @@ async def test_workflows(client: AsyncRunwayML) -> None:
     found = await client.workflows.list()
     assert isinstance(found.data, list)
     works("GET workflows")
-    if not found.data:
-        for call in (client.workflows.retrieve, client.workflows.run, client.workflow_invocations.retrieve):
-            with pytest.raises(runwayml.NotFoundError):
-                await call(UNKNOWN)
-        works("GET workflows/{id}", "POST workflows/{id}", "GET workflow_invocations/{id}", detail="404 of unknown ids")
-        return
     id = found.data[0].versions[0].id
     assert (await client.workflows.retrieve(id)).id == id
-    run = await client.workflows.run(id)
-    assert (await client.workflow_invocations.retrieve(run.id)).id == run.id
+    run = await client.workflows.run(id, node_outputs={})
+    done = await ready(client.workflow_invocations.retrieve, run.id)
+    assert (done.id, done.status, list(done.output)) == (run.id, "SUCCEEDED", ["a"])
     works("GET workflows/{id}", "POST workflows/{id}", "GET workflow_invocations/{id}")
 
 

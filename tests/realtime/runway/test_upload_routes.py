@@ -14,6 +14,7 @@ import pytest
 from tests.realtime.runway.conftest import HEADERS
 from tests.realtime.runway.media import film, picture
 from worldstream.realtime.assets import form
+from worldstream.realtime.assets.plain import sweep
 from worldstream.realtime.assets.uploads import MAX_BYTES, UploadStore
 from worldstream.realtime.blobs import FolderBlobs
 from worldstream.realtime.services import Services
@@ -241,3 +242,14 @@ async def test_old_files_are_swept(tmp_path: Path) -> None:
         now_s = put_s + later_s
         await store.sweep()
         assert len([row async for row in blobs.keys("uploads/")]) == left
+
+
+def test_what_a_killed_server_left_is_swept(tmp_path: Path) -> None:
+    (tmp_path / "old.part").touch()
+    (tmp_path / "other").touch()
+    put_s = (tmp_path / "old.part").stat().st_mtime
+    sweep(tmp_path, put_s + 3600)
+    assert (tmp_path / "old.part").exists()
+    sweep(tmp_path, put_s + 25 * 3600)
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+    sweep(tmp_path / "missing", put_s)

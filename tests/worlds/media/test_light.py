@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldstream.worlds.media.colour import Dither, frame_of, debanded, ycbcr
+from worldstream.worlds.media.colour import Dither, debanded, frame_of, ycbcr
 from worldstream.worlds.media.light import (
     BT2020_OF_709,
     EXPANSION,
