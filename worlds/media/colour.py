@@ -20,11 +20,11 @@ LUMA = {"bt709": (0.2126, 0.0722), "bt2020": (0.2627, 0.0593)}  # weights of red
 def unit(rgb: NDArray[np.uint8] | NDArray[np.uint16]) -> Floats:
     """`[H, W, 3]` integers to [0, 1]; eight bits are smoothed to the shades that they stand for."""
     if rgb.dtype == np.uint8:
-        return undithered(cast(NDArray[np.uint8], rgb))
+        return debanded(cast(NDArray[np.uint8], rgb))
     return rgb.astype(np.float32) * np.float32(1 / 65535)
 
 
-def undithered(rgb: NDArray[np.uint8]) -> Floats:
+def debanded(rgb: NDArray[np.uint8]) -> Floats:
     """Eight bits to [0, 1] without their steps.
 
     A flat ramp of eight bits becomes a smooth one: every value is moved towards its neighbourhood's mean, but never by

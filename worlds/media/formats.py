@@ -92,14 +92,13 @@ FORMATS = {
 
 
 def film_format(name: str, prores_profile: str | None = None) -> FilmFormat:
-    """The row of a name. Raises DeliveryError on an unknown format or profile, and on a profile where none belongs."""
+    """The row of a name. The profile belongs to ProRes; other formats have no use for it, and leave it out.
+
+    Raises DeliveryError on an unknown format or profile.
+    """
     if name not in FORMATS:
         raise DeliveryError(f"there is no film format {name!r}; there are {', '.join(FORMATS)}")
-    format = FORMATS[name]
-    if prores_profile is None:
-        return format
-    if not format.profile:
-        raise DeliveryError(f"prores_profile belongs to ProRes; the format {name} has none")
-    if prores_profile not in PRORES:
+    if prores_profile is not None and prores_profile not in PRORES:
         raise DeliveryError(f"there is no ProRes profile {prores_profile!r}; there are {', '.join(PRORES)}")
-    return replace(format, profile=prores_profile)
+    format = FORMATS[name]
+    return replace(format, profile=prores_profile) if prores_profile and format.profile else format

@@ -18,13 +18,16 @@ from numpy.typing import NDArray
 
 from .limits import DeliveryError
 
-RATES = {
+RATES: dict[str, Fraction] = {
     "23_98": Fraction(24000, 1001), "24": Fraction(24), "25": Fraction(25), "29_97": Fraction(30000, 1001),
     "30": Fraction(30), "48": Fraction(48), "50": Fraction(50), "59_94": Fraction(60000, 1001), "60": Fraction(60),
     "120": Fraction(120),
 }  # fmt: skip
-FLOW_SIDE_PX = 640  # motion is measured on pictures no larger than this
-CUT = 14.0  # of 255: what is left between two frames, beyond any motion, where the scene changes
+FLOW_SIDE_PX = 480  # motion is measured on pictures no larger than this
+# What is left between two frames beyond any motion, where the scene changes: this much of 255, or this part of the
+# picture's contrast where the two flows do not agree either. Of 40 renders and 40 cuts between them, dark and foggy
+# ones among them, the first left at most 1.2 and 0.06, the second at least 4 and 0.20.
+CUT, CUT_OF_CONTRAST, AGREEMENT = 14.0, 0.13, 0.2
 DOUBT_PX = 1.5  # by how much the two flows may disagree before a pixel counts as covered or uncovered
 Rgb = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -89,7 +92,9 @@ def measured(before: Rgb, after: Rgb) -> Pair:
     there = cast(Floats, dis.calc(cast(Any, grey_before), cast(Any, grey_after), cast(Any, None)))
     back = cast(Floats, dis.calc(cast(Any, grey_after), cast(Any, grey_before), cast(Any, None)))
     left = min(_left_over(small_before, small_after, there), _left_over(small_after, small_before, back))
-    return Pair(before, after, left > CUT, there, back)
+    contrast = 0.5 * float(small_before.std() + small_after.std())
+    lost = left > CUT_OF_CONTRAST * contrast and float(_doubt(there, back).mean()) < AGREEMENT
+    return Pair(before, after, left > CUT or lost, there, back)
 
 
 def between(pair: Pair, part: float) -> Rgb:

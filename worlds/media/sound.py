@@ -25,6 +25,7 @@ CONTAINERS = (
     "png_pipe,jpeg_pipe,webp_pipe,apng,mp3,wav,flac,aac,aiff,w64,caf,au,ac3,amr"
 )
 READING = {"protocol_whitelist": "file", "max_streams": "32", "format_whitelist": CONTAINERS}
+SHORTEST_S = 0.02  # shorter sounds end in silence
 CHUNK = 4096  # samples that are resampled and encoded at once
 RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)
 
@@ -88,18 +89,21 @@ class Sound:
         return Sound(part, self.rate_hz)
 
 
-def read_sound(path: Path, limits: Limits = LIMITS) -> Sound | None:
+def read_sound(path: Path, limits: Limits = LIMITS, begin_s: float | None = None) -> Sound | None:
     """The first sound of a file, of a film as well; None where it has none, or only an empty one.
 
-    Where the sound begins later than the file, it begins with silence. Raises MediaError, or OSError.
+    It begins at `begin_s` of the file's own clock, or where the file begins: with silence where the sound is later,
+    without what comes before. Raises MediaError, or OSError.
     """
     with readable(path), av.open(str(path), "r", options=READING, metadata_errors="ignore") as container:
         if not container.streams.audio or container.streams.audio[0].codec_context is None:
             return None
-        return _decoded(container.streams.audio[0], limits)
+        if begin_s is None:
+            begin_s = (container.start_time or 0) / 1_000_000
+        return _decoded(container.streams.audio[0], limits, begin_s)
 
 
-def _decoded(stream: AudioStream, limits: Limits) -> Sound | None:
+def _decoded(stream: AudioStream, limits: Limits, begin_s: float) -> Sound | None:
     rate_hz, channels = stream.codec_context.sample_rate, stream.codec_context.channels
     if not 1 <= channels <= limits.channels:
         raise MediaError(f"its sound has {channels} channels; 1 to {limits.channels} can be used")
@@ -108,9 +112,7 @@ def _decoded(stream: AudioStream, limits: Limits) -> Sound | None:
     resampler = av.AudioResampler(format="fltp", rate=rate_hz)
     parts: list[NDArray[np.float32]] = []
     count, lead_s = 0, 0.0
-    container = cast("InputContainer", stream.container)
-    begin_s = (container.start_time or 0) / 1_000_000
-    for frame in container.decode(stream):
+    for frame in cast("InputContainer", stream.container).decode(stream):
         if not parts and frame.pts is not None and frame.time_base is not None:
             lead_s = float(frame.pts * frame.time_base) - begin_s
         for piece in resampler.resample(frame):
@@ -124,10 +126,11 @@ def _decoded(stream: AudioStream, limits: Limits) -> Sound | None:
         return None
     if any(part.shape[0] != parts[0].shape[0] for part in parts):
         raise MediaError("the number of channels changes within its sound; save it again with one number")
-    silence = round(min(max(lead_s, 0.0), limits.sound_seconds) * rate_hz)
-    if silence > 1:
-        parts.insert(0, np.zeros((parts[0].shape[0], silence), np.float32))
-    return Sound(np.concatenate(parts, axis=1), rate_hz)
+    lead = round(max(-limits.sound_seconds, min(lead_s, limits.sound_seconds)) * rate_hz)
+    if lead > 1:  # one sample is rounding
+        parts.insert(0, np.zeros((parts[0].shape[0], lead), np.float32))
+    samples = np.concatenate(parts, axis=1)
+    return Sound(samples if lead >= -1 else samples[:, -lead:], rate_hz)
 
 
 def write_sound(
@@ -143,6 +146,8 @@ def write_sound(
     kind = FORMATS[format]
     if rate_hz is not None and rate_hz not in RATES_HZ:
         raise DeliveryError(f"a sound cannot be written at {rate_hz} Hz; there are {', '.join(map(str, RATES_HZ))}")
+    if sound.seconds < SHORTEST_S:  # codecs write no file at all for less than a block
+        sound = sound.between(0.0, SHORTEST_S)
     path = path_without_suffix.with_name(path_without_suffix.name + kind.suffix)
     temporary = path.with_name(path.name + ".part")
     try:

@@ -67,7 +67,7 @@ def doubled(rgb: Rgb, model: Upscaler) -> Rgb:
         for left in range(0, width, TILE):
             bottom, right = min(top + TILE, height), min(left + TILE, width)
             up, back = max(0, top - REACH), max(0, left - REACH)
-            part = np.ascontiguousarray(rgb[up : bottom + REACH, back : right + REACH])
+            part = rgb[up : bottom + REACH, back : right + REACH].copy()
             with torch.inference_mode():
                 large = model(torch.from_numpy(part).permute(2, 0, 1)[None].float() / 255)[0]
             large = large[:, 2 * (top - up) : 2 * (bottom - up), 2 * (left - back) : 2 * (right - back)]

@@ -46,6 +46,7 @@ class Video:
     shape: Shape
     limits: Limits = LIMITS
     claimed_s: float | None = None  # the length of the pictures themselves, where the file says it
+    begin_s: float | None = None  # the first frame's time by the file's own clock
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
         """Every frame, `[H, W, 3]`, at `fps`. Raises MediaError in the midst where the file is damaged there."""
@@ -57,12 +58,14 @@ class Video:
 
     @cached_property
     def sound(self) -> Sound | None:
-        """The first sound track; None where there is none. Decoded at the first use. Raises MediaError."""
-        return read_sound(self.path, self.limits)
+        """The first sound track, from the first frame on; None where there is none. Decoded at the first use.
+
+        Raises MediaError."""
+        return read_sound(self.path, self.limits, self.begin_s)
 
     def _frames(self, format: str) -> Iterator[NDArray[Any]]:
         with readable(self.path), _opened(self.path, self.limits) as container:
-            stream = container.streams.video[0]
+            stream = _film(container)
             at, until, last = 0, 0, None
             for slot, frame in self._placed(container, stream):
                 self._check(slot + 1)
@@ -110,6 +113,8 @@ def read_video(path: Path, limits: Limits = LIMITS) -> Video:
     """
     with readable(path), _opened(path, limits) as container:
         stream = _film(container)
+        if min(stream.width, stream.height) < 1:
+            raise MediaError("its pictures cannot be decoded, or are too large; save it again")
         limits.check_size(stream.width, stream.height)
         seconds = _seconds(container, stream)
         if seconds is not None and seconds > limits.seconds:
@@ -125,7 +130,7 @@ def read_video(path: Path, limits: Limits = LIMITS) -> Video:
         own = stream.duration is not None or not container.streams.audio
         return Video(
             path, fps, shape.width, shape.height, stream.frames or None, seconds, shape.notes, shape, limits,
-            seconds if own else None,
+            seconds if own else None, first.time,
         )  # fmt: skip
 
 
@@ -145,7 +150,7 @@ def _film(container: Any) -> VideoStream:
     if not pictures:
         held = "only sound" if container.streams.audio else "no pictures"
         raise MediaError(f"it holds {held}, no film; send a file with a video track")
-    stream: VideoStream = container.streams.video[0]
+    stream: VideoStream = pictures[0]
     if stream.codec_context is None:
         raise MediaError("its codec is not known here; save it as H.264")
     return stream

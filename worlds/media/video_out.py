@@ -101,7 +101,9 @@ def _encode(
     options = {"fflags": "+bitexact", "movflags": "+faststart+write_colr"}
     with av.open(str(path), "w", format=kind.container, container_options=options) as container:
         stream = _stream(container, size, rate, kind)
-        track = None if sound is None else SoundTrack(container, sound, SOUND_OF_FILM[kind.sound])
+        track = (
+            None if sound is None or not sound.samples.size else SoundTrack(container, sound, SOUND_OF_FILM[kind.sound])
+        )
         convert = converter(kind, str(stream.codec_context.pix_fmt))
         count = 0
         for count, rgb in enumerate(frames, 1):

@@ -2,6 +2,9 @@
 
 Large pictures are renders of the procedural worlds; small ones are made of them in the ways that pictures become small
 (area, bicubic, Lanczos, a soft lens), some through JPEG. Seeds from EVALUATION_SEED on are never trained on.
+
+The shipped weights: 14 minutes with 300 pictures, none of them out of focus, then `--start-from` them 7 minutes with 160
+pictures, a third out of focus, on one busy core.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..media.upscaler import WEIGHTS, Upscaler
@@ -53,6 +56,13 @@ def halved(rgb: Rgb, random: np.random.Generator) -> Rgb:
     return small
 
 
+def softened(rgb: Rgb, random: np.random.Generator) -> Rgb:
+    """A third of the large pictures out of focus, as photographs often are: not all that is soft may be made sharp."""
+    if random.random() < 0.65:
+        return rgb
+    return np.asarray(cv2.GaussianBlur(rgb, (0, 0), float(random.uniform(0.5, 1.6))), np.uint8)
+
+
 def batch(pictures: list[Rgb], random: np.random.Generator) -> tuple[Tensor, Tensor]:
     """(small `[N, 3, PATCH / 2, PATCH / 2]`, large `[N, 3, PATCH, PATCH]`)."""
     small: list[Rgb] = []
@@ -64,7 +74,7 @@ def batch(pictures: list[Rgb], random: np.random.Generator) -> tuple[Tensor, Ten
         if part.std() < 6 and random.random() < 0.7:  # empty sky teaches little
             continue
         part = np.rot90(part, int(random.integers(4)))[:, :: int(random.choice([-1, 1]))]
-        part = np.ascontiguousarray(part)
+        part = softened(np.ascontiguousarray(part), random)
         small.append(halved(part, random)[4:-4, 4:-4])
         large.append(part[8:-8, 8:-8])
     return _tensor(small), _tensor(large)
@@ -74,7 +84,7 @@ def _tensor(pictures: list[Rgb]) -> Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
 
 
-def train(minutes: float, pictures: int, out: Path) -> None:
+def train(minutes: float, pictures: int, out: Path, start_from: Path | None = None) -> None:
     """Adam on the absolute error, the rate falling to nothing."""
     torch.manual_seed(0)
     random = np.random.default_rng(0)
@@ -82,6 +92,8 @@ def train(minutes: float, pictures: int, out: Path) -> None:
     scenes = [render(seed, 640, 384) for seed in range(pictures)]
     print(f"{pictures} pictures drawn in {time.perf_counter() - began:.0f} s")
     model = Upscaler()
+    if start_from is not None:
+        model.load_state_dict(load_file(start_from))
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     began, step, sums = time.perf_counter(), 0, [0.0, 0.0]
     while (done := (time.perf_counter() - began) / (60 * minutes)) < 1:
@@ -106,8 +118,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--pictures", type=int, default=300)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser.add_argument("--start-from", type=Path, default=None, help="weights to go on from")
     chosen = parser.parse_args()
-    train(chosen.minutes, chosen.pictures, chosen.out)
+    train(chosen.minutes, chosen.pictures, chosen.out, chosen.start_from)
 
 
 if __name__ == "__main__":

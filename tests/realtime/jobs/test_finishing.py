@@ -93,7 +93,7 @@ def test_upscale_video_with_more_frames_and_its_sound(tmp_path: Path, film: Path
     result = run("upscale_video", tmp_path, {"factor": 2, "boost_fps": True}, heard, video=film)
     heard.check()
     video = read_video(result.outputs[0].path)
-    assert (video.width, video.height, video.fps) == (2 * WIDTH, 2 * HEIGHT, 50)
+    assert (video.width, video.height, video.fps) == (2 * WIDTH, 2 * HEIGHT, Fraction(50))
     assert len(list(video.frames())) == 16 == result.facts["frames"]
     assert video.sound is not None
     assert video.sound.seconds == pytest.approx(0.32, abs=0.03)
@@ -156,7 +156,7 @@ def test_what_cannot_be_done_has_a_code_and_one_line(tmp_path: Path, film: Path)
     for kind, params, source, code, said in (
         ("frame_rate", {"rate": "31"}, film, "INPUT_PREPROCESSING.INVALID", "no frame rate '31'"),
         ("hdr", {"format": "dcp"}, film, "INPUT_PREPROCESSING.INVALID", "no film format 'dcp'"),
-        ("hdr", {"format": "hdr10", "prores_profile": "422"}, film, "INPUT_PREPROCESSING.INVALID", "has none"),
+        ("hdr", {"prores_profile": "423"}, film, "INPUT_PREPROCESSING.INVALID", "no ProRes profile '423'"),
         ("upscale_video", {"factor": 40}, film, "INPUT_PREPROCESSING.INVALID", "more than 16 times"),
         ("upscale_video", {"sharpen": 3}, film, "INPUT_PREPROCESSING.INVALID", r"sharpen must be in \[0, 1\]"),
         ("upscale_video", {"resolution": "9k"}, film, "INPUT_PREPROCESSING.INVALID", "no resolution '9k'"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worldstream.worlds.media.colour import Dither, frame_of, undithered, ycbcr
+from worldstream.worlds.media.colour import Dither, debanded, frame_of, ycbcr
 from worldstream.worlds.media.light import (
     BT2020_OF_709,
     EXPANSION,
@@ -98,13 +98,13 @@ def test_our_planes_are_ffmpegs() -> None:
 def test_bands_go_and_nothing_else_changes() -> None:
     ramp = np.linspace(60, 70, 1024)
     eight = np.repeat(np.broadcast_to(np.rint(ramp), (32, 1024))[..., None], 3, -1).astype(np.uint8)
-    smooth = undithered(eight) * 255
+    smooth = debanded(eight) * 255
     assert np.array_equal(np.rint(smooth), eight)  # the same picture at eight bits
     truth = np.abs(smooth[16, :, 0] - ramp).mean(), np.abs(eight[16, :, 0] - ramp).mean()
     assert truth[0] < 0.95 * truth[1]
     assert len(np.unique(np.rint(smooth[16, :, 0] * 4))) > 2 * len(np.unique(eight))  # shades of ten bits
     noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
-    assert np.array_equal(np.rint(undithered(noise) * 255), noise)
+    assert np.array_equal(np.rint(debanded(noise) * 255), noise)
 
 
 def test_dither_is_even_repeatable_and_never_the_same_twice() -> None:

@@ -105,6 +105,15 @@ def test_a_sound_that_begins_late_begins_with_silence(tmp_path: Path) -> None:
     assert sound.samples[0, 4010:].min() > 0.2
 
 
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("samples", [0, 1, 700])
+def test_very_short_sounds_end_in_silence(tmp_path: Path, name: str, samples: int) -> None:
+    path, _ = write_sound(tmp_path / "a", Sound(np.zeros((1, samples), np.float32), 192_000), name)
+    back = read_sound(path)
+    assert back is not None
+    assert back.seconds == pytest.approx(0.02, abs=0.03)
+
+
 def test_what_cannot_be_read_or_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(DeliveryError, match="no sound format 'aiff'; there are mp3, wav"):
         write_sound(tmp_path / "a", tone(0.1), "aiff")

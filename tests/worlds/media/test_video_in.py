@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import struct
+import subprocess
+import sys
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -125,6 +130,31 @@ def test_sound_comes_along(tmp_path: Path) -> None:
     assert read_video(write_video(tmp_path / "mute", gradient(2), 25)[0]).sound is None
 
 
+@pytest.mark.parametrize("first", [0, 5])
+def test_sound_and_pictures_begin_together(tmp_path: Path, first: int) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width = video.height = 32
+        video.pix_fmt = "yuv420p"
+        audio = container.add_stream("flac", rate=8000, layout="mono")
+        for index in range(10):
+            frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+            frame.pts = index + first  # the first frame is shown when a fifth of the sound has been heard
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        samples = np.zeros((1, 4800), np.int16)
+        samples[0, 2400] = 20_000
+        sound = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        sound.sample_rate, sound.pts, sound.time_base = 8000, 0, Fraction(1, 8000)
+        container.mux(audio.encode(sound))
+        container.mux(audio.encode(None))
+    film = read_video(tmp_path / "a.mkv")
+    assert len(list(film.frames())) == 10
+    heard = film.sound
+    assert heard is not None
+    assert int(np.argmax(heard.samples[0])) == pytest.approx(2400 - first * 320, abs=8)
+
+
 def broken(path: Path, data: bytes) -> str:
     path.write_bytes(data)
     with pytest.raises(MediaError) as caught:
@@ -207,3 +237,48 @@ def test_turning_agrees_with_ffmpegs_own_reading_of_the_matrix(tmp_path: Path, d
         lying = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     counterclockwise = round(frame.rotation / 90)  # what av_display_rotation_get says
     assert difference(next(read_video(path).frames()), np.rot90(lying, counterclockwise)) < 2
+
+
+BOMBS = """
+import resource, sys
+from pathlib import Path
+from worldstream.worlds.media.pictures import read_picture
+from worldstream.worlds.media.video_in import read_video
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    for read in (lambda path: list(read_video(path).frames()), read_picture):
+        try:
+            read(path)
+            print(path.name, "was read")
+        except ValueError as error:
+            assert "\\n" not in str(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_bombs_of_every_kind_leave_memory_flat_in_a_process_of_its_own(tmp_path: Path) -> None:
+    side = (60_000).to_bytes(2, "little")
+    image = b"\x2c" + bytes(4) + side + side + b"\0" + b"\x02\x02\x4c\x01\x00\x3b"
+    (tmp_path / "a.gif").write_bytes(b"GIF89a" + side + side + b"\x80\0\0" + b"\0\0\0\xff\xff\xff" + image)
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(4_000_000))), (b"IEND", b"")]
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
+    )
+    (tmp_path / "b.png").write_bytes(png)
+    (tmp_path / "c.mp4").write_bytes(png)
+    canvas = (16_383).to_bytes(3, "little")
+    extended = b"VP8X" + struct.pack("<I", 10) + bytes(4) + canvas + canvas
+    (tmp_path / "d.webp").write_bytes(
+        b"RIFF" + struct.pack("<I", 4 + len(extended) + 200) + b"WEBP" + extended + bytes(200)
+    )
+    large = np.zeros((64, 64, 3), np.uint8)
+    film = written(tmp_path / "e.mp4", "libx264", "yuv420p", [large]).read_bytes()
+    width_and_height = struct.pack(">HH", 64, 64)
+    assert film.count(width_and_height) >= 1
+    (tmp_path / "e.mp4").write_bytes(film.replace(width_and_height, struct.pack(">HH", 60_000, 60_000)))
+    done = subprocess.run(
+        [sys.executable, "-c", BOMBS, str(tmp_path)], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert "was read" not in done.stdout.replace("e.mp4 was read", "")  # its frames say that they are 64 x 64 after all
+    assert int(done.stdout.split()[-1]) < 60, done.stdout  # MiB
