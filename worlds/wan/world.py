@@ -204,7 +204,7 @@ def _running(
     if options.engine == "tensorrt":
         where = EngineOptions(models_folder(data) / "engines", name)
         return transformer, step_maker(where, _say, GraphStep if cuda else EagerStep), "tensorrt"
-    if plan.dtype == torch.bfloat16 and not plan.fp8:
+    if plan.dtype == torch.bfloat16 and (plan.fp8_compute or not plan.fp8):
         transformer = FusedTransformer.of(transformer)
     return transformer, GraphStep, "cuda"
 
@@ -276,7 +276,8 @@ def _admit(
         shape, plan.width_px, plan.height_px, plan.window, decoder, plan.preset.block, size, sink=plan.preset.sink
     ).total
     parts = [opened[role].layout for role in {plan.decoder, *({families.VAE} & opened.keys())}]
-    held = weights_bytes(opened[families.TRANSFORMER].layout, size, plan.fp8) + sum(
+    kept = ("blocks.0.", f"blocks.{shape.layers - 1}.") if plan.fp8_compute else ()
+    held = weights_bytes(opened[families.TRANSFORMER].layout, size, plan.fp8, kept) + sum(
         weights_bytes(p, size) for p in parts
     )
     free, where = free_bytes()

@@ -35,7 +35,8 @@ def test_a_layer_is_what_it_says(bias: bool) -> None:
     tokens, levels = scaled(x.flatten(0, 1))
     weight, rows = scaled(linear.weight.detach())
     exact = (tokens.double() * levels.double()) @ (weight.double() * rows.double()).t()
-    out = Fp8Matmul(linear)(x).flatten(0, 1).double() - (linear.bias.double() if bias else 0.0)
+    exact = exact + (linear.bias.double() if bias else 0.0)  # which is added in the product, before the rounding
+    out = Fp8Matmul(linear)(x).flatten(0, 1).double()
     assert (out - exact).abs().max() <= 2**-7 * exact.abs().max()
     assert ((out - exact).norm(dim=1) / exact.norm(dim=1)).max() < 0.01, "small tokens are as exact as large ones"
 
@@ -52,14 +53,14 @@ def test_which_layers_are_changed() -> None:
     made = transformer()
     names = {name for _, name, _ in linears(made)}
     assert names == {"q", "k", "v", "o", "0", "2"}
-    assert compute_fp8(made) == CONFIG.layers * 10
+    assert compute_fp8(made, kept=()) == CONFIG.layers * 10
     kinds = {name.split(".")[0] for name, module in made.named_modules() if isinstance(module, Fp8Matmul)}
     assert kinds == {"blocks"}
 
 
 def test_layers_that_the_kernels_cannot_take_stay() -> None:
     odd = WanTransformer(WanConfig(dim=36, ffn_dim=80, heads=2, layers=1, text_dim=16, text_len=8))
-    assert compute_fp8(odd) == 0
+    assert compute_fp8(odd, kept=()) == 0
 
 
 def test_two_hundred_blocks_stay_by_the_side_of_the_exact_ones() -> None:
@@ -67,7 +68,7 @@ def test_two_hundred_blocks_stay_by_the_side_of_the_exact_ones() -> None:
     walk in eight bits alone stays of the same size."""
     exact, m = transformer(), model("causal-forcing-framewise-1step")
     small = copy.deepcopy(exact)
-    compute_fp8(small)
+    compute_fp8(small, kept=())
     context = [t.context(torch.randn(1, 5, 16, generator=torch.Generator().manual_seed(1))) for t in (exact, small)]
     steps = [EagerStep(t, m.preset, 2, 4, 3) for t in (exact, small, small)]
     g, errors, sizes = torch.Generator().manual_seed(2), [], [0.0]
