@@ -21,7 +21,9 @@ from .layers import LayerNorm
 from .products import BlockProducts, products_of
 from .transformer import Act, ApplyActions, Block, WanTransformer, told_pair
 
-Attend = Callable[[int, Block, Tensor], Tensor]  # a block's index, the block, queries, keys and values in one [B, N, 3d]
+Attend = Callable[
+    [int, Block, Tensor], Tensor
+]  # a block's index, the block, queries, keys and values in one [B, N, 3d]
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]  # as `attention.attend`
 
 
@@ -135,9 +137,7 @@ class FusedTransformer(WanTransformer):
                 x = (x.float() + (fed.unflatten(1, (gate.shape[1], -1)) * gate[:, :, None]).flatten(1, 2)).to(dtype)
         return x
 
-    def _attended(
-        self, layer: int, block: Block, qkv: Tensor, cache: KVCache, plan: ChunkPass, commit: bool
-    ) -> Tensor:
+    def _attended(self, layer: int, block: Block, qkv: Tensor, cache: KVCache, plan: ChunkPass, commit: bool) -> Tensor:
         """Self-attention of one block before its last product, its keys and values written to the cache."""
         q, k, v = qkv.chunk(3, -1)
         attention, unrotated = block.self_attn, None

@@ -109,7 +109,9 @@ def _merged(layers: Sequence[nn.Module]) -> Product:
     parts = [_product(layer) for layer in layers]
     weight = torch.cat([part.weight for part in parts])
     bias = torch.cat([part.bias for part in parts if part.bias is not None])
-    scale = torch.cat([part.scale for part in parts if part.scale is not None], 1) if parts[0].scale is not None else None
+    scale = (
+        torch.cat([part.scale for part in parts if part.scale is not None], 1) if parts[0].scale is not None else None
+    )
     count = len(layers)
     for layer, part, own in zip(layers, weight.chunk(count), bias.chunk(count), strict=True):
         layer.weight.data, layer.bias.data = part, own  # type: ignore[union-attr]
