@@ -123,9 +123,14 @@ class ActionCache:
         """Of all blocks and branches."""
         return (*self.keyboard, *self.mouse)
 
+    @property
+    def full(self) -> bool:
+        """Whether what is kept no longer grows."""
+        return all(past.full for past in self.pasts)
+
     def fix(self) -> None:
         """From now on what is kept stays at its place in memory. Only once all of it is full."""
-        assert all(past.full for past in self.pasts)
+        assert self.full
         for past in self.pasts:
             past.fixed = True
 
@@ -141,6 +146,14 @@ class ActionCache:
             (past.kept[0].clone(), past.kept[1].clone()) if past.fixed and past.kept is not None else past.kept
             for past in self.pasts
         ]
+
+    def put_back(self, state: list[tuple[Tensor, Tensor] | None]) -> None:
+        """What a pass has overwritten, from a snapshot taken just before it; everything stays where it is in memory."""
+        for past, kept in zip(self.pasts, state, strict=True):
+            assert past.kept is not None
+            assert kept is not None
+            past.kept[0].copy_(kept[0])
+            past.kept[1].copy_(kept[1])
 
     def restore(self, state: list[tuple[Tensor, Tensor] | None]) -> None:
         """Continue from a snapshot of the same model."""

@@ -75,7 +75,7 @@ def test_two_hundred_blocks_stay_by_the_side_of_the_exact_ones() -> None:
     for i in range(200):
         noise = tuple(torch.randn(1, 16, 1, 2, 4, generator=g) for _ in range(passes(m.preset, i == 0)))
         true = steps[0].block(Block(noise, context[0], first=i == 0))
-        drawn = steps[1].denoised(Block(noise, context[1], first=i == 0), steps[1].cache)
+        drawn = steps[1].denoised(Block(noise, context[1], first=i == 0), steps[1].memory)
         steps[1].block(Block((), context[1], given=true))
         alone = steps[2].block(Block(noise, context[1], first=i == 0))
         errors.append(float((drawn - true).norm() / true.norm()))
