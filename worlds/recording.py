@@ -68,7 +68,7 @@ class Tape(TorchDispatchMode):
     """The operations that run inside, down to those that do not consist of others."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._calls: list[_Call] = []
         self._index: dict[int, int] = {}
         self._alive: list[Tensor] = []  # a tensor's id is its own only as long as it lives
@@ -102,7 +102,11 @@ class Tape(TorchDispatchMode):
         """Everything once more, in order."""
         self._alive.clear()
         made: list[Tensor] = []
+
+        def found(place: _Made) -> Tensor:
+            return made[place.index]
+
         for call in self._calls:
-            args, named = tree_map_only(_Made, lambda place: made[place.index], call.given)
+            args, named = tree_map_only(_Made, found, call.given)
             out = call.operation(*args, **named)
             made += [tensor for tensor in tree_leaves(out) if isinstance(tensor, Tensor)]

@@ -150,8 +150,8 @@ def _mixed(module: ActionModule, frames: Tensor, mouse: Tensor) -> Tensor:
 
 
 class RingActions:
-    """The rows of one block; what `FusedTransformer.chunk` calls the modules with. `ahead`: frames that are shown before
-    it in the same pass and not yet kept."""
+    """The rows of one block; what `FusedTransformer.chunk` calls the modules with. `ahead`: frames that are shown
+    before it in the same pass and not yet kept."""
 
     def __init__(self, rows: ActionRows, ring: ActionRing, ahead: int = 0) -> None:
         self._rows, self._ring, self._ahead = rows, ring, ahead
@@ -162,10 +162,10 @@ class RingActions:
 
 
 class FixedRing(ActionRing):
-    """A full ring as a recording sees it: the places of its chunks lie in tensors that are written before each replay."""
+    """A full ring as a recording sees it: the places of its chunks lie in tensors, written before each replay."""
 
     def __init__(self, ring: ActionRing, frames: int, aheads: tuple[int, ...]) -> None:
-        """Shares all tensors with `ring`. `aheads`: where the recorded work shows chunks, counted from the next frame."""
+        """Shares all tensors with `ring`. `aheads`: where the recorded work shows chunks, from the next frame on."""
         self.__dict__.update(ring.__dict__)
         self._fixed = {ahead: _copied(ring.place(frames, ahead)) for ahead in aheads}
         self._done = 0  # frames that the recorded work has shown clean so far

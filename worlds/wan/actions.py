@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .upload import upload
+
 ROWS_PER_LATENT = 4  # one row of keys and mouse for each video frame
 
 
@@ -51,6 +53,10 @@ class ActionRows:
 
     keyboard: Tensor  # [B, T, rows, keyboard], 0 or 1
     mouse: Tensor | None  # [B, T, rows, 2], about ±0.1
+
+    def to(self, device: torch.device) -> ActionRows:
+        """On the device, without waiting for what runs there."""
+        return ActionRows(upload(self.keyboard, device), None if self.mouse is None else upload(self.mouse, device))
 
     @classmethod
     def at(cls, config: ActionConfig, keyboard: Tensor, mouse: Tensor | None, first: int, count: int) -> ActionRows:

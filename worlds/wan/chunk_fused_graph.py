@@ -3,7 +3,6 @@ other denoising passes. The clean block lies where the recording wrote it, so th
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from .action_ring import ActionRing, FixedRing

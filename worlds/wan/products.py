@@ -99,9 +99,8 @@ def products_of(block: Block) -> BlockProducts:
 
 
 def _product(layer: nn.Module) -> Product:
-    weight, bias, scale = layer.weight, layer.bias, getattr(layer, "scale", None)
-    assert isinstance(weight, Tensor)
-    assert bias is None or isinstance(bias, Tensor)
+    weight, bias, scale = (getattr(layer, name, None) for name in ("weight", "bias", "scale"))
+    assert weight is not None
     return Product(weight.detach(), None if bias is None else bias.detach(), scale)
 
 
@@ -114,7 +113,7 @@ def _merged(layers: Sequence[nn.Module]) -> Product:
     )
     count = len(layers)
     for layer, part, own in zip(layers, weight.chunk(count), bias.chunk(count), strict=True):
-        layer.weight.data, layer.bias.data = part, own  # type: ignore[union-attr]
+        layer.weight.data, layer.bias.data = part, own
     if scale is not None:
         for layer, levels in zip(layers, scale.chunk(count, 1), strict=True):
             layer.scale = levels

@@ -346,8 +346,8 @@ class WanTransformer(nn.Module):
 
 
 def told_pair(timesteps: tuple[float, float], x: Tensor) -> Tensor:
-    """Timesteps `[B, 2 T]` of two chunks that lie behind each other in x `[B, C, 2 T, h, w]`: made on the device, so that
-    nothing is copied there while a graph is recorded."""
+    """Timesteps `[B, 2 T]` of two chunks that lie behind each other in x `[B, C, 2 T, h, w]`: made on the device, so
+    that nothing is copied there while a graph is recorded."""
     frames = x.shape[2] // 2
     return torch.cat([x.new_full((x.shape[0], frames), told, dtype=torch.float32) for told in timesteps], 1)
 

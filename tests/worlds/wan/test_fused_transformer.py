@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tests.worlds.wan.test_chunk_graph import busy, differ
 from tests.worlds.wan.test_rollout import TEXT, model, picture, randomly
+from worldstream.kernels.quantise_rows import quantise_rows
 from worldstream.worlds.core import Frame
 from worldstream.worlds.wan import products
 from worldstream.worlds.wan.chunk_graph import GraphStep
@@ -101,7 +102,7 @@ def test_eight_bits_inside_the_fused_pass(monkeypatch: pytest.MonkeyPatch) -> No
     """The same numbers as layers in eight bits one by one, but that norms and activations are not rounded before; only
     what an attention gives is cast by itself: twice in a block."""
     casts: list[torch.Size] = []
-    real = products.quantise_rows
+    real = quantise_rows
 
     def counted(x: Tensor) -> tuple[Tensor, Tensor]:
         casts.append(x.shape)
@@ -111,7 +112,8 @@ def test_eight_bits_inside_the_fused_pass(monkeypatch: pytest.MonkeyPatch) -> No
     steps = [stepper(m) for m in models]
     words = torch.randn(1, 5, models[0].transformer.config.text_dim, generator=g)
     contexts = [m.transformer.context(words) for m in models]
-    blocks = sum(p.eight for p in steps[2].transformer._products)  # type: ignore[attr-defined]
+    assert isinstance(steps[2].transformer, FusedTransformer)
+    blocks = sum(p.eight for p in steps[2].transformer._products)
     assert blocks == 1
     for i in range(5):
         x = torch.randn(1, 16, 3, 2, 4, generator=g)
