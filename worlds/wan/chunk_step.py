@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +23,8 @@ from .live import LivePreset
 from .schedule import Velocity, sample_block, sample_block_fused
 from .transformer import ApplyActions, WanTransformer
 from .upload import upload
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ class EagerStep:
             transformer.config, rows, columns, window, chunk=preset.block, sink=preset.sink, dtype=dtype, device=device
         )
         self.fused = isinstance(transformer, FusedTransformer)
+        if isinstance(transformer, FusedTransformer):
+            transformer.choose_attention(self.cache, logger.warning)
         self.actions: ActionCache | ActionRing | None = None
         if preset.actions is not None:
             ring = self.fused and preset.actions.window >= preset.block

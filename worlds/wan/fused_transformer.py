@@ -16,6 +16,7 @@ from torch import Tensor
 from ...kernels.qk_norm_rope import qk_norm_rope
 from ...kernels.rms_norm import rms_norm
 from .attention import Context, LayerContext, attend
+from .attention_choice import AttentionShape, Choice, Say, candidates, choose
 from .kv_cache import ChunkPass, KVCache
 from .layers import LayerNorm
 from .products import BlockProducts, products_of
@@ -31,8 +32,9 @@ class FusedTransformer(WanTransformer):
     """A `WanTransformer` whose `chunk` and `chunk_pair` run fused. `forward` and `recache` are as they were."""
 
     _products: tuple[BlockProducts, ...]
-    attends: Attention  # to the cache and to words; `attention_choice.py` finds the fastest
+    attends: Attention  # to the cache, and across, to words and pictures
     attends_across: Attention
+    choices: dict[AttentionShape, Choice]  # what was measured
 
     @classmethod
     def of(cls, transformer: WanTransformer) -> FusedTransformer:
@@ -51,7 +53,30 @@ class FusedTransformer(WanTransformer):
         made.__dict__ = transformer.__dict__
         made._products = tuple(products)
         made.attends = made.attends_across = attend
+        made.choices = {}
         return made
+
+    def choose_attention(self, cache: KVCache, say: Say) -> None:
+        """Measure, once for each shape, which attention is the fastest; on a CPU torch's own choice stays.
+
+        Eight bits are candidates where blocks are computed in them. What is chosen for the full window serves while it
+        fills.
+        """
+        if self.device.type != "cuda":
+            return
+        c, tokens = self.config, cache.tokens
+        eight = any(products.eight for products in self._products)
+        seen = c.text_len if c.has_text else c.image_tokens
+        found: list[Choice] = []
+        for keys, lossy in ((cache.window * tokens, eight), (seen, False)):
+            shape = AttentionShape(cache.chunk * tokens, keys, c.heads, c.head_width, self.dtype)
+            if shape not in self.choices:
+                self.choices[shape] = choose(shape, self.device, candidates(self.device, lossy), say)
+                say(f"attention {shape}: {self.choices[shape]}")
+            found.append(self.choices[shape])
+        for choice in reversed(found):  # what the larger attention needs comes last, and stays
+            choice.enter()
+        self.attends, self.attends_across = (choice.attends for choice in found)
 
     @torch.no_grad()
     def chunk(
