@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Everything that waits for a GPU, most telling first; each step writes its JSON to OUT and may fail by itself.
+# Everything that waits for a GPU, most telling first; each step writes its JSON to OUT, may fail by itself, and is
+# stopped when its time is over: under 10 minutes in all, with --quick under 5.
 #
 #     benchmarks/gpu.sh OUT [--quick]
 #
-# --quick rehearses the same steps on a machine without one. PYTHON=… chooses the interpreter.
+# Without a GPU --quick rehearses the same steps. PYTHON=… chooses the interpreter.
 set -uo pipefail
 
 cd "$(dirname "$0")/.."
@@ -13,16 +14,32 @@ python=${PYTHON:-.venv/bin/python}
 export PYTHONPATH=$PWD/.links${PYTHONPATH:+:$PYTHONPATH}
 mkdir -p "$out"
 
+gpu=
+"$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' && gpu=1
+
 failed=0
 step() {
-    local name=$1
-    shift
-    echo "==> $name: $*"
-    "$@" >"$out/$name.log" 2>&1 || { echo "==> $name failed, see $out/$name.log"; failed=1; }
+    local name=$1 seconds=$2
+    shift 2
+    echo "==> $name, at most $seconds s: $*"
+    timeout "$seconds" "$@" >"$out/$name.log" 2>&1 || { echo "==> $name failed, see $out/$name.log"; failed=1; }
     tail -3 "$out/$name.log"
 }
 
-step operators "$python" benchmarks/operators.py --json "$out/operators.json" $quick
-step open_checkpoints "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" $quick
-step engines "$python" benchmarks/engines.py --json "$out/engines.json" $quick
+# of every 600 s: 400 for blocks of the open checkpoints and frames of the embedded world, 110 for the kernels, 70 for
+# engines, which only an edition of TensorRT for this GPU makes worth while
+if [ -z "$gpu" ]; then
+    step operators 200 "$python" benchmarks/operators.py --json "$out/operators.json" $quick
+    step open_checkpoints 200 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" $quick
+    step engines 200 "$python" benchmarks/engines.py --json "$out/engines.json" $quick
+elif [ -n "$quick" ]; then
+    step open_checkpoints 170 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" --quick --seconds 120
+    step operators 90 "$python" benchmarks/operators.py --json "$out/operators.json" --size 832x480
+    step throughput 30 "$python" benchmarks/throughput.py --json "$out/throughput.json" --quick --embedded
+else
+    step open_checkpoints 370 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" --seconds 300
+    step operators 110 "$python" benchmarks/operators.py --json "$out/operators.json"
+    step throughput 40 "$python" benchmarks/throughput.py --json "$out/throughput.json" --quick --embedded
+    step engines 70 "$python" benchmarks/engines.py --json "$out/engines.json" --only 832×480
+fi
 exit $failed
