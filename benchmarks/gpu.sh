@@ -31,7 +31,7 @@ step() {
 if [ -z "$gpu" ]; then
     step operators 200 "$python" benchmarks/operators.py --json "$out/operators.json" $quick
     step open_checkpoints 200 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" $quick
-    step engines 200 "$python" benchmarks/engines.py --json "$out/engines.json" $quick
+    step engines 600 "$python" benchmarks/engines.py --json "$out/engines.json" $quick
 elif [ -n "$quick" ]; then
     step open_checkpoints 170 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" --quick --seconds 120
     step operators 90 "$python" benchmarks/operators.py --json "$out/operators.json" --size 832x480

@@ -62,7 +62,7 @@ def facts(device: torch.device, small: bool) -> dict[str, str]:
 def figures(
     plan: tuple[tuple[Case, str], ...], device: torch.device, small: bool, blocks: int, seconds: float
 ) -> Iterator[list[Figure]]:
-    """Of one case after another; at most for `seconds`, but one. Says which were left out, and which failed."""
+    """Of one case after another; none is begun after `seconds`. Says which were left out, and which failed."""
     until, left, ceiling = time.monotonic() + seconds, [], None
     if device.type == "cuda":
         best = ceilings()

@@ -2,8 +2,9 @@
 
     python benchmarks/throughput.py [--quick] [--json FILE] [--world NAME] [--open] [--seconds S]
 
-On a GPU also the embedded world's CUDA graphs, and the open checkpoints at their full shapes with random weights, by every
-backend, window and decoder (benchmarks/open_checkpoints.py says what is measured; `--open` rehearses that on a CPU, tiny).
+On a GPU also the embedded world's CUDA graphs, and the open checkpoints at their full shapes with random weights, by
+every backend, window and decoder (benchmarks/open_checkpoints.py says what is measured; `--open` rehearses that on a
+CPU, tiny).
 
 No server and no browser share the cores here (benchmarks/latency.py measures them together). Every case runs in a
 process of its own, bound to the cores that its name says.
