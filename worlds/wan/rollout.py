@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core import Action, Camera, Frame
 from ..sampler import draw_noise
@@ -28,6 +28,7 @@ from .live import LivePreset
 from .lora import Adapters
 from .lora_words import asked
 from .picture_stream import PictureStream
+from .recorded_decoder import RecordedDecoder
 from .start_picture import StartPicture, StartState
 from .streaming import CodecStream, StreamSnapshot, encode_clip, from_pictures
 from .transformer import WanTransformer
@@ -99,8 +100,9 @@ class WanRollout:
         """Allocates the cache, once. `lanes`: of the device, unless told otherwise."""
         self._model, self._preset = model, model.preset
         self._step = model.stepper()
-        self._stream: CodecStream[Any, Any] = CodecStream(model.decoder)
         device = model.transformer.device
+        recorded = device.type == "cuda" and isinstance(model.decoder, nn.Module) and self._step.name != EagerStep.name
+        self._stream: CodecStream[Any, Any] = CodecStream(RecordedDecoder(model.decoder) if recorded else model.decoder)
         self._lanes = lanes_of(device) if lanes is None else lanes
         self._pictures = PictureStream(self._stream, self._lanes, on_device=device.type == "cuda")
         self._generator = torch.Generator()
