@@ -26,8 +26,8 @@ step() {
     tail -3 "$out/$name.log"
 }
 
-# of every 600 s: 400 for blocks of the open checkpoints and frames of the embedded world, 110 for the kernels, 70 for
-# engines, which only an edition of TensorRT for this GPU makes worth while
+# What is stopped early has still written the figures of its finished cases. Engines come last: they need an edition of
+# TensorRT that knows this GPU.
 if [ -z "$gpu" ]; then
     step operators 200 "$python" benchmarks/operators.py --json "$out/operators.json" $quick
     step open_checkpoints 200 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" $quick
@@ -37,9 +37,16 @@ elif [ -n "$quick" ]; then
     step operators 90 "$python" benchmarks/operators.py --json "$out/operators.json" --size 832x480
     step throughput 30 "$python" benchmarks/throughput.py --json "$out/throughput.json" --quick --embedded
 else
-    step open_checkpoints 370 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" --seconds 300
-    step operators 110 "$python" benchmarks/operators.py --json "$out/operators.json"
-    step throughput 40 "$python" benchmarks/throughput.py --json "$out/throughput.json" --quick --embedded
-    step engines 70 "$python" benchmarks/engines.py --json "$out/engines.json" --only 832×480
+    step steps 40 "$python" -m pytest -q tests/worlds/wan/test_steps.py tests/kernels/test_on_gpu.py
+    step open_checkpoints 310 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" --seconds 240
+    step operators 100 "$python" benchmarks/operators.py --json "$out/operators.json"
+    step throughput 35 "$python" benchmarks/throughput.py --json "$out/throughput.json" --quick --embedded
+    if command -v compute-sanitizer >/dev/null; then
+        step memcheck 30 compute-sanitizer --error-exitcode 1 --tool memcheck "$python" benchmarks/operators.py --check
+        step racecheck 30 compute-sanitizer --error-exitcode 1 --tool racecheck "$python" benchmarks/operators.py --check
+    else
+        echo "==> memcheck and racecheck: compute-sanitizer is not here"
+    fi
+    step engines 45 "$python" benchmarks/engines.py --json "$out/engines.json" --only 832×480
 fi
 exit $failed
