@@ -4,23 +4,27 @@ asks for is an error, and every copy from ordinary memory is seen."""
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tests.worlds.wan.test_rollout import model
+from tests.worlds.wan.test_rollout import model, picture
+from worldstream.worlds.core import Action
 from worldstream.worlds.wan.actions import ActionRows
 from worldstream.worlds.wan.chunk_fused import FusedStep
 from worldstream.worlds.wan.chunk_fused_graph import FusedGraphStep
 from worldstream.worlds.wan.chunk_graph import GraphStep
 from worldstream.worlds.wan.chunk_step import Block, EagerStep, passes
 from worldstream.worlds.wan.fused_transformer import FusedTransformer
+from worldstream.worlds.wan.rollout import WanRollout
 from worldstream.worlds.wan.transformer import WanTransformer
 from worldstream.worlds.wan.upload import upload
+from worldstream.worlds.wan.vae import WanVAE
 
 META = torch.device("meta")
 
@@ -86,6 +90,23 @@ QUICK = "causal-forcing-framewise-1step"
 )
 def test_no_block_waits(name: str, kind: type[EagerStep], kernels: bool, blocks: int) -> None:
     assert steps(name, kind, kernels, blocks) == []
+
+
+@pytest.mark.parametrize("name", ["self-forcing", "matrix-game-2-universal"])
+def test_nothing_around_a_block_waits(name: str) -> None:
+    """Noise, actions, the first picture and bookkeeping included: a rollout puts block after block in line."""
+    m = model(name)
+    network, codec = copy.deepcopy(m.transformer).to(META), copy.deepcopy(m.decoder)
+    assert isinstance(codec, nn.Module)
+    codec.to(META)
+    assert isinstance(codec, WanVAE)
+    rollout = WanRollout(replace(m, transformer=network, decoder=codec, encoder=codec))
+    rollout.reset(1, "a forest", picture(2) if "walk" in m.preset.controls else None)
+    with Waits() as waits, torch.inference_mode():
+        for i in range(4):
+            drawn = rollout._next(Action(forward_m=float(i), yaw_rad=0.1))
+    assert drawn.latents.device == META
+    assert waits.seen == []
 
 
 def test_a_wait_would_be_found() -> None:
