@@ -33,14 +33,14 @@ if [ -z "$gpu" ]; then
     step open_checkpoints 200 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" $quick
     step engines 600 "$python" benchmarks/engines.py --json "$out/engines.json" $quick
 elif [ -n "$quick" ]; then
-    step open_checkpoints 170 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" --quick --seconds 120
+    step open_checkpoints 160 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" --quick --seconds 120
     step operators 90 "$python" benchmarks/operators.py --json "$out/operators.json" --size 832x480
-    step throughput 30 "$python" benchmarks/throughput.py --json "$out/throughput.json" --quick --embedded
+    step throughput 40 "$python" benchmarks/throughput.py --json "$out/throughput.json" --quick --embedded
 else
     step steps 40 "$python" -m pytest -q tests/worlds/wan/test_steps.py tests/kernels/test_on_gpu.py
-    step open_checkpoints 310 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" --seconds 240
+    step open_checkpoints 290 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" --seconds 225
     step operators 100 "$python" benchmarks/operators.py --json "$out/operators.json"
-    step throughput 35 "$python" benchmarks/throughput.py --json "$out/throughput.json" --quick --embedded
+    step throughput 45 "$python" benchmarks/throughput.py --json "$out/throughput.json" --quick --embedded
     if command -v compute-sanitizer >/dev/null; then
         step memcheck 30 compute-sanitizer --error-exitcode 1 --tool memcheck "$python" benchmarks/operators.py --check
         step racecheck 30 compute-sanitizer --error-exitcode 1 --tool racecheck "$python" benchmarks/operators.py --check

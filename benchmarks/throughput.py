@@ -27,22 +27,23 @@ CASE = """
 import json, os, sys, time
 name = sys.argv[1]
 threads, steps, seconds, cores = int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5])
-world_name = sys.argv[6] or None
+world_name, sessions = sys.argv[6] or None, int(sys.argv[7])
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 from worldstream.worlds.core import Action
 from worldstream.worlds.weights import load_world
 world = load_world(world_name, engine=name, threads=threads).with_steps(steps)
-rollout = world.rollout()
-rollout.reset(1, "a forest in the morning")
-for _ in range(12):
-    list(rollout.step(Action(forward_m=0.3)))
+rollouts = [world.rollout() for _ in range(sessions)]
+for i, rollout in enumerate(rollouts):
+    rollout.reset(1 + i, "a forest in the morning")
+    for _ in range(12):
+        list(rollout.step(Action(forward_m=0.3)))
 frames = []
 until = time.perf_counter() + seconds
 while time.perf_counter() < until:
     started = time.perf_counter()
     stages = {}
-    for frame in rollout.step(Action(forward_m=0.3, yaw_rad=0.01)):
+    for frame in rollouts[len(frames) % sessions].step(Action(forward_m=0.3, yaw_rad=0.01)):
         stages = frame.stages_ms
     frames.append({**stages, "frame": 1e3 * (time.perf_counter() - started)})
 def median(key):
@@ -54,9 +55,12 @@ EMBEDDED_FPS = 300.0  # promised of one session on one H100
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def measure(engine: str, threads: int, steps: int, cores: int, seconds: float, world: str) -> dict[str, float] | None:
-    """Median milliseconds per stage, or None where this engine is not installed."""
-    arguments = [sys.executable, "-c", CASE, engine, str(threads), str(steps), str(seconds), str(cores), world]
+def measure(
+    engine: str, threads: int, steps: int, cores: int, seconds: float, world: str, sessions: int = 1
+) -> dict[str, float] | None:
+    """Median milliseconds per stage, or None where this engine is not installed. Several sessions draw by turns."""
+    numbers = (str(threads), str(steps), str(seconds), str(cores))
+    arguments = [sys.executable, "-c", CASE, engine, *numbers, world, str(sessions)]
     done = subprocess.run(arguments, capture_output=True, text=True, env={**os.environ, **ENVIRONMENT}, check=False)
     if done.returncode:
         print(f"{engine}, {threads} threads: {done.stderr.strip().splitlines()[-1] if done.stderr else 'failed'}")
@@ -116,6 +120,11 @@ def main() -> int:
             first, limit = True, EMBEDDED_FPS
         figures.append(at_least(name, fps, "fps", limit) if limit and first else Figure(name, fps, "fps"))
         figures += [Figure(f"  {stage}, {label}", value, "ms") for stage, value in stages.items()]
+    if gpu:
+        stages = measure("cuda", 1, choices[0], available, 3.0, arguments.world, sessions=4)
+        if stages is not None:
+            each = 1e3 / stages["frame"] / 4
+            figures.append(at_least("frames/s of each of 4 sessions on one GPU", each, "fps", 24.0))
     facts = None
     if (gpu and not arguments.embedded) or arguments.open:
         figures, facts = with_open_checkpoints(figures, arguments.quick, arguments.seconds)

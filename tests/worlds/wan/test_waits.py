@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -97,9 +97,8 @@ def test_nothing_around_a_block_waits(name: str) -> None:
     """Noise, actions, the first picture and bookkeeping included: a rollout puts block after block in line."""
     m = model(name)
     network, codec = copy.deepcopy(m.transformer).to(META), copy.deepcopy(m.decoder)
-    assert isinstance(codec, nn.Module)
-    codec.to(META)
     assert isinstance(codec, WanVAE)
+    codec.to(META)
     rollout = WanRollout(replace(m, transformer=network, decoder=codec, encoder=codec))
     rollout.reset(1, "a forest", picture(2) if "walk" in m.preset.controls else None)
     with Waits() as waits, torch.inference_mode():
