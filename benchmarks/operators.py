@@ -219,6 +219,7 @@ def main() -> None:
     sizes = SIZES.values() if options.size == "all" else [SIZES[options.size]]
     name, driver, nvrtc = torch.cuda.get_device_name(), driver_version(), build.Nvrtc().version
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    figures: list[Figure] = []
     for figures, good in on_gpu(sizes, kernels):  # kept after each size: the machine may be taken away
         keep({op: Verification(source_hash(op), name, driver, nvrtc, date, tuple(c)) for op, c in good.items()})
         if options.json:

@@ -81,11 +81,11 @@ QUICK = "causal-forcing-framewise-1step"
     ("name", "kind", "kernels", "blocks"),
     [
         ("longlive", EagerStep, False, 2),
-        (QUICK, EagerStep, True, 4),
-        (QUICK, GraphStep, False, 5),
-        (QUICK, FusedStep, True, 4),
-        ("matrix-game-2-gta-drive", GraphStep, True, 5),
-        (QUICK, FusedGraphStep, True, 6),
+        (QUICK, EagerStep, True, 2),
+        (QUICK, GraphStep, False, 4),
+        (QUICK, FusedStep, True, 3),
+        ("matrix-game-2-gta-drive", GraphStep, True, 4),
+        (QUICK, FusedGraphStep, True, 5),
     ],
 )
 def test_no_block_waits(name: str, kind: type[EagerStep], kernels: bool, blocks: int) -> None:
@@ -102,9 +102,8 @@ def test_nothing_around_a_block_waits(name: str) -> None:
     rollout = WanRollout(replace(m, transformer=network, decoder=codec, encoder=codec))
     rollout.reset(1, "a forest", picture(2) if "walk" in m.preset.controls else None)
     with Waits() as waits, torch.inference_mode():
-        for i in range(4):
-            drawn = rollout._next(Action(forward_m=float(i), yaw_rad=0.1))
-    assert drawn.latents.device == META
+        drawn = [rollout._next(Action(forward_m=float(i), yaw_rad=0.1)) for i in range(3)]
+    assert {block.latents.device for block in drawn} == {META}
     assert waits.seen == []
 
 
