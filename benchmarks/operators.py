@@ -219,15 +219,15 @@ def main() -> None:
     sizes = SIZES.values() if options.size == "all" else [SIZES[options.size]]
     name, driver, nvrtc = torch.cuda.get_device_name(), driver_version(), build.Nvrtc().version
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    figures: list[Figure] = []
-    for figures, good in on_gpu(sizes, kernels):  # kept after each size: the machine may be taken away
+    timings: list[Figure] = []
+    for timings, good in on_gpu(sizes, kernels):  # kept after each size: the machine may be taken away
         keep({op: Verification(source_hash(op), name, driver, nvrtc, date, tuple(c)) for op, c in good.items()})
         if options.json:
             hashes = {f"source of {operator}": source_hash(operator) for operator in good}
-            write(options.json, figures, {"gpu": name, "driver": driver, "nvrtc": nvrtc} | hashes)
+            write(options.json, timings, {"gpu": name, "driver": driver, "nvrtc": nvrtc} | hashes)
             if RECORD.exists():
                 shutil.copy(RECORD, options.json.with_name("verified.json"))
-    print_table(figures)
+    print_table(timings)
 
 
 if __name__ == "__main__":
