@@ -21,6 +21,20 @@ from .transformer import WanTransformer
 MULTIPLE = 16  # of both sides of a weight, which the GPU's kernels ask for
 
 
+LEAST = (8, 9)  # compute capability whose matrix units take float8
+
+
+def why_not(device: torch.device, capability: tuple[int, int] | None = None) -> str | None:
+    """Why products cannot be taken in eight bits on a device, in one line; None where they can. `capability`: of the
+    GPU, asked for where it is not given."""
+    if device.type != "cuda":
+        return None
+    has = torch.cuda.get_device_capability(device) if capability is None else capability
+    if has >= LEAST:
+        return None
+    return f"compute capability {has[0]}.{has[1]} takes no products in float8, {LEAST[0]}.{LEAST[1]} and newer do"
+
+
 class Fp8Matmul(nn.Module):
     """A linear layer: `weight` float8 `[out, in]`, `scale` float32 `[1, out]`."""
 

@@ -35,7 +35,7 @@ from .embeddings import EmbeddingStore
 from .engine_backend import EngineOptions, step_maker
 from .families import Family
 from .fp8 import store_fp8
-from .fp8_matmul import compute_fp8
+from .fp8_matmul import compute_fp8, why_not
 from .fused_transformer import FusedTransformer
 from .layout import TransformerShape
 from .layout_parts import ClipShape, TaehvShape, VaeShape
@@ -312,7 +312,10 @@ def _transformer(opened: dict[str, Recognised], plan: _Plan, device: torch.devic
         merged(network, {opened[families.LORA].checkpoint.path: 1.0})
     network.cast(plan.dtype)
     if plan.fp8:
-        (compute_fp8 if plan.fp8_compute else store_fp8)(network)
+        refused = why_not(device) if plan.fp8_compute else None
+        if refused is not None:
+            _say(f"fp8-compute: {refused}; weights are stored in fp8")
+        (compute_fp8 if plan.fp8_compute and refused is None else store_fp8)(network)
         network.to(device)
     return network.eval().requires_grad_(False)
 

@@ -11,7 +11,7 @@ from torch import nn
 from benchmarks.fp8 import FORCED, GROWTH, LAYER, graph_in_eight_bits, products_in_eight_bits
 from worldstream.worlds.wan.config import WanConfig
 from worldstream.worlds.wan.fp8 import linears
-from worldstream.worlds.wan.fp8_matmul import Fp8Matmul, compute_fp8, scaled
+from worldstream.worlds.wan.fp8_matmul import Fp8Matmul, compute_fp8, scaled, why_not
 from worldstream.worlds.wan.transformer import WanTransformer
 
 CONFIG = WanConfig(dim=64, ffn_dim=128, heads=2, layers=2, text_dim=16, text_len=8)
@@ -60,6 +60,14 @@ def test_which_layers_are_changed() -> None:
 def test_layers_that_the_kernels_cannot_take_stay() -> None:
     odd = WanTransformer(WanConfig(dim=36, ffn_dim=80, heads=2, layers=1, text_dim=16, text_len=8))
     assert compute_fp8(odd, kept=()) == 0
+
+
+def test_gpus_without_float8_are_told_apart() -> None:
+    assert why_not(torch.device("cpu")) is None
+    assert why_not(torch.device("cuda"), (8, 9)) is None
+    assert why_not(torch.device("cuda"), (9, 0)) is None
+    old = why_not(torch.device("cuda"), (8, 6))
+    assert old == "compute capability 8.6 takes no products in float8, 8.9 and newer do"
 
 
 def test_outer_blocks_stay_in_sixteen_bits() -> None:
