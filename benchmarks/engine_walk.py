@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.open_checkpoints import randomly
+from benchmarks.open_models import randomly
 from worldstream.worlds.wan.action_walk import BlockActions
 from worldstream.worlds.wan.actions import ActionCache, ActionModule, ActionRows
 from worldstream.worlds.wan.engine_chunk import EngineChunk

@@ -18,6 +18,7 @@ from worldstream.kernels import (
     i420,
     norm_modulate,
     qk_norm_rope,
+    quantise_rows,
     reference,
     residual_norm,
     rms_norm,
@@ -217,6 +218,20 @@ def bias_gelu_case(size: Size, inputs: Inputs, batch: int = 1, fp8: bool = False
     )
 
 
+def quantise_rows_case(size: Size, inputs: Inputs, batch: int = 1) -> Case:
+    """What an attention gives, for the product after it."""
+    x = inputs.normal(batch, size.frames * size.tokens, size.dim)
+    outputs = _norm_outputs(inputs, tuple(x.shape), True)
+    return Case(
+        "quantise_rows",
+        size.name,
+        lambda: (quantise_rows.plan(x, outputs["out"], outputs["scales"]),),
+        lambda: _rounded(x.float(), True),
+        outputs,
+        inputs.bytes,
+    )
+
+
 def scheduler_step_case(size: Size, inputs: Inputs, dtype: torch.dtype = torch.bfloat16, last: bool = False) -> Case:
     """One step from level 0.9 to 0.7, or the last, from 0.3."""
     shape = (1, 16, size.frames, *size.latent)
@@ -319,6 +334,7 @@ def cases(size: Size, device: torch.device | str, seed: int = 0) -> Iterator[Cas
         lambda i: rms_norm_case(size, i),
         lambda i: bias_gelu_case(size, i),
         lambda i: bias_gelu_case(size, i, fp8=True),
+        lambda i: quantise_rows_case(size, i),
         lambda i: scheduler_step_case(size, i),
         lambda i: scheduler_step_case(size, i, last=True),
         lambda i: scheduler_step_case(size, i, torch.float32),

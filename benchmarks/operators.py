@@ -1,6 +1,7 @@
 """Each GPU kernel: microseconds and GB/s against a copy measured in the same run, and against its torch twin.
 
     python benchmarks/operators.py [--quick] [--json FILE] [--size 832x480]
+    compute-sanitizer --tool racecheck python benchmarks/operators.py --check
 
 On a GPU every kernel is first compared with its twin on fresh random inputs, with poisoned outputs; what agrees is
 timed, and the hash of its sources recorded in kernels/verified.json. Without a GPU, and with --quick, nothing is timed:
@@ -11,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -30,7 +33,7 @@ from worldstream.kernels.cubins import CubinCache, default_folder
 from worldstream.kernels.headers import source_hash
 from worldstream.kernels.inspection import inspect
 from worldstream.kernels.launch import Launch
-from worldstream.kernels.verification import Verification, keep
+from worldstream.kernels.verification import RECORD, Verification, keep
 
 PREDICTED_GBPS = 3000.0  # copy of one H100, from which NOTES.md predicts
 LAUNCHES, REPLAYS = 20, 15  # in one CUDA graph; of which the median counts
@@ -115,8 +118,9 @@ def timed(size: Size, number: int, kernels: build.Loader, copy_gbps: float) -> l
     ]
 
 
-def on_gpu(sizes: Iterable[Size], kernels: build.Loader) -> tuple[list[Figure], dict[str, list[str]]]:
-    """Figures, and the cases of every operator that agreed. Prints those that did not, which are not timed."""
+def on_gpu(sizes: Iterable[Size], kernels: build.Loader) -> Iterator[tuple[list[Figure], dict[str, list[str]]]]:
+    """After each size, all figures so far and the cases of every operator that has agreed in all of its own. Prints
+    those that did not, which are not timed."""
     best = ceilings()
     figures = [
         Figure("copy", best.copy_gbps, "GB/s"),
@@ -128,7 +132,7 @@ def on_gpu(sizes: Iterable[Size], kernels: build.Loader) -> tuple[list[Figure], 
     for size in sizes:
         for number, case in enumerate(cases(size, "cuda", seed=time.time_ns() % 100_000)):
             try:
-                worst = agrees(case, lambda launches: _launched(kernels, launches))
+                worst = agrees(case, partial(_launched, kernels))
             except (AssertionError, RuntimeError) as error:
                 print(f"{case.operator} {case.label}: NOT TIMED: {str(error).splitlines()[0]}")
                 bad.add(case.operator)
@@ -137,7 +141,19 @@ def on_gpu(sizes: Iterable[Size], kernels: build.Loader) -> tuple[list[Figure], 
             good.setdefault(case.operator, []).append(case.label)
             figures += timed(size, number, kernels, best.copy_gbps)
             torch.cuda.empty_cache()
-    return figures, {name: labels for name, labels in good.items() if name not in bad}
+        yield figures, {name: labels for name, labels in good.items() if name not in bad}
+
+
+def checked(kernels: build.Loader) -> int:
+    """Every case at a small size against its twin on fresh random inputs: 0 where all agree. Times nothing."""
+    wrong = 0
+    for case in cases(REHEARSAL, "cuda", seed=time.time_ns() % 100_000):
+        try:
+            print(f"{case.operator} {case.label}: worst {agrees(case, partial(_launched, kernels)):.2f} units")
+        except (AssertionError, RuntimeError) as error:
+            wrong += 1
+            print(f"{case.operator} {case.label}: WRONG: {str(error).splitlines()[0]}")
+    return min(1, wrong)
 
 
 def _launched(kernels: build.Loader, launches: tuple[Launch, ...]) -> None:
@@ -184,6 +200,7 @@ def driver_version() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="GPU kernels against a copy and their torch twins")
     parser.add_argument("--quick", action="store_true", help="what needs no GPU: compile, execute on the CPU")
+    parser.add_argument("--check", action="store_true", help="on a GPU: parity at a small size alone, for a sanitizer")
     parser.add_argument("--json", type=Path, help="where the figures go")
     parser.add_argument("--size", choices=[*SIZES, "all"], default="all")
     options = parser.parse_args()
@@ -197,20 +214,20 @@ def main() -> None:
             write(options.json, figures)
         return
     print(build.status())
+    if options.check:
+        raise SystemExit(checked(kernels))
     sizes = SIZES.values() if options.size == "all" else [SIZES[options.size]]
-    figures, good = on_gpu(sizes, kernels)
-    print_table(figures)
-    name, driver = torch.cuda.get_device_name(), driver_version()
+    name, driver, nvrtc = torch.cuda.get_device_name(), driver_version(), build.Nvrtc().version
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    keep(
-        {
-            op: Verification(source_hash(op), name, driver, build.Nvrtc().version, date, tuple(c))
-            for op, c in good.items()
-        }
-    )
-    if options.json:
-        hashes = {f"source of {operator}": source_hash(operator) for operator in good}
-        write(options.json, figures, {"gpu": name, "driver": driver, "nvrtc": build.Nvrtc().version} | hashes)
+    timings: list[Figure] = []
+    for timings, good in on_gpu(sizes, kernels):  # kept after each size: the machine may be taken away
+        keep({op: Verification(source_hash(op), name, driver, nvrtc, date, tuple(c)) for op, c in good.items()})
+        if options.json:
+            hashes = {f"source of {operator}": source_hash(operator) for operator in good}
+            write(options.json, timings, {"gpu": name, "driver": driver, "nvrtc": nvrtc} | hashes)
+            if RECORD.exists():
+                shutil.copy(RECORD, options.json.with_name("verified.json"))
+    print_table(timings)
 
 
 if __name__ == "__main__":

@@ -86,10 +86,14 @@ class H264Encoder:
         if at_once:
             self._last_key_s = float("-inf")
 
-    def encode(self, rgb: NDArray[np.uint8], now_s: float) -> Encoded:
-        """`rgb` [H, W, 3]; `now_s` becomes the timestamp. Never delays: one picture in, one access unit out."""
+    def encode(self, rgb: NDArray[np.uint8], now_s: float, i420: NDArray[np.uint8] | None = None) -> Encoded:
+        """`rgb` [H, W, 3]; `now_s` becomes the timestamp. Never delays: one picture in, one access unit out.
+
+        `i420` [H * 3 / 2, W]: the same picture as planes, where a GPU made them; PyAV copies them before this returns.
+        """
         key = self._wanted and now_s - self._last_key_s >= self._config.keyframe_gap_s
-        yuv = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)  # [H * 3/2, W]; 100 times cheaper than PyAV's reformat
+        # [H * 3/2, W]; 100 times cheaper than PyAV's reformat
+        yuv = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420) if i420 is None else i420
         frame = av.VideoFrame.from_ndarray(yuv, format="yuv420p")  # type: ignore[arg-type]  # cv2 has no dtype stubs
         frame.pts = self._last_pts = max(self._last_pts + 1, round(now_s * VIDEO_CLOCK_HZ))
         frame.time_base = TIME_BASE

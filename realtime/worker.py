@@ -283,7 +283,8 @@ class Worker:
         self._picture = (self._picture + 1) & MAX_U32
         rgb = stamp.draw(frame.rgb, self._picture, frame.input_id) if self._config.stamp else frame.rgb
         before_s = self._clock()
-        h264 = self._encoder.encode(rgb, before_s) if self._formats.h264 else None
+        planes = None if self._config.stamp else frame.i420
+        h264 = self._encoder.encode(rgb, before_s, planes) if self._formats.h264 else None
         jpeg = encode_jpeg(rgb, self._config.video.jpeg_quality) if self._formats.jpeg else None
         now_s = self._clock()
         self.emit(

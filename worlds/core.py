@@ -99,6 +99,7 @@ class Frame:
     stages_ms: dict[str, float] = field(default_factory=dict)  # time spent per stage: condition, denoise, decode
     drift: str = "fine"  # or "straying", "lost": how far the walk is from the world that was asked for
     reanchored: int = 0  # how often it was brought back since the reset
+    i420: NDArray[np.uint8] | None = None  # rgb as an encoder's planes [H * 3 / 2, W], where the device made them
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,12 @@ def test_bias_gelu(bias: bool, fp8: bool, compiled_folder: Path) -> None:
     expect_rows(out, exact) if fp8 else expect_rounded_once(out["out"], exact)
 
 
+@pytest.mark.parametrize(("size", "batch"), [(SMALL, 2), (ODD, 1)], ids=["small", "odd"])
+def test_quantise_rows(size: Size, batch: int, compiled_folder: Path) -> None:
+    inputs = Recorded(10)
+    expect_rows(ran(made.quantise_rows_case(size, inputs, batch), compiled_folder), inputs.kept[0].double())
+
+
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_scheduler_step(dtype: torch.dtype, last: bool, compiled_folder: Path) -> None:

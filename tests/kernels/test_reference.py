@@ -15,6 +15,7 @@ from worldstream.kernels.bias_gelu import bias_gelu, bias_gelu_fp8
 from worldstream.kernels.i420 import i420
 from worldstream.kernels.norm_modulate import norm_modulate, norm_modulate_fp8
 from worldstream.kernels.qk_norm_rope import qk_norm_rope
+from worldstream.kernels.quantise_rows import quantise_rows
 from worldstream.kernels.residual_norm import residual_norm, residual_norm_fp8
 from worldstream.kernels.rms_norm import rms_norm
 from worldstream.kernels.scheduler_step import scheduler_step
@@ -125,7 +126,7 @@ def test_bf16_is_rounded_as_the_modules_round() -> None:
     assert torch.equal(rms_norm(x, norm.weight, eps=EPS), norm(x))
 
 
-@pytest.mark.parametrize("operator", ["norm", "residual", "gelu"])
+@pytest.mark.parametrize("operator", ["norm", "residual", "gelu", "rows"])
 def test_float8_rows_are_the_float_rows(operator: str) -> None:
     """Bytes times scale are within an e4m3 rounding of what the plain form gives; the largest becomes 448."""
     x, added = torch.randn(2, TOKENS, DIM), torch.randn(2, TOKENS, DIM)
@@ -137,6 +138,7 @@ def test_float8_rows_are_the_float_rows(operator: str) -> None:
             lambda: residual_norm_fp8(x.clone(), added, shift, shift, scale, eps=EPS),
         ),
         "gelu": (lambda: bias_gelu(x, added[0, 0]), lambda: bias_gelu_fp8(x, added[0, 0])),
+        "rows": (lambda: x, lambda: quantise_rows(x)),
     }
     plain, fp8 = calls[operator]
     exact, (rows, scales) = plain(), fp8()

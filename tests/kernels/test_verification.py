@@ -27,7 +27,7 @@ def texts(record: Path) -> dict[str, str]:
 
 def test_without_a_run_nothing_is_verified(tmp_path: Path) -> None:
     assert set(texts(tmp_path / "absent.json").values()) == {"compiled, CPU-checked, not GPU-verified"}
-    assert len(standings(tmp_path / "absent.json")) == 8
+    assert len(standings(tmp_path / "absent.json")) == 9
 
 
 def test_a_run_verifies_the_source_that_it_ran(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_the_record_in_the_repository_is_of_this_form() -> None:
 
 def test_the_report_claims_what_has_just_passed() -> None:
     both = kernel_lines([CPU, CUBINS], [])
-    assert len(both) == 8
+    assert len(both) == 9
     assert all("compiled, CPU-checked" in line or "GPU-verified (" in line for line in both)
     unverified = [line for line in kernel_lines([CUBINS], []) if "GPU-verified (NV" not in line]
     assert all("compiled, not CPU-checked here, not GPU-verified" in line for line in unverified)

@@ -169,3 +169,25 @@ def test_jpeg_decodes_back() -> None:
     assert isinstance(picture, av.VideoFrame)
     mean = picture.to_ndarray(format="rgb24").mean(axis=(0, 1))
     assert mean == pytest.approx([200, 0, 0], abs=6)  # red, not blue: the channels are not swapped
+
+
+def test_planes_of_a_gpu_are_encoded_as_the_picture_is_and_only_while_it_is_encoded() -> None:
+    """The same bytes from rgb and from its planes; the planes' buffer may be written again at once, and is let go."""
+    import weakref
+
+    import cv2
+
+    plain, given = (H264Encoder(CONFIG, 320, 192, FPS) for _ in range(2))
+    buffer = np.empty((288, 320), np.uint8)
+    for i in range(4):
+        rgb = np.ascontiguousarray(texture(i)[:192, :320])
+        planes = buffer[:]
+        planes[:] = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
+        held = weakref.ref(planes)
+        expected = plain.encode(rgb, i / FPS)
+        encoded = given.encode(rgb, i / FPS, planes)
+        del planes
+        assert held() is None, "a ring could never use it again"
+        buffer[:] = 0
+        assert encoded.data == expected.data
+        assert encoded.keyframe == expected.keyframe == (i == 0)

@@ -123,3 +123,12 @@ def test_names_of_capabilities() -> None:
     rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX has no wheel for this machine")
     known = {name for name in rtx.ComputeCapability.__members__ if name.startswith("SM")}
     assert set(editions.AHEAD.values()) == known
+
+
+def test_the_installed_rtx_edition_has_no_plugins() -> None:
+    """What docs/tensorrt.md says is why our kernels are no plugins. Should this fail, an edition has brought them."""
+    rtx = pytest.importorskip("tensorrt_rtx")
+    with pytest.raises(ModuleNotFoundError, match=r"tensorrt_rtx_bindings\.plugin"):
+        __import__("tensorrt_rtx.plugin")
+    assert hasattr(rtx, "IPluginV3QuickBuild")
+    assert not any("AOT" in name for name in dir(rtx) if "Plugin" in name)

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .upload import upload
+
 ROWS_PER_LATENT = 4  # one row of keys and mouse for each video frame
 
 
@@ -51,6 +53,10 @@ class ActionRows:
 
     keyboard: Tensor  # [B, T, rows, keyboard], 0 or 1
     mouse: Tensor | None  # [B, T, rows, 2], about ±0.1
+
+    def to(self, device: torch.device) -> ActionRows:
+        """On the device, without waiting for what runs there."""
+        return ActionRows(upload(self.keyboard, device), None if self.mouse is None else upload(self.mouse, device))
 
     @classmethod
     def at(cls, config: ActionConfig, keyboard: Tensor, mouse: Tensor | None, first: int, count: int) -> ActionRows:
@@ -123,9 +129,14 @@ class ActionCache:
         """Of all blocks and branches."""
         return (*self.keyboard, *self.mouse)
 
+    @property
+    def full(self) -> bool:
+        """Whether what is kept no longer grows."""
+        return all(past.full for past in self.pasts)
+
     def fix(self) -> None:
         """From now on what is kept stays at its place in memory. Only once all of it is full."""
-        assert all(past.full for past in self.pasts)
+        assert self.full
         for past in self.pasts:
             past.fixed = True
 
@@ -141,6 +152,14 @@ class ActionCache:
             (past.kept[0].clone(), past.kept[1].clone()) if past.fixed and past.kept is not None else past.kept
             for past in self.pasts
         ]
+
+    def put_back(self, state: list[tuple[Tensor, Tensor] | None]) -> None:
+        """What a pass has overwritten, from a snapshot taken just before it; everything stays where it is in memory."""
+        for past, kept in zip(self.pasts, state, strict=True):
+            assert past.kept is not None
+            assert kept is not None
+            past.kept[0].copy_(kept[0])
+            past.kept[1].copy_(kept[1])
 
     def restore(self, state: list[tuple[Tensor, Tensor] | None]) -> None:
         """Continue from a snapshot of the same model."""

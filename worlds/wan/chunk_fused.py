@@ -2,8 +2,9 @@
 
 Layer by layer the next block needs only the keys and values that the clean block has made in that layer, so one pass
 over both gives the same numbers as two (tested to rounding): the weights are read once less, and a GPU is filled
-better. Its price: the pass that begins a block is twice as long, so that what a player does shows that much later
-where the commit would have found time between two blocks.
+better. Its price: the pass that begins a block is twice as long, so what a player does must be known one pass earlier,
+before the block on the screen is committed, and shows that much later where the commit would have found time between
+two blocks.
 """
 
 from __future__ import annotations
@@ -13,26 +14,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .action_walk import BlockActions
 from .attention import Context
-from .chunk_step import Block, EagerStep, StepState
+from .chunk_step import Block, EagerStep, Memory, StepState
 from .live import LivePreset
-from .schedule import sample_block
-from .transformer import WanTransformer
+from .transformer import ApplyActions, WanTransformer
 
 
 @dataclass(frozen=True, slots=True)
-class _Clean:
+class Clean:
     """A block that is drawn and not yet in the cache."""
 
     latents: Tensor
     block: Block
 
 
-class _Both:
+class BothActions:
     """The actions of a clean block, then of the noisy one that follows."""
 
-    def __init__(self, clean: BlockActions, noisy: BlockActions) -> None:
+    def __init__(self, clean: ApplyActions, noisy: ApplyActions) -> None:
         self._parts = clean, noisy
 
     def __call__(self, module: nn.Module, x: Tensor, grid: tuple[int, int, int], layer: int, commit: bool) -> Tensor:
@@ -48,7 +47,7 @@ class FusedStep(EagerStep):
 
     def __init__(self, transformer: WanTransformer, preset: LivePreset, rows: int, columns: int, window: int) -> None:
         super().__init__(transformer, preset, rows, columns, window)
-        self._clean: _Clean | None = None
+        self._clean: Clean | None = None
 
     def reset(self) -> None:
         super().reset()
@@ -60,40 +59,42 @@ class FusedStep(EagerStep):
         if block.given is not None:
             latents = block.given
         elif self._clean is None:
-            latents = self.denoised(block, self.cache)
+            latents = self.denoised(block, self.memory)
         else:
-            latents = self._drawn_after(self._clean, block)
-        self._clean = _Clean(latents, block)
+            latents = self.drawn_after(self._clean, block, self.memory)
+        self._clean = Clean(latents, block)
         return latents
 
-    def _drawn_after(self, clean: _Clean, block: Block) -> Tensor:
-        noise, first = iter(block.noise), True
+    def drawn_after(self, clean: Clean, block: Block, memory: Memory) -> Tensor:
+        """The next clean block; the one before it is committed on the way."""
+        first = True
 
         def velocity(z: Tensor, timestep: float) -> Tensor:
             nonlocal first
             if not first:
-                return self.shown(z, timestep, block, self.cache, commit=False)
+                return self.shown(z, timestep, block, memory, commit=False)
             first = False
-            return self._paired(clean, z, timestep, block)
+            return self._paired(clean, z, timestep, block, memory)
 
-        return sample_block(velocity, lambda: next(noise), self.preset.schedule, first_block=block.first)
+        return self.sampled(velocity, block)
 
-    def _paired(self, clean: _Clean, z: Tensor, timestep: float, block: Block) -> Tensor:
-        before, now = clean.latents, z
+    def _paired(self, clean: Clean, z: Tensor, timestep: float, block: Block, memory: Memory) -> Tensor:
+        before, now, frames = clean.latents, z, clean.latents.shape[2]
         if block.seen is not None and clean.block.seen is not None:
             before, now = torch.cat([before, clean.block.seen], 1), torch.cat([now, block.seen], 1)
-        acting = None
-        if self.actions is not None and block.rows is not None and clean.block.rows is not None:
-            acting = _Both(BlockActions(clean.block.rows, self.actions), BlockActions(block.rows, self.actions))
+        parts = memory.acting(clean.block.rows), memory.acting(block.rows, ahead=frames)
+        acting = None if parts[0] is None or parts[1] is None else BothActions(parts[0], parts[1])
         told = (self.preset.schedule.context_noise, timestep)
-        return self.transformer.chunk_pair(before, now, told, block.context, self.cache, actions=acting)
+        out = self.transformer.chunk_pair(before, now, told, block.context, memory.cache, actions=acting)
+        memory.keep(frames)
+        return out
 
     def _settle(self) -> None:
         """Commit the clean block by a pass of its own."""
         if self._clean is not None:
             clean, self._clean = self._clean, None
             told = self.preset.schedule.context_noise
-            self.shown(clean.latents, told, clean.block, self.cache, commit=True)
+            self.shown(clean.latents, told, clean.block, self.memory, commit=True)
 
     def recache(self, latents: Tensor, context: Context) -> None:
         self._settle()

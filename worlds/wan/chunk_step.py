@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,13 +13,18 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .action_ring import ActionRing, RingActions
 from .action_walk import BlockActions
 from .actions import ActionCache, ActionRows
 from .attention import Context
+from .fused_transformer import FusedTransformer
 from .kv_cache import CacheState, KVCache
 from .live import LivePreset
-from .schedule import sample_block
-from .transformer import WanTransformer
+from .schedule import Velocity, sample_block, sample_block_fused
+from .transformer import ApplyActions, WanTransformer
+from .upload import upload
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +72,54 @@ MakeStep = Callable[[WanTransformer, LivePreset, int, int, int], ChunkStep]
 """(transformer, preset, rows, columns, window) -> what draws the blocks of a new walk."""
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the passes of one walk read and write."""
+
+    cache: KVCache
+    actions: ActionCache | ActionRing | None
+
+    def acting(self, rows: ActionRows | None, ahead: int = 0) -> ApplyActions | None:
+        """What a pass calls action modules with; `ahead`: latent frames before the block in the same pass."""
+        if rows is None or self.actions is None:
+            return None
+        if isinstance(self.actions, ActionRing):
+            return RingActions(rows, self.actions, ahead)
+        return BlockActions(rows, self.actions)
+
+    def keep(self, frames: int) -> None:
+        """A clean pass over so many frames is done."""
+        if isinstance(self.actions, ActionRing):
+            self.actions.advance(frames)
+
+
 class EagerStep:
-    """Plain torch, pass by pass."""
+    """Pass by pass: in plain torch, or by the kernels of a `FusedTransformer`."""
 
     name = "eager"
 
     def __init__(self, transformer: WanTransformer, preset: LivePreset, rows: int, columns: int, window: int) -> None:
         """Allocates the cache, once. `rows` x `columns` cells of a latent frame."""
         self.transformer, self.preset = transformer, preset
+        dtype, device = transformer.dtype, transformer.device
         self.cache = KVCache(
-            transformer.config, rows, columns, window, chunk=preset.block, sink=preset.sink, dtype=transformer.dtype,
-            device=transformer.device,
-        )  # fmt: skip
-        self.actions = None if preset.actions is None else ActionCache(preset.actions)
+            transformer.config, rows, columns, window, chunk=preset.block, sink=preset.sink, dtype=dtype, device=device
+        )
+        self.fused = isinstance(transformer, FusedTransformer)
+        if isinstance(transformer, FusedTransformer):
+            transformer.choose_attention(self.cache, logger.warning)
+        self.actions: ActionCache | ActionRing | None = None
+        if preset.actions is not None:
+            ring = self.fused and preset.actions.window >= preset.block
+            self.actions = (
+                ActionRing(preset.actions, self.cache.tokens, dtype, device) if ring else ActionCache(preset.actions)
+            )
+        self.memory = Memory(self.cache, self.actions)
+        schedule = preset.schedule
+        self._levels = {
+            first: upload(torch.tensor([schedule.level(t) for t in schedule.timesteps(first)]), device)
+            for first in (False, True)
+        }
 
     def reset(self) -> None:
         self.cache.reset()
@@ -86,31 +127,31 @@ class EagerStep:
             self.actions.reset()
 
     def block(self, block: Block) -> Tensor:
-        if block.given is not None:
-            latents = block.given
-        else:
-            latents = self.denoised(block, self.cache)
-        self.shown(latents, self.preset.schedule.context_noise, block, self.cache, commit=True)
+        latents = self.denoised(block, self.memory) if block.given is None else block.given
+        self.shown(latents, self.preset.schedule.context_noise, block, self.memory, commit=True)
         return latents
 
-    def denoised(self, block: Block, cache: KVCache) -> Tensor:
-        """The clean block; the cache is only read."""
-        noise = iter(block.noise)
-        return sample_block(
-            lambda z, timestep: self.shown(z, timestep, block, cache, commit=False),
-            lambda: next(noise),
-            self.preset.schedule,
-            first_block=block.first,
-        )
+    def denoised(self, block: Block, memory: Memory) -> Tensor:
+        """The clean block; what is remembered is only read."""
+        return self.sampled(lambda z, timestep: self.shown(z, timestep, block, memory, commit=False), block)
 
-    def shown(self, latents: Tensor, timestep: float, block: Block, cache: KVCache, commit: bool) -> Tensor:
+    def sampled(self, velocity: Velocity, block: Block) -> Tensor:
+        """The clean block of its noises."""
+        noise, schedule = iter(block.noise), self.preset.schedule
+        if self.fused:
+            levels = self._levels[block.first]
+            return sample_block_fused(velocity, lambda: next(noise), schedule.timesteps(block.first), levels)
+        return sample_block(velocity, lambda: next(noise), schedule, first_block=block.first)
+
+    def shown(self, latents: Tensor, timestep: float, block: Block, memory: Memory, commit: bool) -> Tensor:
         """One pass over the block: its velocity."""
         x = latents if block.seen is None else torch.cat([latents, block.seen], 1)
         told = torch.full((1,), timestep, device=latents.device)
-        acting = None
-        if block.rows is not None and self.actions is not None:
-            acting = BlockActions(block.rows, self.actions)
-        return self.transformer.chunk(x, told, block.context, cache, commit=commit, actions=acting)
+        acting = memory.acting(block.rows)
+        out = self.transformer.chunk(x, told, block.context, memory.cache, commit=commit, actions=acting)
+        if commit:
+            memory.keep(latents.shape[2])
+        return out
 
     def recache(self, latents: Tensor, context: Context) -> None:
         # together, as the released code does: its cached attention never looked at the mask it was given

@@ -144,7 +144,7 @@ def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def load_vision_network(path: Path, dtype: torch.dtype, heads: int = HEADS) -> nn.Module:
     """`transformers.CLIPVisionModel` from either layout, on the CPU. Raises WeightsError that names the file."""
     try:
-        state = to_transformers(read_state(path))
+        state = to_transformers(read_state(path, dtype=dtype))
         shape = ClipShape.of(state, heads)
         model = shape.build()
         # transformers 4 nests the tower, 5 does not

@@ -1,55 +1,82 @@
 """The causal pass of the transformer through fused operators: the same numbers with a fifth of the memory traffic.
 
 Between two matrix products or attentions lies one kernel: it adds what came before to the residual stream, gates it and
-normalises for what comes next. Queries, keys and values are one product, whose normalisation, rotation and write into
-the cache are one kernel. Where a kernel is not to be had, its twin in plain torch runs (kernels/reference.py).
+normalises for what comes next, in sixteen bits or, for a block computed in eight, as float8 rows. Queries, keys and
+values are one product, whose normalisation, rotation and write into the cache are one kernel. Where a kernel is not to
+be had, its twin in plain torch runs (kernels/reference.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...kernels.bias_gelu import bias_gelu
-from ...kernels.norm_modulate import norm_modulate
 from ...kernels.qk_norm_rope import qk_norm_rope
-from ...kernels.residual_norm import residual_norm
 from ...kernels.rms_norm import rms_norm
 from .attention import Context, LayerContext, attend
+from .attention_choice import AttentionShape, Choice, Say, candidates, choose
 from .kv_cache import ChunkPass, KVCache
 from .layers import LayerNorm
-from .transformer import Act, ApplyActions, Block, WanTransformer
+from .products import BlockProducts, products_of
+from .transformer import Act, ApplyActions, Block, WanTransformer, told_pair
 
-
-@dataclass(frozen=True, slots=True)
-class _Products:
-    """One block's merged and bare weights."""
-
-    qkv: Tensor  # [3 * dim, dim]
-    qkv_bias: Tensor
+Attend = Callable[
+    [int, Block, Tensor], Tensor
+]  # a block's index, the block, queries, keys and values in one [B, N, 3d]
+Attention = Callable[[Tensor, Tensor, Tensor], Tensor]  # as `attention.attend`
 
 
 class FusedTransformer(WanTransformer):
-    """A `WanTransformer` whose `chunk` runs fused. `forward` and `recache` are as they were."""
+    """A `WanTransformer` whose `chunk` and `chunk_pair` run fused. `forward` and `recache` are as they were."""
 
-    _products: tuple[_Products, ...]
+    _products: tuple[BlockProducts, ...]
+    attends: Attention  # to the cache, and across, to words and pictures
+    attends_across: Attention
+    choices: dict[AttentionShape, Choice]  # what was measured
 
     @classmethod
     def of(cls, transformer: WanTransformer) -> FusedTransformer:
-        """Shares the weights; those of queries, keys and values become parts of one. Raises ValueError where linear
-        layers were replaced or norms are missing: such a model runs as it is."""
+        """Shares the weights. Raises ValueError where linear layers were replaced by others than those of
+        `fp8_matmul`, or norms are missing: such a model runs as it is."""
         blocks = [block for block in transformer.blocks if isinstance(block, Block)]
+        products = []
         for i, block in enumerate(blocks):
-            layers = (block.self_attn.q, block.self_attn.k, block.self_attn.v, block.ffn[0])
-            if not all(type(layer) is nn.Linear for layer in layers) or not isinstance(block.norm3, LayerNorm):
-                raise ValueError(f"block {i} has layers that cannot be fused; run the transformer as it is")
+            try:
+                if not isinstance(block.norm3, LayerNorm):
+                    raise ValueError("no norm before the cross-attention")
+                products.append(products_of(block))
+            except ValueError as error:
+                raise ValueError(f"block {i} has {error}; run the transformer as it is") from None
         made = cls.__new__(cls)
         made.__dict__ = transformer.__dict__
-        made._products = tuple(_merged(block) for block in blocks)
+        made._products = tuple(products)
+        made.attends = made.attends_across = attend
+        made.choices = {}
         return made
+
+    def choose_attention(self, cache: KVCache, say: Say) -> None:
+        """Measure, once for each shape, which attention is the fastest; on a CPU torch's own choice stays.
+
+        Eight bits are candidates where blocks are computed in them. What is chosen for the full window serves while it
+        fills.
+        """
+        if self.device.type != "cuda":
+            return
+        c, tokens = self.config, cache.tokens
+        eight = any(products.eight for products in self._products)
+        seen = c.text_len if c.has_text else c.image_tokens
+        found: list[Choice] = []
+        for keys, lossy in ((cache.window * tokens, eight), (seen, False)):
+            shape = AttentionShape(cache.chunk * tokens, keys, c.heads, c.head_width, self.dtype)
+            if shape not in self.choices:
+                self.choices[shape] = choose(shape, self.device, candidates(self.device, lossy), say)
+                say(f"attention {shape}: {self.choices[shape]}")
+            found.append(self.choices[shape])
+        for choice in reversed(found):  # what the larger attention needs comes last, and stays
+            choice.enter()
+        self.attends, self.attends_across = (choice.attends for choice in found)
 
     @torch.no_grad()
     def chunk(
@@ -67,87 +94,99 @@ class FusedTransformer(WanTransformer):
         if cache.grid != grid[1:] or cache.batch != x.shape[0] or grid[0] > cache.chunk:
             return super().chunk(x, timestep, context, cache, commit=commit, actions=actions)
         plan = cache.begin(grid[0], commit)
+
+        def attended(layer: int, block: Block, qkv: Tensor) -> Tensor:
+            return self._attended(layer, block, qkv, cache, plan, commit)
+
         time, parts = self._time(timestep)
         tokens = self._patches(x, self.patch_embedding).contiguous()
-        tokens = self._fused(tokens, parts, context, cache, plan, commit, self._acting(actions, grid, commit))
+        tokens = self._fused(tokens, parts, context, attended, self._acting(actions, grid, commit))
         if commit:
             cache.advance(plan)
         return self._pixels(self.head(tokens, time), grid)
 
-    def _fused(
+    @torch.no_grad()
+    def chunk_pair(
         self,
-        x: Tensor,
-        time: Tensor,
+        clean: Tensor,
+        noisy: Tensor,
+        timesteps: tuple[float, float],
         context: Context,
         cache: KVCache,
-        plan: ChunkPass,
-        commit: bool,
-        act: Act | None,
+        *,
+        actions: ApplyActions | None = None,
     ) -> Tensor:
+        """As `WanTransformer.chunk_pair`."""
+        x, frames = torch.cat([clean, noisy], 2), clean.shape[2]
+        told = told_pair(timesteps, x)
+        grid = self._grid(x, told, context, actions)
+        plans = cache.begin_pair(frames)
+
+        def attended(layer: int, block: Block, qkv: Tensor) -> Tensor:
+            first, second = qkv.chunk(2, 1)
+            before = self._attended(layer, block, first, cache, plans[0], True)
+            return torch.cat([before, self._attended(layer, block, second, cache, plans[1], False)], 1)
+
+        time, parts = self._time(told)
+        tokens = self._patches(x, self.patch_embedding).contiguous()
+        tokens = self._fused(tokens, parts, context, attended, self._acting(actions, grid, commit=True))
+        cache.advance(plans[0])
+        half = tokens.shape[1] // 2
+        return self._pixels(self.head(tokens[:, half:], time[:, frames:]), (frames, grid[1], grid[2]))
+
+    def _fused(self, x: Tensor, time: Tensor, context: Context, attended: Attend, act: Act | None) -> Tensor:
         """All blocks on the residual stream x `[B, N, dim]`, which is changed in place."""
-        blocks, eps = self._blocks(), self.config.eps
+        blocks, eps, dtype = self._blocks(), self.config.eps, x.dtype
         parts = [(block.modulation.float()[:, None] + time).unbind(2) for block in blocks]
-        normed = norm_modulate(x, parts[0][0], parts[0][1], eps=eps)
-        slots = cache.chunk_slots(plan.frames)
-        for i, block in enumerate(blocks):
+        normed = self._products[0].normed(x, parts[0][0], parts[0][1], eps)
+        for i, (block, products) in enumerate(zip(blocks, self._products, strict=True)):
             shift, scale, gate = parts[i][3:]
-            attended = self._attended(i, block, normed, cache, plan, slots, commit)
+            seen = products.out(products.rows(attended(i, block, products.qkv(normed, dtype))), dtype)
             affine = block.norm3
             assert isinstance(affine, LayerNorm)
             weight, bias = affine.weight.float(), affine.bias.float()
-            normed = residual_norm(x, attended, parts[i][2], bias, weight, eps=eps, affine=True)
-            crossed = _crossed(block, normed, context.layers[i], eps)
+            normed = products.added_and_normed(x, seen, parts[i][2], bias, weight, eps, affine=True)
+            crossed = self._crossed(block, products, products.cross_q(normed, dtype), context.layers[i])
             if block.action_model is not None and act is not None:
                 x = act(i, block.action_model, x + crossed).contiguous()
-                normed = norm_modulate(x, shift, scale, eps=eps)
+                normed = products.normed(x, shift, scale, eps)
             else:
-                normed = residual_norm(x, crossed, None, shift, scale, eps=eps)
-            inner, out = block.ffn[0], block.ffn[2]
-            assert isinstance(inner, nn.Linear)
-            fed = out(bias_gelu(F.linear(normed, inner.weight), inner.bias))
+                normed = products.added_and_normed(x, crossed, None, shift, scale, eps, affine=False)
+            fed = products.fed(normed, dtype)
             if i + 1 < len(blocks):
-                normed = residual_norm(x, fed, gate, parts[i + 1][0], parts[i + 1][1], eps=eps)
+                following = parts[i + 1]
+                normed = self._products[i + 1].added_and_normed(
+                    x, fed, gate, following[0], following[1], eps, affine=False
+                )
             else:
-                x = (x.float() + (fed.unflatten(1, (gate.shape[1], -1)) * gate[:, :, None]).flatten(1, 2)).to(x.dtype)
+                x = (x.float() + (fed.unflatten(1, (gate.shape[1], -1)) * gate[:, :, None]).flatten(1, 2)).to(dtype)
         return x
 
-    def _attended(
-        self, layer: int, block: Block, normed: Tensor, cache: KVCache, plan: ChunkPass, slots: Tensor, commit: bool
-    ) -> Tensor:
-        """Self-attention of one block, its keys and values written to the cache."""
-        products, attention = self._products[layer], block.self_attn
-        q, k, v = F.linear(normed, products.qkv, products.qkv_bias).chunk(3, -1)
-        unrotated = None
+    def _attended(self, layer: int, block: Block, qkv: Tensor, cache: KVCache, plan: ChunkPass, commit: bool) -> Tensor:
+        """Self-attention of one block before its last product, its keys and values written to the cache."""
+        q, k, v = qkv.chunk(3, -1)
+        attention, unrotated = block.self_attn, None
         if commit and cache.sink:
             shape = (*k.shape[:2], attention.heads, k.shape[2] // attention.heads)
             unrotated = torch.empty(shape, dtype=k.dtype, device=k.device)
         queries = qk_norm_rope(
             q, k, v, attention.norm_q.weight.float(), attention.norm_k.weight.float(), plan.rotation.cos,
-            plan.rotation.sin, slots, cache.keys[layer], cache.values[layer], eps=self.config.eps, unrotated=unrotated,
+            plan.rotation.sin, cache.chunk_slots(plan.frames), cache.keys[layer], cache.values[layer],
+            eps=self.config.eps, unrotated=unrotated,
         )  # fmt: skip
         keys, values = cache.seen(layer, plan)
-        out: Tensor = attention.o(attend(queries, keys, values))
+        out = self.attends(queries, keys, values)
         if commit:
             own = keys[:, : plan.frames * cache.tokens] if unrotated is None else unrotated
             cache.keep(layer, own, keys, values, plan)
         return out
 
-
-def _merged(block: Block) -> _Products:
-    """The three products as one; the block's own layers become parts of it, so that nothing is kept twice."""
-    layers = [block.self_attn.q, block.self_attn.k, block.self_attn.v]
-    weight, bias = torch.cat([layer.weight for layer in layers]), torch.cat([layer.bias for layer in layers])
-    for layer, part, own in zip(layers, weight.chunk(3), bias.chunk(3), strict=True):
-        layer.weight.data, layer.bias.data = part, own
-    return _Products(weight.detach(), bias.detach())
-
-
-def _crossed(block: Block, normed: Tensor, context: LayerContext, eps: float) -> Tensor:
-    """Cross-attention of one block, to words and, apart from them, to the picture."""
-    attention = block.cross_attn
-    q = rms_norm(attention.q(normed), attention.norm_q.weight.float(), eps=eps).unflatten(-1, (attention.heads, -1))
-    out = attend(q, context.keys, context.values)
-    if context.image_keys is not None and context.image_values is not None:
-        out = out + attend(q, context.image_keys, context.image_values)
-    crossed: Tensor = attention.o(out)
-    return crossed
+    def _crossed(self, block: Block, products: BlockProducts, q: Tensor, context: LayerContext) -> Tensor:
+        """Cross-attention of one block, to words and, apart from them, to the picture."""
+        attention = block.cross_attn
+        queries = rms_norm(q, attention.norm_q.weight.float(), eps=self.config.eps)
+        queries = queries.unflatten(-1, (attention.heads, -1))
+        out = self.attends_across(queries, context.keys, context.values)
+        if context.image_keys is not None and context.image_values is not None:
+            out = out + self.attends_across(queries, context.image_keys, context.image_values)
+        return products.cross_out(products.rows(out), q.dtype)

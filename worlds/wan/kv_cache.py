@@ -199,7 +199,8 @@ class KVCache:
     def chunk_slots(self, frames: int) -> Tensor:
         """Where a chunk of `frames` begins in the buffers, int64 `[1]` on the device: for kernels that write there."""
         if frames not in self._slots:
-            self._slots[frames] = torch.tensor([(self.chunk - frames) * self.tokens], device=self.keys.device)
+            first = (self.chunk - frames) * self.tokens
+            self._slots[frames] = torch.full((1,), first, dtype=torch.long, device=self.keys.device)
         return self._slots[frames]
 
     def seen(self, layer: int, plan: ChunkPass) -> tuple[Tensor, Tensor]:

@@ -20,42 +20,17 @@ import torch
 from torch import Tensor
 
 from ..weights import WeightsError
+from .layout import PREFIXES, WRAPPERS, from_diffusers
 from .state_file import read_metadata, read_state
 
 GENERATOR = "generator_lora"  # the entry of LongLive's lora.pt
-PREFIXES = ("base_model.model.", "transformer.", "diffusion_model.", "generator.", "model.", "module.")
-WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
+PEFT = "base_model.model."
 FLAT_PREFIX = "lora_unet_"
 
 _LAYER = re.compile(
     r"(?P<module>.+?)\.(?:(?:lora_(?P<side>A|B|down|up)(?:\.(?P<adapter>[^.]+))?\.weight)|(?P<alpha>alpha))"
 )
 _DOWN = ("A", "down")
-# diffusers' names of a block's linears -> the published ones
-_BLOCK = {
-    **{
-        f"{theirs}.{projection}": f"{ours}.{letter}"
-        for theirs, ours in (("attn1", "self_attn"), ("attn2", "cross_attn"))
-        for projection, letter in (("to_q", "q"), ("to_k", "k"), ("to_v", "v"), ("to_out.0", "o"))
-    },
-    "attn2.add_k_proj": "cross_attn.k_img",
-    "attn2.add_v_proj": "cross_attn.v_img",
-    "ffn.net.0.proj": "ffn.0",
-    "ffn.net.2": "ffn.2",
-    "proj_in": "before_proj",  # of VACE's blocks
-    "proj_out": "after_proj",
-}
-_OUTSIDE = {
-    "condition_embedder.time_embedder.linear_1": "time_embedding.0",
-    "condition_embedder.time_embedder.linear_2": "time_embedding.2",
-    "condition_embedder.text_embedder.linear_1": "text_embedding.0",
-    "condition_embedder.text_embedder.linear_2": "text_embedding.2",
-    "condition_embedder.time_proj": "time_projection.1",
-    "condition_embedder.image_embedder.ff.net.0.proj": "img_emb.proj.1",
-    "condition_embedder.image_embedder.ff.net.2": "img_emb.proj.3",
-    "proj_out": "head.head",
-}
-_IN_BLOCK = re.compile(r"((?:vace_)?blocks\.\d+)\.(.+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +69,13 @@ def read_lora(path: Path, modules: Collection[str] = (), alpha: float | None = N
 
 def published_name(module: str, flat: Mapping[str, str]) -> str:
     """A module's name in Wan's own files. `flat` maps names with underscores for dots to real ones."""
-    for wrapper in WRAPPERS:
-        module = module.replace(wrapper, "")
+    module = WRAPPERS.sub("", module)
     if module.startswith(FLAT_PREFIX):
         short = module.removeprefix(FLAT_PREFIX)
         return flat.get(short, short)
-    while prefix := next((p for p in PREFIXES if module.startswith(p)), None):
+    while prefix := next((p for p in (PEFT, *PREFIXES) if module.startswith(p)), None):
         module = module.removeprefix(prefix)
-    inside = _IN_BLOCK.fullmatch(module)
-    if inside is not None:
-        return f"{inside[1]}.{_BLOCK.get(inside[2], inside[2])}"
-    return _OUTSIDE.get(module, module)
+    return from_diffusers(module) or module
 
 
 def _sorted_by_module(

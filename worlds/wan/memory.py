@@ -59,15 +59,15 @@ def frame_tokens(width_px: int, height_px: int, shape: TransformerShape) -> int:
     return (width_px // step_x) * (height_px // step_y)
 
 
-def weights_bytes(table: Layout, itemsize: int = 2, fp8: bool = False) -> int:
+def weights_bytes(table: Layout, itemsize: int = 2, fp8: bool = False, kept: tuple[str, ...] = ()) -> int:
     """Of the weights once loaded. `fp8`: the Linear weights inside blocks take one byte a number and a four-byte scale
-    each; embeddings, norms, biases, modulation and the head stay at `itemsize`."""
+    each; embeddings, norms, biases, modulation, the head and what begins with a word of `kept` stay at `itemsize`."""
     if not fp8:
         return parameters(table) * itemsize
     total = 0
     for key, size in table.items():
         count = parameters({key: size})
-        stored = "blocks." in key and key.endswith(".weight") and len(size) == 2
+        stored = "blocks." in key and key.endswith(".weight") and len(size) == 2 and not key.startswith(kept)
         total += count + 4 if stored else count * itemsize
     return total
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core import Action, Camera, Frame
 from ..sampler import draw_noise
@@ -23,12 +23,16 @@ from .action_walk import ActionWalk, ActionWalkState
 from .attention import Context
 from .chunk_step import Block, ChunkStep, EagerStep, MakeStep, StepState, passes
 from .codec import VideoCodec
+from .lanes import Lanes, lanes_of
 from .live import LivePreset
 from .lora import Adapters
 from .lora_words import asked
+from .picture_stream import PictureStream
+from .recorded_decoder import RecordedDecoder
 from .start_picture import StartPicture, StartState
-from .streaming import CodecStream, StreamSnapshot, encode_clip, from_pictures, pictures
+from .streaming import CodecStream, StreamSnapshot, encode_clip, from_pictures
 from .transformer import WanTransformer
+from .upload import upload
 
 CELL_PX = 8
 
@@ -67,9 +71,9 @@ class _Drawn:
 
     latents: Tensor  # [1, C, T, h, w]
     input_id: int
-    stages_ms: dict[str, float]
-    started_s: float
-    ready: torch.cuda.Event | None  # on a GPU: when the latents are there
+    condition_ms: float
+    begun: Any  # marks: before the first pass, and when the latents are there
+    ready: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +96,15 @@ class WanState:
 class WanRollout:
     """One walk. Not thread-safe; owned by the worker thread."""
 
-    def __init__(self, model: WanModel) -> None:
-        """Allocates the cache, once."""
+    def __init__(self, model: WanModel, lanes: Lanes | None = None) -> None:
+        """Allocates the cache, once. `lanes`: of the device, unless told otherwise."""
         self._model, self._preset = model, model.preset
         self._step = model.stepper()
-        self._stream: CodecStream[Any, Any] = CodecStream(model.decoder)
-        cuda = model.transformer.device.type == "cuda"
-        self._decoding = torch.cuda.Stream() if cuda else None  # decoding need not wait for the next block
+        device = model.transformer.device
+        recorded = device.type == "cuda" and isinstance(model.decoder, nn.Module) and self._step.name != EagerStep.name
+        self._stream: CodecStream[Any, Any] = CodecStream(RecordedDecoder(model.decoder) if recorded else model.decoder)
+        self._lanes = lanes_of(device) if lanes is None else lanes
+        self._pictures = PictureStream(self._stream, self._lanes, on_device=device.type == "cuda")
         self._generator = torch.Generator()
         self._walk = None if self._preset.actions is None else ActionWalk(self._preset.actions)
         self._start: StartPicture | None = None  # where the model is shown the first picture with every block
@@ -127,6 +133,7 @@ class WanRollout:
         if image is not None and "picture" not in self._preset.controls:
             raise ValueError("this world cannot begin from a picture; begin it with words")
         self._generator.manual_seed(seed)
+        self._lanes.join()
         self._step.reset()
         self._stream.reset()
         self._newest, self._given, self._start = [], None, None
@@ -144,14 +151,13 @@ class WanRollout:
     def step(self, action: Action, decode: bool = True) -> Iterator[Frame]:
         """Draw the next block and yield its frames; without `decode` none, and what follows is the same."""
         drawn = self._next(action)
-        self._wait()
-        if not decode:
-            before = self._stream.latents_before
-            self._stream.decode(drawn.latents)
-            self.index += self._stream.frames(before, drawn.latents.shape[2])
+        if decode:
+            yield from self._frames(drawn)
             return
-        stages = {**drawn.stages_ms, "denoise": 1e3 * (time.perf_counter() - drawn.started_s)}
-        yield from self._pictures(drawn, stages)
+        before = self._stream.latents_before
+        with self._lanes.decoding(drawn.ready, drawn.latents):
+            self._stream.decode(drawn.latents)
+        self.index += self._stream.frames(before, drawn.latents.shape[2])
 
     @torch.inference_mode()
     def ahead(self, actions: Iterable[Action]) -> Iterator[Frame]:
@@ -161,10 +167,10 @@ class WanRollout:
         for action in actions:
             drawn = self._next(action)
             if before is not None:
-                yield from self._pictures(before, before.stages_ms)
+                yield from self._frames(before)
             before = drawn
         if before is not None:
-            yield from self._pictures(before, before.stages_ms)
+            yield from self._frames(before)
 
     def _next(self, action: Action) -> _Drawn:
         """The next block. On a GPU it may still be being drawn."""
@@ -174,37 +180,32 @@ class WanRollout:
             self._reword(action.prompt)
         if self.blocks:  # into the first frame nobody moves
             self.camera = self.camera.moved(action)
-        conditioned = time.perf_counter()
+        conditioned_ms = 1e3 * (time.perf_counter() - started)
         if self._model.adapters is not None:  # another rollout may have asked for others
             self._model.adapters.set_scales(self._scales)
+        begun = self._lanes.mark()
         latents = self._draw(action)
         self.blocks += 1
-        ready = None
-        if self._decoding is not None:
-            ready = torch.cuda.Event()
-            ready.record()
-            latents.record_stream(self._decoding)
-        stages = {"condition": 1e3 * (conditioned - started)}
-        return _Drawn(latents, action.input_id, stages, conditioned, ready)
+        return _Drawn(latents, action.input_id, conditioned_ms, begun, self._lanes.mark())
 
-    def _pictures(self, drawn: _Drawn, stages: dict[str, float]) -> Iterator[Frame]:
-        """Decode a block latent by latent: its first frame is there soonest."""
-        for i in range(drawn.latents.shape[2]):
-            at = time.perf_counter()
-            with torch.cuda.stream(self._decoding):  # None changes nothing
-                if self._decoding is not None and drawn.ready is not None:
-                    self._decoding.wait_event(drawn.ready)
-                rgb = pictures(self._stream.decode(drawn.latents[:, :, i : i + 1]))[0].cpu().numpy()
-            stages = {**stages, "decode": 1e3 * (time.perf_counter() - at) / max(1, len(rgb))}
-            for picture in rgb:
-                yield Frame(picture, self.index, self.index / self._preset.fps, drawn.input_id, stages)
-                self.index += 1
+    def _frames(self, drawn: _Drawn) -> Iterator[Frame]:
+        """The frames of a block, as they reach the host."""
+        stages = {"condition": drawn.condition_ms}
+        for picture in self._pictures.of(drawn.latents, drawn.ready):
+            if "denoise" not in stages:  # its end was reached before the first picture's
+                stages["denoise"] = self._lanes.elapsed_ms(drawn.begun, drawn.ready)
+            stages = {**stages, "decode": picture.decode_ms}
+            media_s = self.index / self._preset.fps
+            yield Frame(picture.rgb, self.index, media_s, drawn.input_id, stages, i420=picture.planes)
+            self.index += 1
 
     def _draw(self, action: Action) -> Tensor:
         """The next clean block `[1, C, T, h, w]`, committed to the cache."""
         model, preset = self._model, self._preset
         device, dtype = model.transformer.device, model.transformer.dtype
-        rows = None if self._walk is None else self._walk.block(self.blocks * preset.block, self._row(action))
+        rows = None
+        if self._walk is not None:
+            rows = self._walk.block(self.blocks * preset.block, self._row(action)).to(device)
         seen = None if self._start is None else self._start.block(preset.block)
         given = self._given if not self.blocks else None
         assert self._context is not None
@@ -213,7 +214,7 @@ class WanRollout:
             channels, height, width = model.latent
             shape = (1, channels, preset.block, height, width)
             count = passes(preset, first=not self.blocks)
-            noise = tuple(draw_noise(shape, self._generator).to(device, dtype) for _ in range(count))
+            noise = tuple(upload(draw_noise(shape, self._generator), device, dtype) for _ in range(count))
         else:
             given = given.to(device, dtype)
         latents = self._step.block(Block(noise, self._context, seen, rows, not self.blocks, given))
@@ -258,14 +259,10 @@ class WanRollout:
         encoder = self._model.decoder if self._model.encoder is None else self._model.encoder
         return encode_clip(encoder, from_pictures(image).to(self._model.transformer.device))
 
-    def _wait(self) -> None:
-        """For the device, once a block, so that the stages' times are true."""
-        if self._model.transformer.device.type == "cuda":
-            torch.cuda.synchronize()
-
     @torch.inference_mode()
     def snapshot(self) -> WanState:
         """A copy to come back to, on the same device."""
+        self._lanes.join()
         return WanState(
             self._step.snapshot(),
             self._stream.snapshot(),
@@ -283,6 +280,7 @@ class WanRollout:
     @torch.inference_mode()
     def restore(self, state: WanState) -> None:
         """Continue from a snapshot of a rollout of the same world; what this rollout was before is forgotten."""
+        self._lanes.join()
         self._step.restore(state.step)
         self._stream.restore(state.pictures)
         self._generator.set_state(state.random)

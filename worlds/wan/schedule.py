@@ -7,13 +7,15 @@ A noisy latent is `(1 - s) * clean + s * noise`; the network predicts the veloci
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+
+from ...kernels.scheduler_step import scheduler_step
 
 TIMESTEPS = 1000
 Velocity = Callable[[Tensor, float], Tensor]
@@ -82,3 +84,15 @@ def sample_block(
         z = to_noisy(clean, noise(), schedule.level(timestep))
         clean = to_clean(z, velocity(z, timestep), schedule.level(timestep))
     return clean
+
+
+def sample_block_fused(
+    velocity: Velocity, noise: Callable[[], Tensor], timesteps: Sequence[float], levels: Tensor
+) -> Tensor:
+    """The same with one kernel a step. `levels` float32 `[len(timesteps)]`, on the device: `Schedule.level` of each."""
+    z = noise()
+    for i, timestep in enumerate(timesteps):
+        again = noise() if i + 1 < len(timesteps) else None
+        clean, following = scheduler_step(z, velocity(z, timestep), levels[i : i + 2], again)
+        z = clean if following is None else following
+    return z

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .codec import VideoCodec
 from .streaming import CodecStream, StreamSnapshot, from_pictures
+from .upload import upload
 
 MASK = 4  # channels: one for each frame of a latent
 # Causal convolutions look two of their inputs back. Summed over the Wan encoder's layers, at the rates they run at,
@@ -59,8 +60,9 @@ class StartPicture:
     def _next(self) -> Tensor:
         if self._last is None or self._shown < SETTLED:
             height, width = self.image.shape[:2]
-            frames = from_pictures(self.image) if not self._shown else torch.zeros(1, 3, 4, height, width)
-            self._last = self._stream.encode(frames.to(self._device))
+            empty = (1, 3, 4, height, width)
+            frames = from_pictures(self.image) if not self._shown else torch.zeros(empty, device=self._device)
+            self._last = self._stream.encode(frames if self._shown else upload(frames, self._device))
             assert self._last.shape[2] == 1
         self._shown += 1
         return self._last

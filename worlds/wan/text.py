@@ -138,7 +138,7 @@ def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def load_text_network(path: Path, dtype: torch.dtype) -> nn.Module:
     """`transformers.UMT5EncoderModel` from either layout, on the CPU. Raises WeightsError that names the file."""
     try:
-        state = to_transformers(read_state(path))
+        state = to_transformers(read_state(path, dtype=dtype))
         model = TextShape.of(state).build()
         weights = {name: converted(value, dtype) for name, value in state.items()}
         weights["encoder.embed_tokens.weight"] = weights["shared.weight"]

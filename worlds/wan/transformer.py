@@ -217,7 +217,7 @@ class WanTransformer(nn.Module):
         values that the clean ones have made in that layer. `actions` is called with the tokens of both.
         """
         x, frames = torch.cat([clean, noisy], 2), clean.shape[2]
-        told = torch.tensor(timesteps, device=x.device).repeat_interleave(frames).expand(x.shape[0], -1)
+        told = told_pair(timesteps, x)
         grid = self._grid(x, told, context, actions)
         plans = cache.begin_pair(frames)
 
@@ -343,6 +343,13 @@ class WanTransformer(nn.Module):
             raise ValueError("this model draws by actions: pass them" if self._acts else "this model takes no actions")
         c.tokens(x.shape[3], x.shape[4])
         return frames, x.shape[3] // c.patch[1], x.shape[4] // c.patch[2]
+
+
+def told_pair(timesteps: tuple[float, float], x: Tensor) -> Tensor:
+    """Timesteps `[B, 2 T]` of two chunks that lie behind each other in x `[B, C, 2 T, h, w]`: made on the device, so
+    that nothing is copied there while a graph is recorded."""
+    frames = x.shape[2] // 2
+    return torch.cat([x.new_full((x.shape[0], frames), told, dtype=torch.float32) for told in timesteps], 1)
 
 
 def _expect(name: str, given: Tensor | None, wanted: bool, width: int, most: int, exact: bool) -> None:

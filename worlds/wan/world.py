@@ -26,6 +26,8 @@ from ..rollout import Rollout
 from ..weights import WeightsError
 from . import families
 from .assembly import empty_transformer, fitted, transformer_config
+from .chunk_fused import FusedStep
+from .chunk_fused_graph import FusedGraphStep
 from .chunk_graph import GraphStep
 from .chunk_step import EagerStep, MakeStep
 from .clip import ClipEncoder
@@ -33,7 +35,7 @@ from .embeddings import EmbeddingStore
 from .engine_backend import EngineOptions, step_maker
 from .families import Family
 from .fp8 import store_fp8
-from .fp8_matmul import compute_fp8
+from .fp8_matmul import compute_fp8, why_not
 from .fused_transformer import FusedTransformer
 from .layout import TransformerShape
 from .layout_parts import ClipShape, TaehvShape, VaeShape
@@ -69,6 +71,7 @@ class OpenOptions:
     decoder: str = "auto"  # the small one where it is there
     device: str = "auto"
     engine: str = "auto"  # recorded kernels on a GPU, plain torch on a CPU
+    fused_commit: bool = False  # one pass fewer a block, for an action that is read one pass earlier
     loras: tuple[Path, ...] = ()  # files; words ask for them by their stem: `<lora:stem:0.8>`
 
     def __post_init__(self) -> None:
@@ -199,14 +202,25 @@ def _running(
     cuda = transformer.device.type == "cuda"
     if options.engine == "cuda" and not cuda:
         raise ValueError("torch can use no GPU here; choose the engine eager, or auto")
+    plain: MakeStep = FusedStep if options.fused_commit else EagerStep
     if options.loras or options.engine == "eager" or (options.engine == "auto" and not cuda):
-        return transformer, EagerStep, "eager"  # LoRAs come and go by hooks, which a recording would not see
+        return transformer, plain, "eager"  # LoRAs come and go by hooks, which a recording would not see
+    if cuda and plan.dtype == torch.bfloat16:
+        transformer = _fused(transformer)
+    graph: MakeStep = FusedGraphStep if options.fused_commit else GraphStep
     if options.engine == "tensorrt":
         where = EngineOptions(models_folder(data) / "engines", name)
-        return transformer, step_maker(where, _say, GraphStep if cuda else EagerStep), "tensorrt"
-    if plan.dtype == torch.bfloat16 and not plan.fp8:
-        transformer = FusedTransformer.of(transformer)
-    return transformer, GraphStep, "cuda"
+        return transformer, step_maker(where, _say, graph if cuda else plain), "tensorrt"
+    return transformer, graph, "cuda"
+
+
+def _fused(transformer: WanTransformer) -> WanTransformer:
+    """With kernels between its products; as it is, after one line, where that cannot be."""
+    try:
+        return FusedTransformer.of(transformer)
+    except ValueError as error:
+        _say(f"no fused pass: {error}")
+        return transformer
 
 
 def _say(line: str) -> None:
@@ -276,7 +290,8 @@ def _admit(
         shape, plan.width_px, plan.height_px, plan.window, decoder, plan.preset.block, size, sink=plan.preset.sink
     ).total
     parts = [opened[role].layout for role in {plan.decoder, *({families.VAE} & opened.keys())}]
-    held = weights_bytes(opened[families.TRANSFORMER].layout, size, plan.fp8) + sum(
+    kept = ("blocks.0.", f"blocks.{shape.layers - 1}.") if plan.fp8_compute else ()
+    held = weights_bytes(opened[families.TRANSFORMER].layout, size, plan.fp8, kept) + sum(
         weights_bytes(p, size) for p in parts
     )
     free, where = free_bytes()
@@ -297,7 +312,10 @@ def _transformer(opened: dict[str, Recognised], plan: _Plan, device: torch.devic
         merged(network, {opened[families.LORA].checkpoint.path: 1.0})
     network.cast(plan.dtype)
     if plan.fp8:
-        (compute_fp8 if plan.fp8_compute else store_fp8)(network)
+        refused = why_not(device) if plan.fp8_compute else None
+        if refused is not None:
+            _say(f"fp8-compute: {refused}; weights are stored in fp8")
+        (compute_fp8 if plan.fp8_compute and refused is None else store_fp8)(network)
         network.to(device)
     return network.eval().requires_grad_(False)
 

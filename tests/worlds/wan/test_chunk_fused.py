@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from tests.worlds.wan.test_chunk_graph import busy, differ, walks
+from tests.worlds.wan.test_fused_transformer import fused as fused_model
+from tests.worlds.wan.test_fused_transformer import walk
 from tests.worlds.wan.test_rollout import model
 from worldstream.worlds.wan.chunk_fused import FusedStep
+from worldstream.worlds.wan.chunk_fused_graph import FusedGraphStep
 from worldstream.worlds.wan.chunk_step import EagerStep
 from worldstream.worlds.wan.rollout import WanRollout
 from worldstream.worlds.wan.transformer import WanTransformer
@@ -65,3 +68,40 @@ def test_snapshots_go_between_both_kinds() -> None:
     plain = WanRollout(replace(model("longlive"), step=EagerStep))
     plain.restore(state)
     assert differ(once, [f for i in range(2) for f in plain.step(busy(i))]) <= 1
+
+
+@pytest.mark.parametrize("name", ["longlive", "matrix-game-2-gta-drive"])
+def test_recorded_pairs_equal_plain_blocks(name: str) -> None:
+    """One recording for all blocks, new words in the sixth included, whose clean block is committed by itself."""
+    plain, _ = walks(name, EagerStep, 8, busy)
+    recorded, rollout = walks(name, FusedGraphStep, 8, busy)
+    assert differ(plain, recorded) <= 1
+    step = rollout._step
+    assert isinstance(step, FusedGraphStep)
+    assert step.recordings == 1
+    assert step._recorded is not None
+    assert step._recorded.recording.syncs == ()
+
+
+@pytest.mark.parametrize("name", ["causal-forcing-framewise-2step", "matrix-game-2-gta-drive"])
+def test_recorded_pairs_of_kernels(name: str) -> None:
+    """With the fused operators, and rings of actions that are written at other slots in every block."""
+    m = fused_model(name)
+    assert differ(walk(m, 8), walk(m, 8, FusedGraphStep)) <= 1
+
+
+def test_snapshots_of_recorded_pairs() -> None:
+    """A jump back leaves the recording where it was; what follows is the same."""
+    m = fused_model("matrix-game-2-gta-drive")
+    rollout = WanRollout(replace(m, step=FusedGraphStep))
+    rollout.reset(7)
+    for i in range(7):
+        list(rollout.step(busy(i)))
+    state = rollout.snapshot()
+    once = [f for i in range(4) for f in rollout.step(busy(i))]
+    rollout.restore(state)
+    assert differ(once, [f for i in range(4) for f in rollout.step(busy(i))]) <= 1
+    assert rollout._step.recordings == 1  # type: ignore[attr-defined]
+    plain = WanRollout(replace(m, step=EagerStep))
+    plain.restore(state)
+    assert differ(once, [f for i in range(4) for f in plain.step(busy(i))]) <= 1

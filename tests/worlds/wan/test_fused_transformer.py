@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from tests.worlds.wan.test_chunk_graph import busy, differ
-from tests.worlds.wan.test_rollout import model, picture
+from tests.worlds.wan.test_rollout import TEXT, model, picture, randomly
+from worldstream.kernels.quantise_rows import quantise_rows
 from worldstream.worlds.core import Frame
+from worldstream.worlds.wan import products
 from worldstream.worlds.wan.chunk_graph import GraphStep
 from worldstream.worlds.wan.chunk_step import EagerStep
 from worldstream.worlds.wan.fp8 import store_fp8
+from worldstream.worlds.wan.fp8_matmul import compute_fp8
 from worldstream.worlds.wan.fused_transformer import FusedTransformer
 from worldstream.worlds.wan.rollout import WanModel, WanRollout
+from worldstream.worlds.wan.transformer import WanTransformer
 
 NAMES = ("longlive", "matrix-game-2-gta-drive")
 
@@ -79,3 +85,67 @@ def test_models_that_cannot_be_fused_say_so() -> None:
     store_fp8(m)
     with pytest.raises(ValueError, match="block 0 has layers that cannot be fused"):
         FusedTransformer.of(m)
+
+
+def eight(name: str) -> tuple[WanModel, WanModel, WanModel]:
+    """A model of three blocks in float32; with the middle one in eight bits; and that fused."""
+    m, config = model(name), replace(TEXT, dim=32, ffn_dim=64, layers=3)
+    exact = randomly(WanTransformer(config))
+    assert isinstance(exact, WanTransformer)
+    small = copy.deepcopy(exact)
+    assert compute_fp8(small) == 10
+    made = FusedTransformer.of(copy.deepcopy(small))
+    return replace(m, transformer=exact), replace(m, transformer=small), replace(m, transformer=made)
+
+
+def test_eight_bits_inside_the_fused_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same numbers as layers in eight bits one by one, but that norms and activations are not rounded before; only
+    what an attention gives is cast by itself: twice in a block."""
+    casts: list[torch.Size] = []
+    real = quantise_rows
+
+    def counted(x: Tensor) -> tuple[Tensor, Tensor]:
+        casts.append(x.shape)
+        return real(x)
+
+    models, g = eight("longlive"), torch.Generator().manual_seed(3)
+    steps = [stepper(m) for m in models]
+    words = torch.randn(1, 5, models[0].transformer.config.text_dim, generator=g)
+    contexts = [m.transformer.context(words) for m in models]
+    assert isinstance(steps[2].transformer, FusedTransformer)
+    blocks = sum(p.eight for p in steps[2].transformer._products)
+    assert blocks == 1
+    for i in range(5):
+        x = torch.randn(1, 16, 3, 2, 4, generator=g)
+        monkeypatch.setattr(products, "quantise_rows", counted)
+        exact, plain, fused_ = (
+            step.transformer.chunk(x, torch.tensor([500.0]), context, step.cache, commit=True)
+            for step, context in zip(steps, contexts, strict=True)
+        )
+        assert len(casts) == 2 * blocks * (i + 1)
+        assert 2e-3 < (fused_ - exact).norm() / exact.norm() < 0.1, "it really is eight bits, and they are enough"
+        assert (fused_ - plain).norm() <= 0.5 * (plain - exact).norm()
+
+
+def test_pairs_are_fused_too() -> None:
+    """The pass that commits a chunk and begins the next: plain and fused, in sixteen bits and in eight."""
+    g = torch.Generator().manual_seed(4)
+    chunks = [torch.randn(1, 16, 3, 2, 4, generator=g) for _ in range(6)]
+    exact, _, small = eight("longlive")
+    whole = replace(exact, transformer=FusedTransformer.of(copy.deepcopy(exact.transformer)))
+    words = torch.randn(1, 5, exact.transformer.config.text_dim, generator=g)
+    steps = [stepper(m) for m in (exact, whole, small)]
+    contexts = [step.transformer.context(words) for step in steps]
+    for clean, noisy in pairwise(chunks):
+        out = [
+            step.transformer.chunk_pair(clean, noisy, (0.0, 700.0), context, step.cache)
+            for step, context in zip(steps, contexts, strict=True)
+        ]
+        assert (out[0] - out[1]).abs().max() <= 1e-4 * out[0].abs().max()
+        assert 2e-3 < (out[2] - out[0]).norm() / out[0].norm() < 0.1
+        assert torch.allclose(steps[0].cache.keys, steps[1].cache.keys, atol=1e-4)
+
+
+def test_eight_bits_recorded() -> None:
+    _, _, m = eight("causal-forcing-framewise-1step")
+    assert differ(walk(m, 6), walk(m, 6, GraphStep)) <= 1

@@ -177,6 +177,18 @@ def test_an_engine_that_is_not_here_is_told_in_one_line(data: Path, caplog: pyte
         assert told[0].endswith("torch draws")
 
 
+def test_the_fused_commit_is_an_option(data: Path) -> None:
+    card = added(data, "self-forcing")
+    frames = []
+    for fused in (False, True):
+        world = load_open_world(card, data, replace(SMALL, engine="eager", fused_commit=fused))
+        rollout = world.rollout()
+        rollout.reset(1, "a forest")
+        frames.append(np.stack([f.rgb for _ in range(3) for f in rollout.step(Action())]).astype(int))
+        assert rollout._step.name == ("fused" if fused else "eager")
+    assert np.abs(frames[0] - frames[1]).max() <= 1
+
+
 def test_the_library_knows_both_kinds(data: Path) -> None:
     added(data, "self-forcing")
     assert library.names(data) == ["nano", "self-forcing"]

@@ -1,0 +1,236 @@
+"""Which attention is the fastest for a shape on this device: asked once, by measuring, when a step is built.
+
+Candidates are what torch has (cuDNN, FlashAttention, its memory-efficient kernel) and, where their packages are
+installed, FlashAttention 3 and 4 in torch's place, and FlashAttention 3 in eight bits for those who allow it. Each is
+first compared with plain arithmetic on random numbers; what refuses the shape, or is wrong, is named in one line and
+left out. Nothing is written here that multiplies: these are libraries.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+import torch.nn.attention as torch_attention
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from .attention import attend
+
+Attention = Callable[[Tensor, Tensor, Tensor], Tensor]  # as `attend`
+Timer = Callable[[Callable[[], object]], float]  # -> milliseconds
+Say = Callable[[str], None]
+
+BACKENDS = {
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "math": SDPBackend.MATH,
+}
+ON_CUDA, ON_CPU = ("cudnn", "flash", "efficient"), ("flash", "math")
+IMPLEMENTATIONS = {"FA3": "flash_attn_interface", "FA4": "flash_attn.cute"}  # torch's names, and their packages
+LOW, LOW_EIGHT = 1e-2, 0.15  # error that is allowed, of bf16 and of eight bits
+CHECKED = 64  # queries whose result is worked out plainly
+LARGEST = 448.0
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionShape:
+    """One attention of a pass: tokens that ask, tokens that are seen."""
+
+    queries: int
+    keys: int
+    heads: int
+    width: int  # channels of a head
+    dtype: torch.dtype
+
+    def __str__(self) -> str:
+        return f"{self.queries} × {self.keys}, {self.heads} heads of {self.width}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The fastest, and what the others took."""
+
+    name: str
+    attends: Attention
+    ms: dict[str, float] = field(default_factory=dict)  # by name
+    enter: Callable[[], None] = lambda: None  # what makes it possible, for the whole process: called before it is used
+
+    def __str__(self) -> str:
+        others = ", ".join(f"{name} {ms:.3f}" for name, ms in sorted(self.ms.items(), key=lambda item: item[1]))
+        return f"{self.name} ({others} ms)" if others else self.name
+
+
+PLAIN = Choice("torch's own choice", attend)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way, and what makes it possible; `leave` undoes that where it was not the fastest."""
+
+    name: str
+    attends: Attention
+    enter: Callable[[], None] = lambda: None
+    leave: Callable[[], None] = lambda: None
+    allowed: float = LOW
+    after: Attention | None = None  # what draws once it is chosen, where that may fall back for another shape
+
+
+def preferring(name: str) -> Attention:
+    """`attend` by one backend of torch, and by another only for a shape that it refuses."""
+    order = [BACKENDS[name], *(backend for backend in BACKENDS.values() if backend is not BACKENDS[name])]
+
+    def attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        with sdpa_kernel(order, set_priority=True):
+            return attend(q, k, v)
+
+    return attended
+
+
+def only(name: str) -> Attention:
+    """By that backend alone: RuntimeError where it refuses."""
+
+    def attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        with sdpa_kernel([BACKENDS[name]]):
+            return attend(q, k, v)
+
+    return attended
+
+
+def in_eight_bits(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """`attend` through torch's FlashAttention 3 in float8, each head of each tensor with a scale of its own."""
+    from torch.nn.attention.experimental._scaled_dot_product_attention_quantized import (
+        _scaled_dot_product_attention_quantized,
+    )
+
+    k, v = (t.expand(q.shape[0], -1, -1, -1) for t in (k, v))
+    (q8, qs), (k8, ks), (v8, vs) = map(_by_head, (q, k, v))
+    out: Tensor = _scaled_dot_product_attention_quantized(q8, k8, v8, q_descale=qs, k_descale=ks, v_descale=vs)
+    return out.transpose(1, 2).flatten(2).to(q.dtype)
+
+
+def _by_head(x: Tensor) -> tuple[Tensor, Tensor]:
+    """`[B, N, H, d]` as float8 `[B, H, N, d]`, and what each head is to be multiplied by, float32 `[B, H]`."""
+    scale = x.abs().amax((1, 3)).float().clamp(min=1e-12) / LARGEST
+    eight = (x.float() / scale[:, None, :, None]).clamp(-LARGEST, LARGEST).to(torch.float8_e4m3fn)
+    return eight.transpose(1, 2), scale
+
+
+def candidates(
+    device: torch.device, eight: bool, installed: Callable[[str], bool] | None = None
+) -> Iterator[Candidate]:
+    """What may be had on a device. `eight`: also what rounds to eight bits. Packages are looked for, never assumed."""
+    if device.type != "cuda":
+        for name in ON_CPU:
+            yield Candidate(name, only(name), after=preferring(name))
+        return
+    for name in ON_CUDA:
+        yield Candidate(name, only(name), after=preferring(name))
+    has = installed or _installed
+    for name, package in IMPLEMENTATIONS.items():
+        if has(package):
+            enter, leave = _activation(name)
+            yield Candidate(name, only("flash"), enter, leave, after=preferring("flash"))
+    if eight and has(IMPLEMENTATIONS["FA3"]):
+        enter, leave = _activation("FA3")
+        yield Candidate("FA3 fp8", in_eight_bits, enter, leave, LOW_EIGHT)
+
+
+def _installed(package: str) -> bool:
+    with suppress(ImportError, ValueError):
+        return importlib.util.find_spec(package) is not None
+    return False
+
+
+def _activation(name: str) -> tuple[Callable[[], None], Callable[[], None]]:
+    def enter() -> None:
+        torch_attention.activate_flash_attention_impl(name)
+
+    return enter, torch_attention.restore_flash_attention_impl
+
+
+def choose(
+    shape: AttentionShape, device: torch.device, ways: Iterator[Candidate], say: Say, timer: Timer | None = None
+) -> Choice:
+    """The fastest candidate that is right; torch's own choice, after one line, where none is."""
+    times: dict[str, float] = {}
+    best: tuple[float, Candidate] | None = None
+    try:
+        q, k, v = _drawn(shape, device)
+        wanted = _plainly(q[:, :CHECKED], k, v)
+    except RuntimeError as why:  # no memory
+        say(f"attention {shape}: not measured ({_line(why)}); {PLAIN.name}")
+        return PLAIN
+    for way in ways:
+        entered = False
+        try:
+            way.enter()
+            entered = True
+            error = float((way.attends(q, k, v)[:, :CHECKED].double() - wanted).norm() / wanted.norm())
+            if not error <= way.allowed:
+                raise RuntimeError(f"off by {error:.2g}")
+            times[way.name] = (timer or _timer(device))(partial(way.attends, q, k, v))
+            if best is None or times[way.name] < best[0]:
+                best = times[way.name], way
+        except (RuntimeError, ImportError, ValueError) as why:
+            say(f"attention {shape}: not by {way.name} ({_line(why)})")
+        if entered:
+            way.leave()
+    if best is None:
+        say(f"attention {shape}: no candidate is right here; {PLAIN.name}")
+        return PLAIN
+    found = best[1]
+    return Choice(found.name, found.after or found.attends, times, found.enter)
+
+
+def _drawn(shape: AttentionShape, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    g = torch.Generator(device).manual_seed(0)
+
+    def some(count: int) -> Tensor:
+        return torch.randn(1, count, shape.heads, shape.width, generator=g, device=device).to(shape.dtype)
+
+    return some(shape.queries), some(shape.keys), some(shape.keys)
+
+
+def _line(why: BaseException) -> str:
+    return (str(why).splitlines() or [type(why).__name__])[0][:120]
+
+
+def _plainly(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """float64 `[B, N, H * d]`, head by head."""
+    out = []
+    for head in range(q.shape[2]):
+        a, b, c = (t[:, :, head].double() for t in (q, k, v))
+        out.append((a @ b.transpose(1, 2) * q.shape[3] ** -0.5).softmax(-1) @ c)
+    return torch.cat(out, -1)
+
+
+def _timer(device: torch.device, repeats: int = 7) -> Timer:
+    """Median after two warm-ups; on a GPU by events."""
+
+    def timed(call: Callable[[], object]) -> float:
+        times = []
+        for i in range(repeats + 2):
+            if device.type == "cuda":
+                begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+                begin.record()
+                call()
+                end.record()
+                end.synchronize()
+                ms = begin.elapsed_time(end)
+            else:
+                at = time.perf_counter()
+                call()
+                ms = 1e3 * (time.perf_counter() - at)
+            if i >= 2:
+                times.append(ms)
+        return statistics.median(times)
+
+    return timed
