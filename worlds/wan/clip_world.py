@@ -23,6 +23,7 @@ from ..model_check import free_bytes
 from ..sampler import draw_noise
 from . import families
 from .assembly import transformer_config
+from .beginnings import looker, reader
 from .layout import TransformerShape
 from .loading import fill
 from .memory import GIB, MemoryRefused, admit, weights_bytes
@@ -31,7 +32,7 @@ from .streaming import CodecStream, encode_clip, from_pictures, pictures
 from .transformer import WanTransformer
 from .vace import WanVace, control_latents, on_canvas
 from .whole_clips import ClipSchedule, Told, draw_clip
-from .world import AnyPicture, OpenOptions, codec_of, looker, reader
+from .world import AnyPicture, OpenOptions, codec_of
 
 Picture = NDArray[np.uint8]
 FPS = 16.0  # of all Wan 2.1 models

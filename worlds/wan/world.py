@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from .. import catalogue, weights
-from ..core import Action, Sight
+from .. import catalogue
+from ..core import Sight
 from ..model_card import ModelCard, models_folder
 from ..model_check import free_bytes
-from ..rollout import Rollout
 from ..weights import WeightsError
 from . import families
 from .assembly import empty_transformer, fitted, transformer_config
+from .beginnings import Painter, looker, reader
 from .chunk_fused import FusedStep
 from .chunk_fused_graph import FusedGraphStep
 from .chunk_graph import GraphStep
 from .chunk_step import EagerStep, MakeStep
-from .clip import ClipEncoder
-from .embeddings import EmbeddingStore
 from .engine_backend import EngineOptions, step_maker
 from .families import Family
 from .fp8 import store_fp8
@@ -43,12 +40,9 @@ from .live import LivePreset, live
 from .loading import fill
 from .lora import Adapters, merged
 from .memory import GIB, MemoryRefused, admit, session_bytes, weights_bytes
-from .offload import Offload
 from .recognise import Recognised
 from .rollout import WanModel, WanRollout
-from .streaming import from_pictures
 from .taehv import TAEHV, TAEHVConfig
-from .text import TextEncoder
 from .transformer import WanTransformer
 from .vae import VAEConfig, WanVAE
 
@@ -57,7 +51,6 @@ logger = logging.getLogger(__name__)
 PRECISIONS = ("auto", "bf16", "fp8", "fp8-compute", "float32")
 ENGINES = ("auto", "eager", "cuda", "tensorrt")
 DECODERS = ("auto", "taehv", "vae")
-HEADS = 16  # of CLIP, at every size
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +182,7 @@ def load_open_world(card: ModelCard, data: Path, options: OpenOptions | None = N
         prompt=reader(card, data, device) if families.TEXT in opened else None,
         encoder=encoder, look=look, adapters=_adapters(transformer, options.loras),
         step=step,
-        paint=None if look is None else _Painter(data, plan.width_px, plan.height_px),
+        paint=None if look is None else Painter(data, plan.width_px, plan.height_px),
     )  # fmt: skip
     precision = options.precision if plan.fp8 else str(plan.dtype).removeprefix("torch.")
     return OpenWorld(card, model, f"{engine} {precision}, {plan.decoder}, window {plan.window}, {device.type}")
@@ -342,48 +335,3 @@ def codec_of(part: Recognised, dtype: torch.dtype, device: torch.device) -> Any:
         )
     fill(codec, part, dtype, device)
     return codec.eval().requires_grad_(False)
-
-
-def reader(card: ModelCard, data: Path, device: torch.device) -> Callable[[str], Tensor]:
-    """From the store of embeddings, or by the text encoder, which then makes room again."""
-    part = card.part(families.TEXT)
-    assert part is not None
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    tokenizer = catalogue.entry_path(card, data, families.TOKENIZER) / "tokenizer.json"
-    encoder = TextEncoder(catalogue.entry_path(card, data, families.TEXT), device, dtype, tokenizer=tokenizer)
-    sha256 = hashlib.sha256("".join(file.sha256 for file in part.files).encode()).hexdigest()
-    store = EmbeddingStore(models_folder(data) / "embeddings", sha256, encoder, after_use=Offload.FREE)
-    return store.rows
-
-
-def looker(
-    card: ModelCard, data: Path, opened: dict[str, Recognised], device: torch.device
-) -> Callable[[NDArray[np.uint8]], Tensor]:
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    encoder = ClipEncoder(catalogue.entry_path(card, data, families.CLIP), device, dtype, heads=HEADS)
-
-    def look(rgb: NDArray[np.uint8]) -> Tensor:
-        tokens = encoder.encode(from_pictures(rgb)[:, :, 0])
-        encoder.offload(Offload.CPU)
-        return tokens
-
-    return look
-
-
-class _Painter:
-    """Draws first pictures with the embedded world, which is loaded at the first one and stays: it is small."""
-
-    def __init__(self, data: Path, width_px: int, height_px: int) -> None:
-        self._data, self._size = data, (width_px, height_px)
-        self._rollout: Rollout | None = None
-
-    def __call__(self, seed: int, prompt: str) -> NDArray[np.uint8]:
-        """What the embedded world draws first for these words, at the size of the open one."""
-        import cv2
-
-        if self._rollout is None:
-            self._rollout = weights.load_world(None, self._data, engine="eager").rollout()
-        self._rollout.reset(seed, prompt)
-        frame = next(iter(self._rollout.step(Action())))
-        large = cv2.resize(frame.rgb, self._size, interpolation=cv2.INTER_CUBIC)
-        return np.asarray(large, np.uint8)
