@@ -106,8 +106,9 @@ class TaskQueue:
 
     def warm(self) -> None:
         """Somebody will soon want a film: have what draws it ready. Returns at once; again is harmless."""
-        for process in self._processes["heavy"]:
-            if process.pid is None and not self._warming and not self._stopping:
+        idle = [process for process in self._processes["heavy"] if process.pid is None]
+        if not self._warming and not self._stopping:
+            for process in idle:
                 warming = asyncio.create_task(process.warm())
                 self._warming.add(warming)
                 warming.add_done_callback(self._warming.discard)
