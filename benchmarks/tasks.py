@@ -91,7 +91,7 @@ async def warm(client: httpx.AsyncClient) -> None:
         answer = await client.post("/api/tasks", json={"kind": "write", "params": {"step_s": 0.5}})
         ids.append(answer.json()["id"])
     for id in ids:
-        while (await client.get(f"/v1/tasks/{id}")).json()["status"] not in FINAL:
+        while (await client.get(f"/v1/tasks/{id}")).json()["status"] not in FINAL:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 

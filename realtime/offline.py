@@ -73,8 +73,11 @@ class Offline:
             self._blobs = open_blobs(config.blobs, config.data)
             self.catalogue, self.workflows = read_catalogue(config.data), read_workflows(config.data)
             self.database = Database(config.database or config.data / "worldstream.db")
-        except (ValueError, OSError, ImportError) as error:
-            raise StartupError(f"tasks cannot be kept: {error}") from None
+        except ImportError as error:
+            extra = "s3" if error.name == "obstore" else "postgres"
+            raise StartupError(f"tasks cannot be kept: {error}; install worldstream[{extra}]") from None
+        except Exception as error:  # a setting that makes no sense, or a disk that does not write
+            raise StartupError(f"tasks cannot be kept: {str(error).partition(chr(10))[0][:300]}") from None
         self.limits = Limits(config.limits.credits, config.limits.monthly_cap, dict(config.limits.daily))
         ledger = Ledger(self.limits)
         rows = TaskRows(
