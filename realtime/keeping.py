@@ -56,7 +56,7 @@ class Keeper:
                 done = replace(avatar, state="FAILED", failure="The picture was deleted before it was ready.")
 
         def work(connection: Any) -> None:
-            now = library.avatars.get(connection, avatar.owner, avatar.id)
+            now = library.avatars.get(connection, avatar.owner, avatar.id, hold=True)
             if now.task == task.id and now.state == "PROCESSING":
                 library.avatars.replace(connection, replace(done, task=""))
 
@@ -80,7 +80,7 @@ class Keeper:
                 done = replace(voice, state="FAILED", failure="The recording was deleted before it was ready.")
 
         def work(connection: Any) -> None:
-            now = library.voices.get(connection, voice.owner, voice.id)  # may have been renamed meanwhile
+            now = library.voices.get(connection, voice.owner, voice.id, hold=True)  # may have been renamed meanwhile
             settled = replace(done, name=now.name, description=now.description, task="")
             library.voices.replace(connection, settled)
 

@@ -194,7 +194,7 @@ class Talks:
         now = round(self._services.clock(), 3)
 
         def work(connection: Any) -> tuple[RealtimeSession, RealtimeSession]:
-            before = library.sessions.get(connection, None, id)
+            before = library.sessions.get(connection, None, id, hold=True)
             after = how(before, now)
             return before, after if after == before else library.sessions.replace(connection, after)
 

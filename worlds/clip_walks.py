@@ -22,7 +22,7 @@ from .rollout import Rollout
 
 Picture = NDArray[np.uint8]
 Decode = Callable[[Tensor], Picture]
-MOST_MEETING, MEETING_SHARE = 60, 0.4  # frames in which two walks fade into each other; at most this share of the clip
+MOST_MEETING, MEETING_SHARE = 75, 0.5  # frames in which two walks fade into each other; at most this share of the clip
 BEHIND = 4  # frames that wait for their decoding
 GLANCE = 6  # of the frames that are drawn ahead of their turn, every sixth is decoded to be looked at
 
@@ -236,10 +236,18 @@ def _met(world: World, route: Route) -> Iterator[Walked]:
         done = first + count - i
         yield Walked(kept[i] if (count - i) % GLANCE == 1 else None, False, done, of)
     for i, latent in zip(range(first, end), _latents(ahead, route, range(first, end)), strict=True):
-        share = faded((i - first + 1) / (end - first + 1))
+        share = passed_over((i - first + 1) / (end - first + 1))
         yield Walked(latent + share * (kept[i] - latent), True, count + i - first + 1, of)
     for i in range(end, count):
         yield Walked(kept[i], True, of, of)
+
+
+def passed_over(x: float, ease: float = 0.15) -> float:
+    """0 to 1, as evenly as can be but for the ends: no frame changes much more than the others."""
+    top = 1.0 / (1.0 - ease)
+    if x < ease:
+        return 0.5 * top / ease * x * x
+    return 1.0 - passed_over(1.0 - x, ease) if x > 1.0 - ease else top * (x - 0.5 * ease)
 
 
 def faded(x: float) -> float:

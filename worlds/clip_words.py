@@ -207,7 +207,7 @@ def _over(new: captions.Hints, old: captions.Hints) -> captions.Hints:
 
 def _known(text: str) -> str:
     """What a text comes down to. Of a long one the model would read the first words alone, and strange words mislead
-    it: the theme is right in 69 % of first frames where these are left out, in 31 % where they are not."""
+    it: how much that matters, benchmarks/clips.py measures."""
     return ", ".join(captions.meant(text) or captions.understood(text))
 
 

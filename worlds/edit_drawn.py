@@ -14,7 +14,7 @@ import torch
 from .core import Action
 from .edit_masks import Mask, Picture, feathered, laid
 from .edit_plate import painted
-from .edit_redraw import RedrawConfig, guided_rollout, sized
+from .edit_redraw import RedrawConfig, guided_rollout, seen_in, sized
 from .edit_shots import Motion
 from .edit_words import Wish
 from .weights import LoadedWorld
@@ -42,8 +42,7 @@ class Replace:
         self.prompts: list[str] = []
 
     def begin(self, picture: Picture) -> None:
-        caption = self._world.viewer().look(sized(self._world, picture)).caption
-        self.prompts.append(self._wish.prompt(caption))
+        self.prompts.append(self._wish.prompt(seen_in(self._world, picture)))
 
     @torch.inference_mode()
     def frame(self, picture: Picture, index: int) -> Picture:

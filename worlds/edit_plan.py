@@ -15,7 +15,7 @@ from .edit_keyframes import Guided, Known, known, moments
 from .edit_look import Look
 from .edit_masks import Mask, Picture, feathered, green, laid, masks
 from .edit_plate import Counts, Plate, Sample, around, moving, spread
-from .edit_redraw import Effect, Redraw, sized
+from .edit_redraw import Effect, Redraw, seen_in, sized
 from .edit_shots import Motion
 from .edit_walks import LEAST_SHOWN, back_at_start, led_to, moves, onward, shown_share, watched
 from .edit_words import Wish, operation_of, wish
@@ -209,7 +209,7 @@ def _extended(bench: Bench, source: Source, seen: Survey, request: EditRequest) 
         picture = None
         for index, _, begins, picture in shots_of(source, seen):
             if index == last:
-                caption = bench.world.viewer().look(sized(bench.world, picture)).caption
+                caption = seen_in(bench.world, picture)
                 rollout.reset(request.seed, request.prompt or caption)
             if begins:
                 motion.begin()
@@ -240,7 +240,7 @@ def _angle(bench: Bench, source: Source, seen: Survey, request: EditRequest) -> 
         raise EditRefused("a new angle needs camera moves, e.g. camera: 'pan left' or 'truck right slowly'")
     actions, notes = moves(world, request.camera, seconds, fps, request.seed)
     first = next(iter(source.frames()))
-    prompt = request.prompt or world.viewer().look(sized(world, first)).caption
+    prompt = request.prompt or seen_in(world, first)
     walk, begun, state = None, None, None
     for walk in watched(
         world, (p for i, _, _, p in shots_of(source, seen) if i < end), prompt, request.seed, bench.motion()

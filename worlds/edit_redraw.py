@@ -90,7 +90,7 @@ class Redraw:
     def begin(self, picture: Picture) -> None:
         self._motion.begin()
         self._grid = None
-        caption = self._world.viewer().look(sized(self._world, picture)).caption
+        caption = seen_in(self._world, picture)
         self.prompts.append(self._wish.prompt(caption))
         self._wanted, self._now = self._wish.whole(caption), self._wish.now(caption)
         if self.draws:
@@ -121,6 +121,14 @@ class Redraw:
         level = config.first_level if not rollout.index else config.level
         made = rollout.decoded(rollout.redraw(latent, action if rollout.index else Action(), level))
         return fitted(_fit(small), _fit(made))
+
+
+def seen_in(world: LoadedWorld, picture: Picture) -> str:
+    """What the world sees in a picture, in words of its prompts; empty where it was not taught to say."""
+    try:
+        return world.viewer().look(sized(world, picture)).caption
+    except ValueError:
+        return ""
 
 
 def sized(world: LoadedWorld, picture: Picture) -> Picture:

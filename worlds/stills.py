@@ -14,9 +14,14 @@ from .clip_words import Words, read_words
 from .clips import Reference, references
 from .core import Action, World
 from .media.scaling import fitted
+from .media.upscaler import Upscaler
+from .media.upscaling import doubled
 
 MOST_PICTURES, MOST_SIDE_PX = 10, 8256  # the longest side that the contract names
-SETTLING = 8  # steps of standing still: the sharpest frame is 10 % sharper than the first, and as true to the words
+SETTLING = (
+    8  # steps of standing still: the sharpest of these frames is sharper than the first, and as true to the words
+)
+DOUBLINGS = 2  # by the network of media/upscaler.py; what is larger still is resampled
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +82,11 @@ def sharpness(rgb: Picture) -> float:
     return float(np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean())
 
 
-def sized(plan: StillPlan, rgb: Picture) -> Picture:
+def sized(plan: StillPlan, rgb: Picture, upscaler: Upscaler) -> Picture:
     """At the size that was asked for."""
+    for _ in range(DOUBLINGS):
+        if rgb.shape[1] < plan.request.width_px and rgb.shape[0] < plan.request.height_px:
+            rgb = doubled(rgb, upscaler)
     return fitted(rgb, plan.request.width_px, plan.request.height_px)
 
 

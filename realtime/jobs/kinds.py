@@ -5,8 +5,8 @@ does it. Optional params may be absent; unknown ones are ignored. Sizes are pixe
 
 | kind | params (optional in brackets) | inputs (optional in brackets) | makes |
 |---|---|---|---|
-| clip | prompt, seconds, width, height, seed, [camera, moments, references, draft, format, prores_profile] | [first, last, extend, ref0 …] | a video |
-| still | prompt, width, height, seed, [references, count, format, quality] | [ref0 …] | pictures |
+| clip | prompt, seconds, width, height, seed, [camera, moments, references, draft, model, audio, joined, format, prores_profile] | [first, last, extend, ref0 …] | a video |
+| still | prompt, width, height, seed, [references, count, model, format, quality] | [ref0 …] | pictures |
 | edit | seed, [prompt, operation, keyframes, aspect, strength, seconds, camera, references, format, prores_profile] | video, [mask, key0 …, ref0 …] | a video |
 | upscale_image | [factor, width, height, sharpen, detail, format] | image | a picture |
 | upscale_video | [factor, width, height, sharpen, boost_fps, format] | video | a video |
@@ -24,6 +24,8 @@ does it. Optional params may be absent; unknown ones are ignored. Sizes are pixe
 
 - `moments` = `[{"at_s": 2.0, "prompt": "…"}]`: new words on the way. `camera`: moves in words, as `film --camera`; a prompt may hold
   its own timed moves in the same notation.
+- `model`: a world of this machine, by name. `audio`: effects for what a clip shows. `joined` (true unless said): with `extend`,
+  the video stands before what is drawn; else the file holds the new part alone.
 - `references` = `[{"input": "ref0", "tag": "hero"}]`, spoken of as `@hero` in the prompt.
 - `keyframes` = `[{"input": "key0", "at_s": 1.0, "start_s": 0.0, "end_s": 2.0}]`; the range is optional.
 - `operation` of edit: absent (the prompt decides), relight, restyle, replace, remove, background, green, clean_plate, extend, angle.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...worlds.media.pictures import FORMATS, QUALITY, write_picture
+from ...worlds.media.upscaler import load_upscaler
 from ...worlds.stills import StillRequest, drawn, facts, planned, sized
 from .clips import asked_references
 from .contract import JobError, JobOrder, JobResult, Output, Tell, Workshop
@@ -30,10 +31,11 @@ def still(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
     except ValueError as error:
         raise JobError("INPUT_PREPROCESSING.INVALID", str(error)) from error
     made: list[Output] = []
+    upscaler = load_upscaler()
     try:
         for i, rgb in enumerate(drawn(world, plan)):
             tell((i + 0.5) / request.count, rgb)
-            made.append(Output(*write_picture(order.folder / f"{i}", sized(plan, rgb), format, quality)))
+            made.append(Output(*write_picture(order.folder / f"{i}", sized(plan, rgb, upscaler), format, quality)))
             tell((i + 1) / request.count)
     except BaseException:
         for output in made:

@@ -127,33 +127,39 @@ async def retrieve(id: str, at: At) -> dict[str, Any]:
 
 async def update(id: str, body: AvatarChange, at: At) -> dict[str, Any]:
     checked(id, _WHAT)
-    given = body.model_fields_set
     before = await at.read(lambda c: _settled(c, at.owner, id), _WHAT)
-    changed = replace(before, updated_s=max(at.now(), before.updated_s))
-    if "name" in given:
-        changed = replace(changed, name=body.name)
-    if "personality" in given:
-        changed = replace(changed, personality=body.personality)
-    if "voice" in given:
-        changed = replace(changed, voice=body.voice.model_dump())
-    if "startScript" in given:
-        changed = replace(changed, start_script=body.startScript)
-    if "documentIds" in given:
-        changed = replace(changed, documents=list(dict.fromkeys(body.documentIds)))
-    await at.read(lambda c: _check(c, changed))
-    if given & {"referenceImage", "imageProcessing"}:
-        processing = body.imageProcessing if "imageProcessing" in given else before.processing
-        changed = replace(changed, processing=processing, state="PROCESSING", failure="")
-        changed, _ = await _begin(at, changed, body.referenceImage or "")
+    wanted = _changed(before, body, at.now())
+    await at.read(lambda c: _check(c, wanted))
+    fitting: dict[str, Any] = {}
+    if body.model_fields_set & {"referenceImage", "imageProcessing"}:
+        ordered, _ = await _begin(at, wanted, body.referenceImage or "")
+        fitting = {"reference": ordered.reference, "task": ordered.task, "state": "PROCESSING", "failure": ""}
 
     def work(connection: Any) -> Avatar:
-        _settled(connection, at.owner, id)  # again: another change may have come first
-        _check(connection, changed)
-        return library.avatars.replace(connection, changed)
+        now = _settled(connection, at.owner, id, hold=True)  # another change may have come first
+        after_change = replace(_changed(now, body, at.now()), **fitting)
+        _check(connection, after_change)
+        return library.avatars.replace(connection, after_change)
 
-    after_change = await at.write(work, _WHAT)
+    avatar = await at.write(work, _WHAT)
     await at.note("avatar.update", "avatar", id)
-    return await _answer(at, after_change)
+    return await _answer(at, avatar)
+
+
+def _changed(avatar: Avatar, body: AvatarChange, now: float) -> Avatar:
+    """With the members that were given, but for the picture."""
+    given = body.model_fields_set
+    values: dict[str, Any] = {"updated_s": max(now, avatar.updated_s)}
+    for member, column in (("name", "name"), ("personality", "personality"), ("startScript", "start_script")):
+        if member in given:
+            values[column] = getattr(body, member)
+    if "voice" in given:
+        values["voice"] = body.voice.model_dump()
+    if "documentIds" in given:
+        values["documents"] = list(dict.fromkeys(body.documentIds))
+    if "imageProcessing" in given:
+        values["processing"] = body.imageProcessing
+    return replace(avatar, **values)
 
 
 async def delete(id: str, at: At) -> None:
@@ -193,9 +199,9 @@ async def usage(
     }
 
 
-def _settled(connection: Any, owner: str, id: str) -> Avatar:
+def _settled(connection: Any, owner: str, id: str, hold: bool = False) -> Avatar:
     """The avatar, which may be changed. Raises KeyError, or a 409."""
-    avatar = library.avatars.get(connection, owner, id)
+    avatar = library.avatars.get(connection, owner, id, hold=hold)
     if avatar.state == "PROCESSING":
         raise ApiError(409, "This avatar is still being processed; change it when its status is READY or FAILED.")
     return avatar

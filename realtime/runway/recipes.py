@@ -206,7 +206,7 @@ async def product_swap(body: ProductSwap, at: At) -> dict[str, Any]:
         raise invalid(["referenceVideo", "uri"], f"The video must be 1.8 to 15 s long, not {film.seconds:.1f} s.")
     size = size_of("16:9" if film.width_px >= film.height_px else "9:16", body.resolution)
     views = [each.view or "" for each in body.newProductImages]
-    graph = recipes.swap(body.duration, size, len(views), views, _seed(), model)
+    graph = recipes.swap(body.duration, size, views, _seed(), body.audio, model)
     return await _run(at, "product_swap", body.version, "product swap", graph, given, {"video": film})
 
 

@@ -180,9 +180,7 @@ async def create(body: NewSession, at: At) -> dict[str, Any]:
 
 
 async def retrieve(id: str, at: At) -> dict[str, Any]:
-    checked(id, _WHAT)
-    await at.read(lambda c: library.sessions.get(c, at.owner, id), _WHAT)
-    session = await talks_of(at.request).change(id, talks.aged)
+    session = await _current(at, id)
     found: dict[str, Any] = {
         "id": id,
         "createdAt": stamp(session.created_s),
@@ -226,12 +224,19 @@ async def consume(id: str, request: Request) -> Response:
 
 async def connect_backend(id: str, at: At) -> dict[str, Any]:
     """A hidden way into the room for the server that answers the avatar's tools."""
-    checked(id, _WHAT)
-    await at.read(lambda c: library.sessions.get(c, at.owner, id), _WHAT)
-    session = await talks_of(at.request).change(id, talks.aged)
+    session = await _current(at, id)
     if session.state not in ("READY", "RUNNING"):
         raise ApiError(400, f"This session is {session.state}; tools can join one that is READY or RUNNING.")
     return _entrance(at.request, session, f"backend-{new_id()}", hidden=True)
+
+
+async def _current(at: Desk, id: str) -> RealtimeSession:
+    """The owner's session as it is now. Clients poll this, so nothing is written where time has changed nothing."""
+    checked(id, _WHAT)
+    session = await at.read(lambda c: library.sessions.get(c, at.owner, id), _WHAT)
+    if talks.aged(session, at.now()) == session:
+        return session
+    return await talks_of(at.request).change(id, talks.aged)
 
 
 async def _consumed(id: str, request: Request) -> RealtimeSession:
@@ -240,7 +245,7 @@ async def _consumed(id: str, request: Request) -> RealtimeSession:
     now = round(services_of(request).clock(), 3)
 
     def work(connection: Any) -> RealtimeSession:
-        session = library.sessions.get(connection, None, id)
+        session = library.sessions.get(connection, None, id, hold=True)
         known = session.key_hash and hmac.compare_digest(session.key_hash, talks.key_hash(key.strip()))
         if scheme.lower() != "bearer" or not known:
             raise ApiError(401, "Send the session key of this session: Authorization: Bearer rsk_…")

@@ -89,7 +89,7 @@ def change(
     connection: Connection, owner: str, id: str, now: float, settings: dict[str, Any] | None, **values: Any
 ) -> Router:
     """The next version of a router: `settings` are merged into what it has, as `merged` says. Raises KeyError."""
-    before = routers.get(connection, owner, id)
+    before = routers.get(connection, owner, id, hold=True)
     after = replace(before, **values, updated_s=now, version=before.version + 1)
     if settings is not None:
         after = replace(after, settings=merged(before.settings, settings))

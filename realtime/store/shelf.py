@@ -35,9 +35,11 @@ class Shelf(Generic[R]):
     def put(self, connection: Connection, record: R) -> None:
         connection.execute(self.table.insert().values(**asdict(record)))  # type: ignore[call-overload]
 
-    def get(self, connection: Connection, owner: str | None, id: str) -> R:
-        """The owner's alone; None asks for anybody's. Raises KeyError."""
-        row = connection.execute(sa.select(self.table).where(*self._one(owner, id))).mappings().first()
+    def get(self, connection: Connection, owner: str | None, id: str, *, hold: bool = False) -> R:
+        """The owner's alone; None asks for anybody's. `hold` keeps others from changing it until the transaction ends
+        (SQLite has one writer anyhow). Raises KeyError."""
+        found = sa.select(self.table).where(*self._one(owner, id))
+        row = connection.execute(found.with_for_update() if hold else found).mappings().first()
         if row is None:
             raise KeyError(id)
         return self.record(**row)

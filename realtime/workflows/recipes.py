@@ -63,28 +63,19 @@ def product_ad(
 
 
 def swap(
-    seconds: int, size: tuple[int, int], products: int, views: Sequence[str], seed: int, model: str
+    seconds: int, size: tuple[int, int], views: Sequence[str], seed: int, audio: bool, model: str
 ) -> dict[str, Any]:
-    """A thing in a video replaced by another: media `video`, `image` (the thing that goes) and then the new thing.
-    Needs a checkpoint that edits with references, `model`."""
-    looks = [f"@new{n} is its {view} view." if view else f"@new{n} is the new product." for n, view in enumerate(views)]
-    node: dict[str, Any] = {
-        "id": "edit",
-        "kind": "edit",
-        "name": "Swap",
-        "params": {
-            "operation": "replace",
-            "prompt": " ".join(["Replace @old by the new product.", *looks]),
-            "seconds": seconds,
-            "width": size[0],
-            "height": size[1],
-            "seed": seed,
-            "model": model,
-        },
-        "inputs": {"video": {"from": "video"}},
-    }
-    _guide(node, [("old", "image"), *((f"new{n}", _image(n + 1)) for n in range(products))])
-    return _graph([{"id": "video", "kind": "video"}, *_images(products + 1), node], ["edit"])
+    """A thing in a video replaced by another: media `video`, `image` (the thing that goes) and then the new thing, with
+    the `views` that its pictures show. Needs a checkpoint that edits with references, `model`: it draws the whole of
+    each frame anew, since nothing here finds the old thing by its picture."""
+    looks = [f"@new{n} is its {view} view." for n, view in enumerate(views) if view]
+    words = " ".join(["The product of @old is replaced by that of @new0.", *looks])
+    params = {"prompt": words, "seconds": seconds, "seed": seed, "model": model}
+    video = {"video": {"from": "video"}}
+    node: dict[str, Any] = {"id": "shot0", "kind": "edit", "name": "Swap", "params": params, "inputs": video}
+    _guide(node, [*((f"new{n}", _image(n + 1)) for n in range(len(views))), ("old", "image")])
+    nodes = [{"id": "video", "kind": "video"}, *_images(len(views) + 1), node]
+    return _joined(nodes, 1, size, seconds, seed, audio, "", fits=True)
 
 
 def ugc(
@@ -159,11 +150,19 @@ def _guide(node: dict[str, Any], references: Sequence[tuple[str, str]]) -> None:
 
 
 def _joined(
-    nodes: list[dict[str, Any]], count: int, size: tuple[int, int], seconds: int, seed: int, audio: bool, words: str
+    nodes: list[dict[str, Any]],
+    count: int,
+    size: tuple[int, int],
+    seconds: int,
+    seed: int,
+    audio: bool,
+    words: str,
+    fits: bool = False,
 ) -> dict[str, Any]:
-    """The shots as one film, with sounds that fit it where they are wanted; where those fail, the silent film."""
+    """The shots as one film, with sounds that fit it where they are wanted; where those fail, the silent film. `fits`:
+    brought to the size, for shots of another."""
     last = "shot0"
-    if count > 1:
+    if count > 1 or fits:
         films = {f"video{index}": {"from": f"shot{index}"} for index in range(count)}
         size_params = {"width": size[0], "height": size[1]}
         nodes.append({"id": "film", "kind": "join", "name": "Film", "params": size_params, "inputs": films})

@@ -113,7 +113,7 @@ class Runner:
         """Unless somebody has cancelled it meanwhile."""
 
         def work(connection: Any) -> Invocation:
-            now = store.invocations.get(connection, None, run.id)
+            now = store.invocations.get(connection, None, run.id, hold=True)
             return now if now.state in FINAL else store.invocations.replace(connection, run)
 
         return await self._services.database.write(work)

@@ -7,9 +7,11 @@ what is uncovered from the one that shows it already. Cuts are not blended: ther
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import repeat
 from typing import Any, cast
 
 import cv2
@@ -42,7 +44,7 @@ def rate_of(name: str) -> Fraction:
 
 def frames_at(count: int, fps: Fraction, target: Fraction) -> int:
     """How many frames the same duration has at another rate: at least one."""
-    return max(1, round(count * target / fps))
+    return max(1, math.floor(count * target / fps + Fraction(1, 2)))
 
 
 def retimed(frames: Iterable[Rgb], fps: Fraction, target: Fraction) -> Iterator[Rgb]:
@@ -53,7 +55,9 @@ def retimed(frames: Iterable[Rgb], fps: Fraction, target: Fraction) -> Iterator[
     if fps == target:
         yield from frames
         return
-    made, index, before = 0, -1, None
+    made, index = 0, -1
+    before: Rgb | None = None
+    held: Rgb | None = None  # the newest that was made: where the film ends before its middle, it is not shown
     for index, rgb in enumerate(frames):
         if before is not None:
             pair: Pair | None = None
@@ -61,12 +65,16 @@ def retimed(frames: Iterable[Rgb], fps: Fraction, target: Fraction) -> Iterator[
                 part = float(at - (index - 1))
                 if part and pair is None:
                     pair = measured(before, rgb)
-                yield before if pair is None or not part else between(pair, part)
+                if held is not None:
+                    yield held
+                held = before if pair is None or not part else between(pair, part)
                 made += 1
         before = rgb
-    while before is not None and made < frames_at(index + 1, fps, target):
-        yield before  # after the last frame nothing moves
-        made += 1
+    wanted = frames_at(index + 1, fps, target)
+    if held is not None and made <= wanted:
+        yield held
+    if before is not None:
+        yield from repeat(before, wanted - made)  # after the last frame nothing moves
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 Large pictures are renders of the procedural worlds; small ones are made of them in the ways that pictures become small
 (area, bicubic, Lanczos, a soft lens), some through JPEG. Seeds from EVALUATION_SEED on are never trained on.
 
-The shipped weights: 14 minutes with 300 pictures, none of them out of focus, then `--start-from` them 7 minutes with 160
-pictures, a third out of focus, on one busy core.
+The shipped weights: 14 minutes with 300 pictures, none of them out of focus, then `--start-from` them 7 minutes with
+160 pictures, a third out of focus, on one busy core.
 """
 
 from __future__ import annotations

@@ -97,9 +97,11 @@ async def test_what_no_model_here_can_do(home: House) -> None:
     vace = Alias(model="/models/vace")
     home.inner.state.catalogue = Catalogue({"product_swap": vace, "product_ugc": vace})
     assert (await client.post("/recipes/product_swap", json={**JUNE, **orders["product_swap"]})).status_code == 200
-    edit = graph_of(home)["edit"]
-    assert (edit.kind, edit.params["operation"], edit.params["model"]) == ("edit", "replace", "/models/vace")
-    assert [r["tag"] for r in edit.params["references"]] == ["old", "new0", "new1"]
+    graph = graph_of(home)
+    edit = graph["shot0"]
+    assert (edit.kind, edit.params["model"], graph["film"].params["width"]) == ("edit", "/models/vace", 1280)
+    assert [r["tag"] for r in edit.params["references"]] == ["new0", "new1", "old"]
+    assert [edit.inputs[f"ref{n}"].node for n in range(3)] == ["image_1", "image_2", "image"]
     assert "@new0 is its front view." in edit.params["prompt"]
     assert (await client.post("/recipes/product_ugc", json={**JUNE, **orders["product_ugc"]})).status_code == 200
     shot = graph_of(home)["shot0"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -89,6 +90,13 @@ def test_everything_comes_back_as_it_was(kept: Database) -> None:
         assert library.users(connection, ME) == {}
 
     kept.now(work)
+
+
+async def test_nothing_comes_between_looking_and_changing(kept: Database) -> None:
+    router = Router(id_of(0), ME, 1.0, 1.0, "films", "Films", None, {})
+    kept.now(lambda c: routers.put(c, router))
+    await asyncio.gather(*(kept.write(lambda c: routers.change(c, ME, router.id, 2.0, None)) for _ in range(12)))
+    assert kept.now(lambda c: routers.routers.get(c, ME, router.id)).version == 13
 
 
 def test_a_slug_is_an_owners_once(kept: Database) -> None:

@@ -31,7 +31,7 @@ def test_every_rate_of_the_contract() -> None:
         rate_of("29")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 40), st.sampled_from(list(RATES.values())), st.sampled_from(list(RATES.values())))
 def test_the_duration_is_kept_to_a_frame(count: int, fps: Fraction, target: Fraction) -> None:
     tiny = (np.full((4, 4, 3), index, np.uint8) for index in range(count))
