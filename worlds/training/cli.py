@@ -1,7 +1,7 @@
 """`worldstream train STAGE`: the stages in order, each resumable by the same command.
 
-data → judge → tokenizer → encode → dynamics → refine → distil, decoder → export → drift, familiarity → evaluate →
-recordings
+data → judge → tokenizer → encode → dynamics → refine → distil, decoder → export → drift, familiarity →
+look → evaluate → recordings
 """
 
 from __future__ import annotations
