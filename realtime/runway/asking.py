@@ -3,6 +3,7 @@ byte of the body is read. Handlers get the result by `Depends(caller)`."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -62,6 +63,20 @@ def services_of(request: Request) -> Services:
     return found
 
 
+def gathered(request: Request) -> list[str]:
+    """Keys of the media that this request brought and that nothing holds yet."""
+    keys: list[str] = request.scope.setdefault("worldstream_gathered", [])
+    return keys
+
+
+async def _forget(request: Request) -> None:
+    for key in gathered(request):
+        try:
+            await services_of(request).blobs.remove(key)
+        except Exception:
+            log.exception("%s stays", key)
+
+
 async def caller(request: Request) -> Caller:
     """A dependency: who asks. Admitted already, see `ContractRoute`."""
     found: Caller = request.state.caller
@@ -117,7 +132,11 @@ class ContractRoute(APIRoute):
             except ClientDisconnect:
                 return Response(status_code=400)  # nobody reads it
             except ApiError as error:
+                await _forget(request)
                 return answer(error)
+            except BaseException:  # cancellation too
+                await asyncio.shield(_forget(request))
+                raise
 
         return asked
 
