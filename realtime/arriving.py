@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from starlette.types import Receive
 
 from .body_limits import Limit
 
+KEPT_BYTES = 256 * 1024  # what is still to come after an answer: more of it, and the connection is closed
+LINGER_S, LINGER_BYTES = 3.0, 32 * 2**20  # a client that is still sending may need so much to see its answer
 GONE: MutableMapping[str, Any] = {"type": "http.disconnect"}
 
 
@@ -43,10 +46,11 @@ class Arrivals:
 
 
 class Arrival:
-    """One request's body. Once `refusal` is set, the application has heard that its sender has gone."""
+    """One request's body; `stated` is its length as the request says. Once `refusal` is set, the application has heard
+    that its sender has gone."""
 
-    def __init__(self, all: Arrivals, limit: Limit, receive: Receive) -> None:
-        self._all, self._limit, self._receive = all, limit, receive
+    def __init__(self, all: Arrivals, limit: Limit, receive: Receive, stated: int | None = None) -> None:
+        self._all, self._limit, self._receive, self._stated = all, limit, receive, stated
         self._total, self._complete = 0, False
         self._began_s = all.clock()
         self.refusal: Refusal | None = None
@@ -82,6 +86,21 @@ class Arrival:
         if size and self._all.held > config.held_bytes and self._all.held > self._total:
             return Refusal(503, "Too much is being sent to this server at once. Try again in a moment.")
         return None
+
+    @property
+    def much_is_to_come(self) -> bool:
+        """Whether a client that has its answer would go on sending for long: it would all be read, for nothing."""
+        return not self._complete and (self._stated is None or self._stated - self._total > KEPT_BYTES)
+
+    async def linger(self) -> None:
+        """Read on for a moment: a connection that is closed while its client sends may lose the answer on the way."""
+        size = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while not self._complete and size < LINGER_BYTES:
+                    message = await self._receive()
+                    size += len(message.get("body", b""))
+                    self._complete = not message.get("more_body", False)
 
     def end(self) -> None:
         """The request is over, and its memory free."""

@@ -83,16 +83,17 @@ class Guard:
 
         limit = limit_of(scope["path"])
         size = _stated(Headers(scope=scope), scope["method"])
-        if (size is None and not limit.streams) or (size or 0) > limit.bytes:
-            await _too_large(scope["path"], limit)(scope, receive, send_secured)
-            return
-        arrival = Arrival(self._arrivals, limit, receive)
+        arrival = Arrival(self._arrivals, limit, receive, size)
+        closing = _Closing(arrival, send_secured)
         try:
-            await self._guarded(arrival, scope, receive, send_secured)
+            if (size is None and not limit.streams) or (size or 0) > limit.bytes:
+                await _too_large(scope["path"], limit)(scope, receive, closing.send)
+            else:
+                await self._guarded(arrival, scope, closing.send)
         finally:
             arrival.end()
 
-    async def _guarded(self, arrival: Arrival, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _guarded(self, arrival: Arrival, scope: Scope, send: Send) -> None:
         """What the application says of a body that was broken off is not sent: it believes that the client has gone."""
         started = False
 
@@ -108,7 +109,24 @@ class Guard:
             if arrival.refusal is None or started:
                 raise
         if arrival.refusal is not None and not started:
-            await _refused(scope["path"], arrival.refusal)(scope, receive, send)
+            await _refused(scope["path"], arrival.refusal)(scope, arrival.receive, send)
+
+
+class _Closing:
+    """Closes a connection on which much of a body is still to come, once its client has had time to see the answer."""
+
+    def __init__(self, arrival: Arrival, send: Send) -> None:
+        self._arrival, self._send, self._closes = arrival, send, False
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start" and self._arrival.much_is_to_come:
+            self._closes = True
+            MutableHeaders(scope=message)["Connection"] = "close"
+        if self._closes and message["type"] == "http.response.body" and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._arrival.linger()
+            message = {"type": "http.response.body", "body": b""}
+        await self._send(message)
 
 
 def _stated(headers: Headers, method: str) -> int | None:
