@@ -88,6 +88,8 @@ class Guard:
         try:
             if (size is None and not limit.streams) or (size or 0) > limit.bytes:
                 await _too_large(scope["path"], limit)(scope, receive, closing.send)
+            elif "\0" in scope["path"] or b"%00" in scope["query_string"]:
+                await _with_nul(scope["path"])(scope, receive, closing.send)
             else:
                 await self._guarded(arrival, scope, closing.send)
         finally:
@@ -145,6 +147,12 @@ def _too_large(path: str, limit: Limit) -> JSONResponse:
     if path == "/api/image":
         return error_response(ImageTooLarge(text, "Make the picture smaller."))
     return error_response(MessageTooLarge(text))
+
+
+def _with_nul(path: str) -> JSONResponse:
+    """PostgreSQL keeps no NUL, and nothing here has one in its name."""
+    text = "The address holds a NUL character."
+    return JSONResponse({"error": text}, 400) if path.startswith("/v1/") else error_response(ClientError(text))
 
 
 def _refused(path: str, refusal: Refusal) -> JSONResponse:
