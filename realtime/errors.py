@@ -204,6 +204,22 @@ class ImagesBusy(ServerError):
     remedy = "Try again in a minute, or enter with words alone."
 
 
+class SlowBody(ClientError):
+    """A request that does not arrive."""
+
+    code = "too_slow"
+    status = 408
+    remedy = "Send it again, in one go."
+
+
+class ServerBusy(ServerError):
+    """Requests together would take more memory than they may."""
+
+    code = "busy"
+    status = 503
+    remedy = "Send it again in a moment."
+
+
 class ServerStopping(ServerError):
     """The process is going down."""
 

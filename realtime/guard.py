@@ -11,8 +11,17 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .arriving import Arrival, Arrivals, Refusal
 from .body_limits import Limit, limit_of
-from .errors import ClientError, ForbiddenOrigin, ImageTooLarge, MessageTooLarge, WorldstreamError
+from .errors import (
+    ClientError,
+    ForbiddenOrigin,
+    ImageTooLarge,
+    MessageTooLarge,
+    ServerBusy,
+    SlowBody,
+    WorldstreamError,
+)
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob: mediastream:; "
@@ -57,8 +66,8 @@ def add_errors(app: FastAPI) -> None:
 class Guard:
     """ASGI middleware: bounds request bodies, and puts the security headers on every answer."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, arrivals: Arrivals | None = None) -> None:
+        self._app, self._arrivals = app, arrivals or Arrivals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,13 +83,52 @@ class Guard:
 
         limit = limit_of(scope["path"])
         size = _stated(Headers(scope=scope), scope["method"])
-        if size is None and limit.streams:
-            await self._app(scope, _counted(receive, limit.bytes), send_secured)
-            return
-        if size is None or size > limit.bytes:
-            await _too_large(scope["path"], limit)(scope, receive, send_secured)
-            return
-        await self._app(scope, receive, send_secured)
+        arrival = Arrival(self._arrivals, limit, receive, size)
+        closing = _Closing(arrival, send_secured)
+        try:
+            if (size is None and not limit.streams) or (size or 0) > limit.bytes:
+                await _too_large(scope["path"], limit)(scope, receive, closing.send)
+            elif "\0" in scope["path"] or b"%00" in scope["query_string"]:
+                await _with_nul(scope["path"])(scope, receive, closing.send)
+            else:
+                await self._guarded(arrival, scope, closing.send)
+        finally:
+            arrival.end()
+
+    async def _guarded(self, arrival: Arrival, scope: Scope, send: Send) -> None:
+        """What the application says of a body that was broken off is not sent: it believes that the client has gone."""
+        started = False
+
+        async def send_unless_refused(message: MutableMapping[str, Any]) -> None:
+            nonlocal started
+            if arrival.refusal is None or started:
+                started = True
+                await send(message)
+
+        try:
+            await self._app(scope, arrival.receive, send_unless_refused)
+        except Exception:
+            if arrival.refusal is None or started:
+                raise
+        if arrival.refusal is not None and not started:
+            await _refused(scope["path"], arrival.refusal)(scope, arrival.receive, send)
+
+
+class _Closing:
+    """Closes a connection on which much of a body is still to come, once its client has had time to see the answer."""
+
+    def __init__(self, arrival: Arrival, send: Send) -> None:
+        self._arrival, self._send, self._closes = arrival, send, False
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start" and self._arrival.much_is_to_come:
+            self._closes = True
+            MutableHeaders(scope=message)["Connection"] = "close"
+        if self._closes and message["type"] == "http.response.body" and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._arrival.linger()
+            message = {"type": "http.response.body", "body": b""}
+        await self._send(message)
 
 
 def _stated(headers: Headers, method: str) -> int | None:
@@ -92,19 +140,6 @@ def _stated(headers: Headers, method: str) -> int | None:
     return int(size) if size.isascii() and size.isdecimal() and len(size) < 16 else None
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
-    """Like `receive`, but a body that grows over the limit ends as if its sender had gone."""
-    total = 0
-
-    async def counted() -> MutableMapping[str, Any]:
-        nonlocal total
-        message = await receive()
-        total += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if total > limit else message
-
-    return counted
-
-
 def _too_large(path: str, limit: Limit) -> JSONResponse:
     text = f"a body must state its length, at most {limit.bytes} bytes"
     if path.startswith("/v1/"):
@@ -112,3 +147,20 @@ def _too_large(path: str, limit: Limit) -> JSONResponse:
     if path == "/api/image":
         return error_response(ImageTooLarge(text, "Make the picture smaller."))
     return error_response(MessageTooLarge(text))
+
+
+def _with_nul(path: str) -> JSONResponse:
+    """PostgreSQL keeps no NUL, and nothing here has one in its name."""
+    text = "The address holds a NUL character."
+    return JSONResponse({"error": text}, 400) if path.startswith("/v1/") else error_response(ClientError(text))
+
+
+def _refused(path: str, refusal: Refusal) -> JSONResponse:
+    if refusal.status == 413:
+        return _too_large(path, limit_of(path))
+    headers = {"Retry-After": "2"} if refusal.status == 503 else {}
+    if path.startswith("/v1/"):
+        return JSONResponse({"error": refusal.text}, refusal.status, headers)
+    answer = error_response(SlowBody(refusal.text) if refusal.status == 408 else ServerBusy(refusal.text))
+    answer.headers.update(headers)
+    return answer

@@ -10,12 +10,14 @@ import asyncio
 import importlib
 import logging
 import pkgutil
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.routing import Mount
 
 from .admission import Remembered
 from .assets.fetching import FetchConfig, Fetcher
@@ -179,3 +181,6 @@ def add_offline(app: FastAPI, offline: Offline) -> None:
     contract = runway_app(offline.services, SUBJECTS, offline.catalogue)
     contract.state.workflows, contract.state.ledger = offline.workflows, Books(offline.services, offline.limits)
     app.mount("/v1", contract)
+    mount = app.routes[-1]
+    assert isinstance(mount, Mount)
+    mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)  # a path with an encoded newline is its, too

@@ -24,6 +24,7 @@ from .services import Blobs
 from .task_attempt import Attempt, Bench
 from .task_watch import Watchers
 from .tasks import FINAL, NewTask, Task, TaskEvent
+from .webhooks import check_url
 
 if TYPE_CHECKING:
     from .store.database import Database
@@ -65,12 +66,14 @@ class TaskQueue:
     # -- tasks.TaskBoard
 
     async def create(self, new: NewTask) -> Task:
-        """Raises ValueError where it names no kind of job."""
+        """Raises ValueError where it names no kind of job, or a webhook at an address that webhooks do not go to."""
         if new.kind not in self._kinds:
             raise ValueError(f"there is no kind of job {new.kind!r}; there are {', '.join(self._kinds)}")
         bad = [name for name in new.inputs if not _NAME.fullmatch(name)]
         if bad:
             raise ValueError(f"{bad[0][:100]!r} is not the name of an input")
+        if new.webhook:
+            check_url(new.webhook, self._config.webhooks_private)
         lane, window_s = self._kinds[new.kind].lane, self._config.retry_window_s
         task = await self._database.write(lambda c: self._rows.create(c, new, lane, self._clock(), window_s))
         if task.state == "PENDING":

@@ -14,13 +14,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import math
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import ClientError
 from .jobs.kinds import refusal
@@ -28,7 +27,9 @@ from .jobs.workshop import OneWorkshop
 from .offline import Offline
 from .outputs import link
 from .runway.errors import ApiError
-from .runway.pages import cursor_of, key_of
+from .runway.lists import after
+from .runway.pages import cursor_of
+from .strict_json import parsed
 from .tasks import NewTask, Task, TaskEvent
 
 MAX_SECONDS = 180.0
@@ -89,8 +90,9 @@ def add_tasks(app: FastAPI, offline: Offline, check_origin: Callable[[Request], 
         return await desk.owner(request.headers.get("authorization", ""))
 
     @app.post("/api/tasks", status_code=201)
-    async def create(request: Request, order: Order) -> Response:
+    async def create(request: Request) -> Response:
         owner = await owner_of(request)
+        order = await order_of(request)
         try:
             task = await desk.order(owner, order)
         except ApiError as error:
@@ -106,11 +108,9 @@ def add_tasks(app: FastAPI, offline: Offline, check_origin: Callable[[Request], 
     ) -> Response:
         owner = await owner_of(request)
         try:
-            key = key_of(before)
+            key = after(before)
         except ApiError:
-            key = ()
-        if key is not None and (len(key) != 2 or not isinstance(key[0], int | float) or not isinstance(key[1], str)):
-            raise BadTask("`before` is not a cursor that this server gave.")
+            raise BadTask("`before` is not a cursor that this server gave.") from None
         found = await board.listed(owner, limit + 1, key, search)
         shown = found[:limit]
         following = cursor_of(shown[-1].created_s, shown[-1].id) if len(found) > limit else None
@@ -137,6 +137,18 @@ def add_tasks(app: FastAPI, offline: Offline, check_origin: Callable[[Request], 
         await desk.task(owner, id)
         stream = _spoken(board.watch(owner, id), lambda event: desk.event(event, request))
         return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+async def order_of(request: Request) -> Order:
+    """The body of a request. Raises BadTask."""
+    try:
+        return Order.model_validate(await parsed(await request.body()))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(ascii(part)[:60].strip("'") for part in first["loc"]) or "body"
+        raise BadTask(f"{where}: {first['msg']}") from None
+    except ValueError as error:
+        raise BadTask(f"The body is not JSON: {error}.") from None
 
 
 class TaskDesk:
@@ -229,7 +241,7 @@ def check_params(params: dict[str, Any]) -> None:
         value = params.get(name)
         if value is None:
             continue
-        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        right = isinstance(value, int | float) and not isinstance(value, bool)  # NaN is in no range
         if not right or not least <= value <= most or value == 0:
             raise BadTask(f"`{name}` is from {least:g} to {most:g}; got {str(value)[:40]}.")
 

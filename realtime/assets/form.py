@@ -49,6 +49,7 @@ class _Reader:
             raise ValueError("the body must be multipart/form-data")
         self.form, self.pending = Form(), bytearray()
         self.opened = self.finished = False
+        self._parts = 0
         self._part = _Part()
         self._parser = MultipartParser(
             options[b"boundary"],
@@ -73,7 +74,8 @@ class _Reader:
     def _begin(self) -> None:
         if self.opened:
             raise ValueError("the file must be the last part of the form")
-        if len(self.form.fields) >= MAX_FIELDS:
+        self._parts += 1
+        if self._parts > MAX_FIELDS + 1:
             raise ValueError(f"the form has more than {MAX_FIELDS} fields")
         self._part = _Part()
 
@@ -104,6 +106,8 @@ class _Reader:
 
     def _end(self) -> None:
         if not self._part.is_file:
+            if self._part.name in self.form.fields:
+                raise ValueError(f"the form has two fields named {self._part.name[:60]!a}")
             self.form.fields[self._part.name] = self._part.data.decode("utf-8", "replace")
 
     def _finish(self) -> None:

@@ -9,9 +9,13 @@ import av
 from av.container import InputContainer
 from PIL import Image
 
-MAX_PIXELS = 64_000_000  # of a picture, before it is decoded
+from ...worlds.media.limits import LIMITS
+from ...worlds.media.sound import READING
+
+MAX_PIXELS = LIMITS.pixels  # of a picture, before it is decoded: what no job could decode is refused at the door
 MAX_SIDE_PX = 8192  # of a video
 MAX_SECONDS = 600.0
+_OPENING = {**READING, "max_pixels": str(MAX_PIXELS)}  # nothing beside the file is opened, no playlist is followed
 PICTURES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 VIDEO_CODECS = ("h264", "hevc", "av1", "libdav1d", "vp8", "vp9", "prores", "theora")
 AUDIO_CODECS = ("mp3", "mp3float", "aac", "flac", "alac", "vorbis", "opus")  # and everything that begins pcm_
@@ -49,7 +53,7 @@ def probe(path: Path, wanted: str) -> Probe:
         if kinds == ["image"]:
             raise ValueError("it is not a JPEG, PNG or WebP picture")
     try:
-        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+        with av.open(str(path), options=_OPENING, metadata_errors="ignore") as container:
             return _container(container, kinds)
     except (av.FFmpegError, OSError) as error:
         raise ValueError(f"it is not {' or '.join(kinds)} that can be read") from error
@@ -59,8 +63,10 @@ def _picture(path: Path) -> Probe | None:
     try:
         with Image.open(path, formats=list(PICTURES)) as image:
             width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise ValueError(f"it has {width}x{height} pixels; at most {MAX_PIXELS} are taken")
+            if width * height > MAX_PIXELS or max(width, height) > LIMITS.side_px:
+                raise ValueError(
+                    f"it has {width}x{height} pixels; at most {MAX_PIXELS} are taken, and {LIMITS.side_px} a side"
+                )
             return Probe(PICTURES[str(image.format)], width, height)
     except Image.DecompressionBombError as error:
         raise ValueError(f"it has too many pixels; at most {MAX_PIXELS} are taken") from error

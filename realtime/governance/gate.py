@@ -39,8 +39,8 @@ def check_host(database: Database, host: str) -> None:
 
 
 class Gate:
-    """Satisfies `services.Authority`. While there are no keys, which only a server on loopback may have, any token
-    opens it, and everybody shares one household."""
+    """Satisfies `services.Authority`. While no key has been made, which only a server on loopback may begin with, any
+    token opens it, and everybody shares one household. Revoking the last key leaves it shut."""
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database, self._clock = database, clock
@@ -62,7 +62,7 @@ class Gate:
 
     def _look(self, connection: Connection, secret: str | None) -> tuple[bool, KeyRow | None]:
         row = store.find_key(connection, fingerprint(secret)) if secret else None
-        return row is not None or store.key_count(connection) > 0, row
+        return row is not None or store.was_keyed(connection), row
 
     async def _mark(self, id: str) -> None:
         now = self._clock()

@@ -4,7 +4,6 @@ byte of the body is read. Handlers get the result by `Depends(caller)`."""
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -14,13 +13,13 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
 from ..services import Caller, Services
+from ..strict_json import parsed
 from .errors import ApiError, answer
 
 log = logging.getLogger(__name__)
 
 VERSION = "2024-11-06"  # of X-Runway-Version
 MAX_BODY_BYTES = 64 * 2**20  # three videos of 16 Mi characters as data URIs, and a little
-LOOP_BYTES = 32 * 1024  # a longer body is parsed in a thread
 SCOPES = {
     "generate": "create tasks of every kind, and upload their inputs",
     "tasks": "look at tasks, and cancel or delete them",
@@ -64,6 +63,20 @@ def services_of(request: Request) -> Services:
     return found
 
 
+def gathered(request: Request) -> list[str]:
+    """Keys of the media that this request brought and that nothing holds yet."""
+    keys: list[str] = request.scope.setdefault("worldstream_gathered", [])
+    return keys
+
+
+async def _forget(request: Request) -> None:
+    for key in gathered(request):
+        try:
+            await services_of(request).blobs.remove(key)
+        except Exception:
+            log.exception("%s stays", key)
+
+
 async def caller(request: Request) -> Caller:
     """A dependency: who asks. Admitted already, see `ContractRoute`."""
     found: Caller = request.state.caller
@@ -88,11 +101,9 @@ class ContractRequest(Request):
     async def json(self) -> Any:
         body = await self.body()
         try:
-            found = await asyncio.to_thread(_parse, body) if len(body) > LOOP_BYTES else _parse(body)
-            return self._known_by(found)
-        except (ValueError, RecursionError) as error:
-            reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-            raise HTTPException(400, f"The body is not JSON: {reason}.") from error
+            return self._known_by(await parsed(body))
+        except ValueError as error:
+            raise HTTPException(400, f"The body is not JSON: {error}.") from error
 
     def _known_by(self, found: Any) -> Any:
         """An operator's own name of a model stands for one of the contract, whose members it takes."""
@@ -102,36 +113,6 @@ class ContractRequest(Request):
             self.state.asked_model = model
             return found | {"model": catalogue.stands_for(model)}
         return found
-
-
-def _parse(body: bytes) -> Any:
-    text = body.decode("utf-8-sig")
-    found = json.loads(text, parse_constant=_refuse_constant)
-    if "\\u" in text and any(mark in text.lower() for mark in ("\\ud", "\\u0000")):
-        _refuse_broken(found)
-    elif "\0" in text:
-        raise ValueError("it holds a NUL character")
-    return found
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number of JSON")
-
-
-def _refuse_broken(value: Any) -> None:
-    """Strings that cannot be stored. Walks without recursion: depth is the sender's choice."""
-    todo = [value]
-    while todo:
-        one = todo.pop()
-        if isinstance(one, str):
-            if "\0" in one:
-                raise ValueError("it holds a NUL character")
-            if not one.isascii() and any("\ud800" <= c <= "\udfff" for c in one):
-                raise ValueError("it holds half of a surrogate pair")
-        elif isinstance(one, dict):
-            todo += [*one.keys(), *one.values()]
-        elif isinstance(one, list):
-            todo += one
 
 
 class ContractRoute(APIRoute):
@@ -151,7 +132,11 @@ class ContractRoute(APIRoute):
             except ClientDisconnect:
                 return Response(status_code=400)  # nobody reads it
             except ApiError as error:
+                await _forget(request)
                 return answer(error)
+            except BaseException:  # cancellation too
+                await asyncio.shield(_forget(request))
+                raise
 
         return asked
 

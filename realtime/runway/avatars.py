@@ -222,7 +222,7 @@ async def _begin(at: Desk, avatar: Avatar, uri: str) -> tuple[Avatar, str]:
     """Receive the picture, where one is given, and order its fitting; and for which avatar that was ordered first."""
     reference = avatar.reference
     if uri:
-        asset = await at.services.assets.gather(at.owner, uri, "image", ("referenceImage",))
+        asset = await at.gather(uri, "image", ("referenceImage",))
         reference = asset.blob
     width, height = PORTRAIT_PX
     params = {"width": width, "height": height, "processing": avatar.processing}

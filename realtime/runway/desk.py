@@ -10,9 +10,9 @@ from uuid import uuid4
 
 from fastapi import Depends, Request
 
-from ..services import Caller, Services, retry_mark
+from ..services import Asset, Caller, Services, retry_mark
 from ..tasks import Task
-from .asking import caller, services_of
+from .asking import caller, gathered, services_of
 from .bodies import is_uuid
 from .errors import not_found
 from .ordering import submit
@@ -51,6 +51,13 @@ class Desk:
         except KeyError:
             raise not_found(missing) from None
 
+    async def gather(self, uri: str, wanted: str, field: tuple[str | int, ...]) -> Asset:
+        """Receive a medium that the body names; it goes again where this request is refused. Errors as in
+        `Assets.gather`."""
+        asset = await self.services.assets.gather(self.owner, uri, wanted, field)
+        gathered(self.request).append(asset.blob)
+        return asset
+
     async def order(
         self,
         kind: str,
@@ -61,7 +68,9 @@ class Desk:
         parent: str = "",
     ) -> Task:
         """Put a task on the board, paid for. Errors as in `ordering.submit`."""
-        return await submit(self.request, self.who, kind, params, inputs, model=model, credits=credits, parent=parent)
+        task = await submit(self.request, self.who, kind, params, inputs, model=model, credits=credits, parent=parent)
+        gathered(self.request).clear()  # they are the task's from now on
+        return task
 
     async def retry(self) -> tuple[str, bool]:
         """(the mark of this request, whether the client says that it sends it again)."""

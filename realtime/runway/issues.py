@@ -8,6 +8,7 @@ from typing import Any
 from .errors import ApiError, Issue
 
 MAX_ISSUES = 50  # a hostile body may hold thousands
+BRANCHED = 16  # names in a path up to which every way through it is tried; ways double with each
 _ZOD = {
     "missing": "invalid_type",
     "extra_forbidden": "unrecognized_keys",
@@ -83,7 +84,7 @@ def _shown(text: object) -> str:
 
 def _path(loc: tuple[Any, ...], value: object, *, keeps_last: bool) -> tuple[str | int, ...]:
     """The walk through `value` that `loc` means. pydantic also names the branches of unions there; of all ways to leave
-    names out, the one that follows the body furthest is meant."""
+    names out, the one that follows the body furthest is meant; of long walks, the one that follows wherever it can."""
     if not loc:
         return ()
     first, rest = loc[0], loc[1:]
@@ -93,5 +94,7 @@ def _path(loc: tuple[Any, ...], value: object, *, keeps_last: bool) -> tuple[str
     inside = isinstance(value, Mapping) and first in value
     if inside or (isinstance(value, list) and isinstance(first, int) and first < len(value)):
         follows = (first, *_path(rest, value[first], keeps_last=keeps_last))  # type: ignore[index]
+    if follows and len(loc) > BRANCHED:
+        return follows
     skips = _path(rest, value, keeps_last=keeps_last) if rest else ()
     return follows if len(follows) >= len(skips) else skips

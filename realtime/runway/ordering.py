@@ -17,7 +17,7 @@ from ..services import Asset, Caller, Services, retry_mark
 from ..tasks import NewTask, Task
 from .asking import services_of
 from .bodies import Body
-from .errors import invalid
+from .errors import ApiError, invalid
 from .models import Alias, Catalogue
 
 log = logging.getLogger(__name__)
@@ -163,4 +163,7 @@ async def submit(
         again=request.headers.get("x-stainless-retry-count", "0") != "0",
         parent=parent,
     )
-    return await services.tasks.create(new)
+    try:
+        return await services.tasks.create(new)
+    except ValueError as error:
+        raise ApiError(400, f"{str(error)[:1].upper()}{str(error)[1:]}.") from error

@@ -201,7 +201,7 @@ async def product_swap(body: ProductSwap, at: At) -> dict[str, Any]:
     model = _checkpoint(at.request, "product_swap", "Putting one product in another's place in a video")
     given: list[Given] = [(body.originalProductImage.uri, "image", ("originalProductImage", "uri"))]
     given += [(each.uri, "image", ("newProductImages", n, "uri")) for n, each in enumerate(body.newProductImages)]
-    film = await at.services.assets.gather(at.owner, body.referenceVideo.uri, "video", ("referenceVideo", "uri"))
+    film = await at.gather(body.referenceVideo.uri, "video", ("referenceVideo", "uri"))
     if not 1.8 <= film.seconds <= 15:
         raise invalid(["referenceVideo", "uri"], f"The video must be 1.8 to 15 s long, not {film.seconds:.1f} s.")
     size = size_of("16:9" if film.width_px >= film.height_px else "9:16", body.resolution)
@@ -250,7 +250,7 @@ async def _run(
     catalogue: Catalogue = at.request.app.state.catalogue
     inputs = {id: asset.blob for id, asset in (media or {}).items()}
     for index, (uri, wanted, path) in enumerate(given):
-        asset = await at.services.assets.gather(at.owner, uri, wanted, path)
+        asset = await at.gather(uri, wanted, path)
         inputs[f"image_{index}" if index else "image"] = asset.blob
     credits = total(catalogue, read_graph(graph), {})
     params = {"graph": graph, "recipe": name, "version": version, "prompt": prompt}

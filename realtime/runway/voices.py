@@ -74,7 +74,7 @@ def add(app: FastAPI) -> None:
 async def create(body: NewVoice, at: At) -> dict[str, Any]:
     id, inputs = new_id(), {}
     if isinstance(body.origin, FromAudio):
-        asset = await at.services.assets.gather(at.owner, body.origin.audio, "audio", ("from", "audio"))
+        asset = await at.gather(body.origin.audio, "audio", ("from", "audio"))
         origin: dict[str, Any] = {"type": "audio", "blob": asset.blob}
         inputs = {"reference": asset.blob}
     else:

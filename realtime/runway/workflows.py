@@ -188,7 +188,7 @@ async def _files(at: Desk, node: Node, outputs: dict[str, Any], path: list[str])
         if isinstance(given, Primitive) or (node.kind in MEDIA and given.type != node.kind):
             wanted = node.kind if node.kind in MEDIA else "image, video or audio"
             raise invalid([*path, name, "type"], f"This node gives {wanted}.", "invalid_literal")
-        asset = await at.services.assets.gather(at.owner, given.uri, given.type, (*path, name, "uri"))
+        asset = await at.gather(given.uri, given.type, (*path, name, "uri"))
         keys.append(asset.blob)
     return keys
 

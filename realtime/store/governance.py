@@ -113,6 +113,11 @@ def key_count(connection: Connection) -> int:
     return int(found.scalar_one())
 
 
+def was_keyed(connection: Connection) -> bool:
+    """Whether a key was ever made, revoked ones too."""
+    return connection.execute(sa.select(_keys.c.id).limit(1)).first() is not None
+
+
 def find_key(connection: Connection, hash: str) -> KeyRow | None:
     row = connection.execute(sa.select(_keys).where(_keys.c.hash == hash)).mappings().one_or_none()
     return None if row is None else KeyRow(**row)

@@ -121,6 +121,8 @@ def _bare_app(offline: Offline) -> FastAPI:
     """The application of realtime/serve.py without the live world, whose libraries take most of a second to load."""
     from fastapi import FastAPI
 
+    from worldstream.realtime.arriving import ArrivalConfig, Arrivals
+    from worldstream.realtime.assets import form
     from worldstream.realtime.guard import Guard, add_errors
     from worldstream.realtime.offline import add_offline
     from worldstream.realtime.task_routes import add_tasks
@@ -136,13 +138,16 @@ def _bare_app(offline: Offline) -> FastAPI:
     add_tasks(app, offline, lambda request: None)
     add_offline(app, offline)
     add_errors(app)
-    app.add_middleware(Guard)
+    if os.environ.get("WORLDSTREAM_TEST_SILENCE"):
+        form.SILENCE_S = float(os.environ["WORLDSTREAM_TEST_SILENCE"])
+    arriving = {name: float(value) for name, value in _settings("ARRIVALS").items()}
+    app.add_middleware(Guard, arrivals=Arrivals(ArrivalConfig(**arriving)))  # type: ignore[arg-type]
     return app
 
 
-def _settings() -> dict[str, str]:
-    """WORLDSTREAM_TEST_TASKS="attempts=50 poll_s=0.1": settings of TaskConfig."""
-    pairs = os.environ.get("WORLDSTREAM_TEST_TASKS", "").split()
+def _settings(of: str = "TASKS") -> dict[str, str]:
+    """WORLDSTREAM_TEST_TASKS="attempts=50 poll_s=0.1": settings of TaskConfig; with ARRIVALS, of ArrivalConfig."""
+    pairs = os.environ.get(f"WORLDSTREAM_TEST_{of}", "").split()
     return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 

@@ -34,10 +34,12 @@ def test_origins() -> None:
     ],
 )
 def test_how_much_a_request_may_carry(path: str, bytes: int, streams: bool) -> None:
-    assert limit_of(path) == Limit(bytes, streams)
+    assert limit_of(path) == Limit(bytes, streams, held="uploads/" not in path)
 
 
-def guarded(path: str, headers: dict[str, str], pieces: list[bytes], method: str = "POST") -> tuple[int, int]:
+def guarded(
+    path: str, headers: dict[str, str], pieces: list[bytes], method: str = "POST", query: bytes = b""
+) -> tuple[int, int]:
     """(status, bytes that reached the application) of a request in pieces."""
     seen: list[int] = []
 
@@ -61,7 +63,7 @@ def guarded(path: str, headers: dict[str, str], pieces: list[bytes], method: str
         answers.append(message)
 
     scope = {
-        "type": "http", "method": method, "path": path,
+        "type": "http", "method": method, "path": path, "query_string": query,
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }  # fmt: skip
     asyncio.run(Guard(application)(scope, receive, send))
@@ -72,7 +74,7 @@ def test_bodies_that_do_not_say_their_length() -> None:
     chunked = {"transfer-encoding": "chunked"}
     small, large = [b"x" * 2**20] * 3, [b"x" * 2**20] * 70
     assert guarded("/v1/text_to_video", chunked, small) == (200, 3 * 2**20)
-    assert guarded("/v1/text_to_video", chunked, large) == (499, 64 * 2**20)  # cut off as it passes the limit
+    assert guarded("/v1/text_to_video", chunked, large) == (413, 64 * 2**20)  # cut off where it passes it
     assert guarded("/v1/uploads/x", chunked, large) == (200, 70 * 2**20)
     assert guarded("/api/tasks", chunked, small) == (413, 0)
     assert guarded("/api/offer", chunked, small) == (413, 0)
@@ -91,3 +93,10 @@ def test_stated_lengths() -> None:
     assert guarded("/v1/tasks/x", {}, [], "DELETE")[0] == 200  # no body, and none is meant
     assert guarded("/v1/tasks/x", {}, [], "GET")[0] == 200
     assert guarded("/api/offer", {}, [])[0] == 413
+
+
+def test_addresses_with_nul_are_refused() -> None:
+    assert guarded("/v1/tasks/\0", {}, [], "GET") == (400, 0)
+    assert guarded("/api/tasks/x\0", {}, [], "GET") == (400, 0)
+    assert guarded("/api/tasks", {}, [], "GET", b"search=a%00b") == (400, 0)
+    assert guarded("/api/tasks", {}, [], "GET", b"search=%2500")[0] == 200
