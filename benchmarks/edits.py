@@ -103,14 +103,16 @@ def shows_something(source: Film, path: NDArray[np.float32]) -> bool:
 def cases(count: int, frames: int, first: int = 0) -> Iterator[Case]:
     """True walks, theme after theme and kind after kind."""
     for i in range(first, first + count):
-        for attempt in range(50):
+        attempt = 0
+        while True:  # until one shows something, or fifty did not
             seed = FIRST_SEED + i + 10_000 * attempt
             rng = random.Random(seed)
             place = draw_attributes(rng, i % len(THEMES))
             vector, path = scene_vector(place, seed), walk(np.random.default_rng(seed), frames)
             cameras = cameras_along(vector, path, start_camera(vector, rng))
             source, _ = render(vector, cameras, 256, 160)
-            if shows_something(source, path):
+            attempt += 1
+            if shows_something(source, path) or attempt == 50:
                 break
         kind = (i // len(THEMES) + i) % len(KINDS)
         wanted = other(place, kind, rng)
@@ -232,7 +234,7 @@ def strip(case: Case, edit: Film, moments: int = 5) -> Film:
     """Source above, edit below."""
     at = np.linspace(0, len(edit) - 1, moments).round().astype(int)
     rows = [np.concatenate([cv2.resize(film[i], (192, 120)) for i in at], 1) for film in (case.source, edit)]
-    out = np.ascontiguousarray(np.concatenate(rows))
+    out = np.ascontiguousarray(np.concatenate(rows), np.uint8)
     cv2.putText(out, case.word, (4, 134), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
     return out
 

@@ -15,12 +15,13 @@ from .edit_look import Look
 from .edit_masks import Mask, Picture, feathered, green, laid, masks
 from .edit_plate import Counts, Plate, Sample, around, moving, spread
 from .edit_redraw import Effect, Redraw, seen_in, sized
+from .edit_shape import shaped
 from .edit_shots import Motion
 from .edit_walks import LEAST_SHOWN, back_at_start, led_to, moves, onward, shown_share, watched
-from .edit_words import Wish, operation_of, wish
-from .edits import Edit, EditRefused, EditRequest, Source, Survey, aspect_size, collected, shots_of
+from .edit_words import Wish, wish
+from .edits import Edit, EditRefused, EditRequest, Source, Survey, collected, decided, shots_of
 from .judge import Judge
-from .media.scaling import cropped, fitted
+from .media.scaling import fitted
 from .weights import LoadedWorld
 
 SAMPLES_IN_ALL = 32  # frames of a film that are kept at full size to look behind things
@@ -41,22 +42,15 @@ class Bench:
 
 def edited(bench: Bench, source: Source, seen: Survey, request: EditRequest) -> Edit:
     """The edit that is asked for. Raises ValueError on what cannot be; EditRefused where something is missing."""
-    operation = request.operation or operation_of(request.prompt)
-    if operation in ("remove", "replace") and request.mask is None:
-        raise EditRefused(f"to {operation} something, give a mask that is white where it is: words cannot find it here")
-    if operation in ("green", "background") and request.mask is None:
-        raise EditRefused(
-            f"the edit {operation!r} needs a mask that is white where the foreground is: "
-            "no model on this machine tells the foreground from the background"
-        )
-    request = replace(request, operation=operation)
+    request = decided(request)
+    operation = request.operation
     if operation == "extend":
-        return _shaped(_extended(bench, source, seen, request), request)
+        return shaped(_extended(bench, source, seen, request), request)
     if operation == "angle":
-        return _shaped(_angle(bench, source, seen, request), request)
+        return shaped(_angle(bench, source, seen, request), request)
     if operation in ("remove", "clean_plate"):
-        return _shaped(_plated(source, seen, request), request)
-    return _shaped(_changed(bench, source, seen, request), request)
+        return shaped(_plated(source, seen, request), request)
+    return shaped(_changed(bench, source, seen, request), request)
 
 
 def _edit(source: Source, seen: Survey, operation: str, frames: Iterator[Picture], **more: object) -> Edit:
@@ -89,7 +83,7 @@ def _effect(
     size, motion = (source.width, source.height), bench.motion()
     if request.operation == "background":
         assert request.mask is not None
-        first = None if request.reference is None else fitted(request.reference, *_world_size(bench))
+        first = fitted(request.references[0].rgb, *_world_size(bench)) if request.references else None
         behind = Background(bench.world, motion, request.prompt, request.seed, masks(request.mask, *size), first)
         return behind, lambda: {"drawn_px": list(_world_size(bench))}
     if request.operation == "replace":
@@ -269,46 +263,3 @@ def _angle(bench: Bench, source: Source, seen: Survey, request: EditRequest) -> 
         lambda: {"shown_before": round(float(np.mean(shares)), 3), "drawn_px": list(_world_size(bench))},
         ("drawn by the model from its memory of the place and brought to the source's size: soft", *notes, *more),
     )  # fmt: skip
-
-
-def _shaped(edit: Edit, request: EditRequest) -> Edit:
-    """In another shape, where one is asked for: cropped around the middle, or with more at the sides."""
-    if not request.aspect:
-        return edit
-    width, height = aspect_size(request.aspect, edit.width, edit.height, request.outpaint)
-    if (width, height) == (edit.width, edit.height):
-        return replace(edit, notes=(*edit.notes, f"the video is {request.aspect} already"))
-    facts, counts = edit.facts, Counts()
-    if not request.outpaint:
-        frames = (np.ascontiguousarray(_cropped(p, width, height)) for p in edit.frames)
-        return replace(
-            edit, frames=frames, width=width, height=height, facts=lambda: {**facts(), "aspect": "cropped"},
-            notes=(*edit.notes, f"cropped around the middle to {width} x {height}"),
-        )  # fmt: skip
-    return replace(
-        edit, frames=_outpainted(edit.frames, width, height, counts), width=width, height=height,
-        facts=lambda: {**facts(), "aspect": "outpainted", **counts.facts()},
-        notes=(
-            *edit.notes,
-            f"{width} x {height}: the sides are from earlier frames where they showed them, else painted from the edge",
-        ),
-    )  # fmt: skip
-
-
-def _cropped(picture: Picture, width: int, height: int) -> Picture:
-    part = cropped(picture, width, height)
-    return part if part.shape[:2] == (height, width) else fitted(part, width, height)
-
-
-def _outpainted(frames: Iterator[Picture], width: int, height: int, counts: Counts) -> Iterator[Picture]:
-    """Frames on a larger canvas, its sides from what earlier frames showed there."""
-    before: list[Sample] = []
-    for index, picture in enumerate(frames):
-        top, left = (height - picture.shape[0]) // 2, (width - picture.shape[1]) // 2
-        canvas, hole = np.zeros((height, width, 3), np.uint8), np.ones((height, width), np.float32)
-        inside = slice(top, top + picture.shape[0]), slice(left, left + picture.shape[1])
-        canvas[inside], hole[inside] = picture, 0.0
-        plate = Plate(before, counts)
-        yield plate.filled(canvas, hole, index)
-        if index % 6 == 0:
-            before = [*before[-7:], Sample(index, canvas, hole)]

@@ -8,7 +8,7 @@ pace and length of the source stay, unless the edit is about them. Each shot is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from .edit_keyframes import Keyframe
 from .edit_shots import Cuts
+from .edit_words import operation_of
 
 Picture = NDArray[np.uint8]
 OPERATIONS = (
@@ -31,6 +32,19 @@ LEAST_FRAMES = 2
 
 class EditRefused(ValueError):
     """No model here can do it, or it cannot be done without something that is missing; the text says what."""
+
+
+def decided(request: EditRequest) -> EditRequest:
+    """With the operation that its words ask for, where it names none. Raises EditRefused where that needs a mask."""
+    operation = request.operation or operation_of(request.prompt)
+    if operation in ("remove", "replace") and request.mask is None:
+        raise EditRefused(f"to {operation} something, give a mask that is white where it is: words cannot find it here")
+    if operation in ("green", "background") and request.mask is None:
+        raise EditRefused(
+            f"the edit {operation!r} needs a mask that is white where the foreground is: "
+            "no model on this machine tells the foreground from the background"
+        )
+    return replace(request, operation=operation)
 
 
 class Source(Protocol):
@@ -48,6 +62,14 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class EditReference:
+    """A picture that a prompt speaks of as `@tag`."""
+
+    rgb: Picture  # [H, W, 3], at any size
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EditRequest:
     """What is asked for. Raises ValueError on what makes no edit."""
 
@@ -61,7 +83,7 @@ class EditRequest:
     seconds: float | None = None  # that an extension lasts
     camera: str = ""  # moves in words, of extensions and new angles
     mask: Path | None = None  # white is what changes; of background and green: what stays
-    reference: Picture | None = None  # what a new background begins with
+    references: tuple[EditReference, ...] = ()  # the first is what a new background begins with
 
     def __post_init__(self) -> None:
         if self.operation not in OPERATIONS:

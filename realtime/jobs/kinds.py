@@ -7,9 +7,9 @@ does it. Optional params may be absent; unknown ones are ignored. Sizes are pixe
 |---|---|---|---|
 | clip | prompt, seconds, width, height, seed, [camera, moments, references, draft, model, audio, joined, format, prores_profile] | [first, last, extend, ref0 …] | a video |
 | still | prompt, width, height, seed, [references, count, model, format, quality] | [ref0 …] | pictures |
-| edit | seed, [prompt, operation, keyframes, aspect, strength, seconds, camera, references, format, prores_profile] | video, [mask, key0 …, ref0 …] | a video |
-| upscale_image | [factor, width, height, sharpen, detail, format] | image | a picture |
-| upscale_video | [factor, width, height, sharpen, boost_fps, format] | video | a video |
+| edit | seed, [prompt, operation, keyframes, aspect, outpaint, strength, seconds, camera, references, model, format, prores_profile] | video, [mask, key0 …, ref0 …] | a video |
+| upscale_image | [factor, width, height, resolution, sharpen, detail, grain, format] | image | a picture |
+| upscale_video | [factor, width, height, resolution, sharpen, detail, grain, boost_fps, format, prores_profile] | video | a video |
 | frame_rate | rate | video | a video |
 | hdr | format, [prores_profile] | video | a video, or a ZIP of pictures |
 | speech | text, [voice, language, speed, pitch, volume, rate_hz, format] | [reference] | a sound |

@@ -96,6 +96,9 @@ async def create(body: NewAvatar, at: At) -> dict[str, Any]:
         state="PROCESSING",
     )
     await at.read(lambda c: _check(c, avatar))
+    before = await at.first_try()
+    if before is not None:
+        return await _answer(at, await at.read(lambda c: library.avatars.get(c, at.owner, before.parent), _WHAT))
     avatar, first = await _begin(at, avatar, body.referenceImage)
     if first != avatar.id:  # a blind second try of the same request
         return await _answer(at, await at.read(lambda c: library.avatars.get(c, at.owner, first), _WHAT))

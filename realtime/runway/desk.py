@@ -15,7 +15,7 @@ from ..tasks import Task
 from .asking import caller, gathered, services_of
 from .bodies import is_uuid
 from .errors import not_found
-from .ordering import submit
+from .ordering import first_try, submit
 
 T = TypeVar("T")
 
@@ -71,6 +71,10 @@ class Desk:
         task = await submit(self.request, self.who, kind, params, inputs, model=model, credits=credits, parent=parent)
         gathered(self.request).clear()  # they are the task's from now on
         return task
+
+    async def first_try(self) -> Task | None:
+        """As `ordering.first_try`: asked before anything is fetched."""
+        return await first_try(self.request, self.who)
 
     async def retry(self) -> tuple[str, bool]:
         """(the mark of this request, whether the client says that it sends it again)."""

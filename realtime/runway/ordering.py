@@ -95,7 +95,7 @@ async def create(request: Request, who: Caller, body: Body, mapper: Mapper) -> d
     """The body of a create reply: `{id, estimatedCost, metadata}`. Raises ApiError."""
     services = services_of(request)
     catalogue: Catalogue = request.app.state.catalogue
-    first = await _first(request, who)
+    first = await first_try(request, who)
     if first is not None:
         return created(first)
     sent = body.sent()
@@ -125,7 +125,7 @@ def created(task: Task) -> dict[str, Any]:
     return {"id": task.id, "estimatedCost": {"credits": task.credits}, "metadata": metadata}
 
 
-async def _first(request: Request, who: Caller) -> Task | None:
+async def first_try(request: Request, who: Caller) -> Task | None:
     """The task of a client's first try, where this is a blind second one: nothing is fetched or charged again."""
     if request.headers.get("x-stainless-retry-count", "0") == "0":
         return None

@@ -43,7 +43,7 @@ async def upscale(order: Order) -> None:
             f"{image.width_px}x{image.height_px} pixels {factor} times over are too many; {MAX_SIDE_PX} a side at most"
         )
         raise invalid(["scaleFactor"], reason, "too_big")
-    sharpen, detail = order.take("sharpen"), order.take("ultraDetail")
+    sharpen, detail, grain = order.take("sharpen"), order.take("ultraDetail"), order.take("smartGrain")
     order.put(factor=factor, sharpen=None if sharpen is None else sharpen / 100)
-    order.put(detail=None if detail is None else detail / 100)
+    order.put(detail=None if detail is None else detail / 100, grain=None if grain is None else grain / 100)
     order.credits = order.alias.cost(pictures=1)

@@ -216,7 +216,7 @@ def _of_video(kind: type[Body], wanted: Mapping[str, Any]) -> dict[str, Any]:
     if "contentModeration" in wanted and "contentModeration" in fields:
         found["contentModeration"] = wanted["contentModeration"]
     if wanted.get("audio"):
-        found["native sound"] = True  # nobody here makes any: no model has such a member
+        found["audio"] = True
     images = wanted.get("referenceImages", ())
     if edges := [{"uri": i["uri"], "position": i["role"]} for i in images if i["role"] != "reference"]:
         found["promptImage"] = edges

@@ -41,6 +41,7 @@ async def _clip(order: Order, source: tuple[int, int]) -> None:
     await _references(order)
     video_format, profile = _format(order)
     order.put(prompt=words, seconds=seconds, width=width, height=height, draft=draft)
+    order.put(audio=bool(order.take("audio", False)) or None)
     order.put(format=video_format, prores_profile=profile)
     extra = surcharge(video_format or "mp4", width, height)
     order.credits = order.alias.cost(seconds=seconds, surcharge=extra)
@@ -197,8 +198,9 @@ def _upscaled(order: Order, width: int, height: int) -> None:
         order.put(width=2 * round(width * factor / 2), height=2 * round(height * factor / 2))
     else:
         order.put(factor=4 if order.model == "upscale_v1" else 2)
-    sharpen = order.take("sharpen")
-    order.put(sharpen=None if sharpen is None else sharpen / 100, boost_fps=order.take("fpsBoost"))
+    sharpen, grain = order.take("sharpen"), order.take("smartGrain")
+    order.put(sharpen=None if sharpen is None else sharpen / 100, grain=None if grain is None else grain / 100)
+    order.put(boost_fps=order.take("fpsBoost"))
 
 
 def _within(seconds: float, limits: tuple[float, float], member: str) -> None:

@@ -72,6 +72,9 @@ def add(app: FastAPI) -> None:
 
 
 async def create(body: NewVoice, at: At) -> dict[str, Any]:
+    before = await at.first_try()
+    if before is not None:
+        return {"id": before.parent}
     id, inputs = new_id(), {}
     if isinstance(body.origin, FromAudio):
         asset = await at.gather(body.origin.audio, "audio", ("from", "audio"))

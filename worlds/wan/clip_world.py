@@ -1,7 +1,7 @@
 """A bidirectional checkpoint from the catalogue as a world of clips: nobody walks in it, whole clips are drawn.
 
 Text-to-video draws from words; image-to-video begins from a picture; VACE may also end in one, and is shown pictures to
-refer to. Satisfies `core.World` but for `rollout`.
+refer to, and edits videos. Satisfies `core.World` but for `rollout`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import catalogue
+from ..edits import Edit, EditRefused, EditRequest, Source, Survey
 from ..model_card import ModelCard
 from ..model_check import free_bytes
 from ..sampler import draw_noise
@@ -31,6 +32,8 @@ from .start_picture import StartPicture
 from .streaming import CodecStream, encode_clip, from_pictures, pictures
 from .transformer import WanTransformer
 from .vace import WanVace, control_latents, on_canvas
+from .vace_edits import VaceEdits
+from .vace_video import VaceEditor
 from .whole_clips import ClipSchedule, Told, draw_clip
 from .world import AnyPicture, OpenOptions, codec_of
 
@@ -130,15 +133,36 @@ class ClipWorld:
         channels = parts.transformer.config.out_channels
         shape = (1, channels, (frames + 3) // 4 + ahead, self.height_px // 8, self.width_px // 8)
         noise = draw_noise(shape, torch.Generator().manual_seed(seed)).to(device)
-        shift = SHIFT_720P if self.width_px * self.height_px > 600_000 else SHIFT_480P
-        schedule = ClipSchedule(self.steps, shift)
-        latents = draw_clip(parts.transformer, noise, words, without, schedule, seen=seen, control=control, told=told)
+        latents = draw_clip(
+            parts.transformer, noise, words, without, self._schedule(), seen=seen, control=control, told=told
+        )
         stream: CodecStream[Any, Any] = CodecStream(parts.codec)
         left = count
         for i in range(ahead, latents.shape[2]):
             for rgb in pictures(stream.decode(latents[:, :, i : i + 1]))[0].cpu().numpy()[:left]:
                 left -= 1
                 yield rgb
+
+    def edited(
+        self, source: Source, seen: Survey, request: EditRequest, told: Callable[[float], None] = lambda share: None
+    ) -> Edit:
+        """An edit by VACE; `told` hears shares in [0, 1]. Raises EditRefused or ValueError on what it cannot do."""
+        transformer = self.parts.transformer
+        if not isinstance(transformer, WanVace):
+            raise EditRefused(
+                f"{self.name} makes no edits; choose a VACE checkpoint, or an embedded world such as nano"
+            )
+        device, codec = transformer.device, self.parts.codec
+        with torch.inference_mode():
+            words, without = (transformer.context(self.parts.words(t)[None].to(device)) for t in (request.prompt, ""))
+        editor = VaceEditor(
+            transformer, lambda rgb: encode_clip(codec, rgb), lambda latents: CodecStream(codec).decode(latents), words,
+            without, self._schedule(), window=MADE_FOR,
+        )  # fmt: skip
+        return VaceEdits(editor, self.width_px * self.height_px, source, seen, request, told).edited()
+
+    def _schedule(self) -> ClipSchedule:
+        return ClipSchedule(self.steps, SHIFT_720P if self.width_px * self.height_px > 600_000 else SHIFT_480P)
 
     def _control(
         self, frames: int, first: Picture | None, last: Picture | None, references: Sequence[Picture]

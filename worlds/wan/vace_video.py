@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .attention import Context
-from .vace import CELL_PX, WanVace
+from .vace import CELL_PX, WanVace, on_canvas
 from .whole_clips import ClipSchedule, Told, edit_clip
 
 Picture = NDArray[np.uint8]
@@ -49,8 +49,8 @@ class VaceEditor:
         references: Sequence[Picture] = (),
         told: Told = lambda done, of: None,
     ) -> Iterator[Picture]:
-        """One edited frame for every frame `[H, W, 3]`. `told` hears the steps of the window under way, and may end
-        the work by raising. Raises ValueError on a size that does not fit."""
+        """One edited frame for every frame `[H, W, 3]`; references have any size. `told` hears the steps of the window
+        under way, and may end the work by raising. Raises ValueError on a size that does not fit."""
         generator = torch.Generator().manual_seed(seed)
         shown = [_tensor([picture])[:, :, 0] for picture in references]
         before: list[Picture] = []
@@ -88,10 +88,12 @@ class VaceEditor:
         count = len(video)
         short = (1 - count) % 4  # a window has 4n + 1 frames: the last one stands still
         video, anew = video + video[-1:] * short, anew + anew[-1:] * short
-        mask = torch.from_numpy(np.stack(anew))[None, None]
+        device, size = self.model.device, video[0].shape[:2]
+        mask = torch.from_numpy(np.stack(anew))[None, None].to(device)
+        shown = [on_canvas(picture, *size).to(device) for picture in references]
         latents = edit_clip(
-            self.model, _tensor(video), self.encode, self.words, generator, self.without, self.schedule,
-            mask=mask, references=references, told=told,
+            self.model, _tensor(video).to(device), self.encode, self.words, generator, self.without, self.schedule,
+            mask=mask, references=shown, told=told,
         )  # fmt: skip
         return _pictures(self.decode(latents))[:count]
 

@@ -118,9 +118,10 @@ def test_size_pace_length_and_sound_are_the_sources_and_progress_is_true(
 
 
 def test_a_seed_gives_the_same_film_and_strength_0_none(tmp_path: Path, workshop: OneWorld, source: Path) -> None:
+    cases: dict[str, dict[str, Any]] = {"a": {}, "b": {}, "c": {"seed": 8}, "d": {"strength": 0.0}}
     once, again, other, nothing = (
         run(tmp_path / name, workshop, source, prompt="desert", operation="restyle", **more).outputs[0].path
-        for name, more in (("a", {}), ("b", {}), ("c", {"seed": 8}), ("d", {"strength": 0.0}))
+        for name, more in cases.items()
     )
     assert once.read_bytes() == again.read_bytes()
     assert once.read_bytes() != other.read_bytes()

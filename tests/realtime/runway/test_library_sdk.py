@@ -177,14 +177,20 @@ async def test_routers_and_generation(home: House) -> None:
         config_id="films", input={"type": "speech", "prompt_text": "Hello."}
     )
     assert audio.routing.resolved_input.voice == "default"
+    heard: Any = await client.generate.video.create(
+        config_id="films", input={"prompt_text": "A boat.", "audio": True, "duration": 4}
+    )
+    assert heard.routing.model != "gen4.5"
     with pytest.raises(runwayml.BadRequestError) as refused:
-        await client.generate.video.create(config_id="films", input={"prompt_text": "A boat.", "audio": True})
+        await client.generate.video.create(
+            config_id="films", input={"prompt_text": "A boat.", "reference_audio": [{"uri": PICTURE}]}
+        )
     assert isinstance(refused.value.body, dict)
     assert refused.value.body["code"] == "no_eligible_model"
     with pytest.raises(runwayml.NotFoundError):
         await client.generate.video.create(config_id="nobody", input={"prompt_text": "A boat."})
     log = [each.status async for each in client.routers.list_requests(router.id, limit=2)]
-    assert sorted(log) == ["no_eligible_model", "routed", "routed", "routed"]
+    assert sorted(log) == ["no_eligible_model", "routed", "routed", "routed", "routed"]
     await client.routers.delete(router.id)
     with pytest.raises(runwayml.NotFoundError):
         await client.routers.retrieve(router.id)

@@ -124,3 +124,11 @@ async def test_bad_recipes(home: House) -> None:
     ):
         answer = await client.post(f"/recipes/{name}", json={**JUNE, **body})
         assert (answer.status_code, answer.json()["issues"][0]["path"]) == (400, path), answer.text
+
+
+async def test_a_blind_second_try_fetches_nothing_again(home: House) -> None:
+    client, body = home.client(), {**JUNE, "prompt": "Gorpcore.", "image": {"uri": PICTURE}}
+    first = (await client.post("/recipes/product_campaign_image", json=body)).json()
+    again = await client.post("/recipes/product_campaign_image", json=body, headers={"x-stainless-retry-count": "1"})
+    assert again.json() == first
+    assert home.assets.gathered == [PICTURE]

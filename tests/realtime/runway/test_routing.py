@@ -47,7 +47,7 @@ def test_the_story_is_told_in_order() -> None:
 @pytest.mark.parametrize(
     ("modality", "wanted", "emptied_by"),
     [
-        ("video", {"promptText": "x", "audio": True}, "capability"),  # no model here makes sound with a film
+        ("video", {"promptText": "x", "audio": True, "duration": 61}, "capability"),
         ("video", {"promptText": "x" * 1500, "negativePrompt": "rain"}, "prompt_length"),
         ("video", {"promptText": "x", "referenceAudio": [{"uri": PICTURE}]}, "input_support"),
         ("video", {"promptText": "x", "referenceVideos": [{"uri": PICTURE, "role": "reference"}]}, "input_support"),
@@ -66,6 +66,13 @@ def test_what_empties_the_pool(modality: str, wanted: dict[str, Any], emptied_by
     choice = chosen(modality, wanted)
     assert (choice.chosen, choice.emptied_by) == (None, emptied_by)
     assert choice.pipeline[-1] == {"type": "filter", "filter": emptied_by, "models": []}
+
+
+def test_a_film_with_sound_goes_to_a_name_that_has_it() -> None:
+    choice = chosen("video", {"promptText": "x", "audio": True})
+    assert choice.chosen is not None
+    assert choice.chosen.body is not None
+    assert choice.chosen.body.sent()["audio"] is True
 
 
 def test_settings() -> None:

@@ -110,3 +110,12 @@ async def test_previews(home: House) -> None:
     refused = await client.post("/voices/preview", json=body)
     assert refused.status_code == 400
     assert refused.json()["error"] == "The voice could not be made: It could not be done."
+
+
+async def test_a_blind_second_try_fetches_nothing_again(home: House) -> None:
+    client, body = home.client(), {"name": "Me", "from": {"type": "audio", "audio": SOUND}}
+    first = (await client.post("/voices", json=body)).json()["id"]
+    again = await client.post("/voices", json=body, headers={"x-stainless-retry-count": "1"})
+    assert again.json()["id"] == first
+    assert home.assets.gathered == [SOUND]
+    assert len(home.board.created) == 1

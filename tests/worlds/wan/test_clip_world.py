@@ -55,7 +55,7 @@ def test_whole_clips_from_the_catalogue_to_a_file(tmp_path: Path, name: str) -> 
         assert told.fractions == sorted(told.fractions)
         assert told.fractions[0] <= 0.25, "the first of two steps is told"
         files.append(made.outputs[0].path.read_bytes())
-    assert made.model == name
+        assert made.model == name
     assert files[0] != files[1]
     assert files[0] == files[-1] or given
 
