@@ -33,7 +33,7 @@ format: ## rewrite the Python sources in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-BENCHMARKS := renderer throughput quality latency soak
+BENCHMARKS := renderer throughput quality latency soak clips edits media sounds tasks
 bench: ## all benchmarks on this machine, into benchmarks/results, then the README's tables
 	@scripts/setup.sh server,speech,train,test && scripts/chromium.sh
 	@set -e; for name in $(BENCHMARKS); do \

@@ -206,10 +206,9 @@ SWEEP: tuple[Variant, ...] = (
     AS_SHIPPED,
     ("looks alone", RedrawConfig(), True, False),
     ("world model alone", RedrawConfig(), False, True),
-    ("both, half and half", RedrawConfig(), True, True),
-    ("both, the model's alone in the end", RedrawConfig(share=1.0), True, True),
-    ("both, first frame from 0.8", RedrawConfig(first_level=0.8), True, True),
-    ("both, other frames from 0.35", RedrawConfig(level=0.35), True, True),
+    ("both, half and half", RedrawConfig(share=0.5), True, True),
+    ("world model alone, first frame from 0.8", RedrawConfig(first_level=0.8), True, True),
+    ("world model alone, other frames from 0.35", RedrawConfig(level=0.35), True, True),
 )
 
 
@@ -258,8 +257,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--quick", action="store_true", help="four short clips")
-    parser.add_argument("--clips", type=int, default=96, help="true walks")
-    parser.add_argument("--frames", type=int, default=24, help="of each")
+    parser.add_argument("--clips", type=int, default=72, help="true walks")
+    parser.add_argument("--frames", type=int, default=17, help="of each")
     parser.add_argument("--processes", type=int, default=1, help="cases side by side, each on one thread")
     parser.add_argument("--sheet", type=Path, help="a film strip of sources and edits")
     parser.add_argument("--sweep", action="store_true", help="print variants beside each other, and write nothing")

@@ -25,6 +25,11 @@ COMMANDS = {
     "throughput": "python benchmarks/throughput.py",
     "soak": "python benchmarks/soak.py --minutes 60 --strips benchmarks/results/hour",
     "renderer": "python benchmarks/renderer.py",
+    "clips": "python benchmarks/clips.py",
+    "edits": "python benchmarks/edits.py",
+    "media": "python benchmarks/media.py",
+    "sounds": "python benchmarks/sounds.py",
+    "tasks": "python benchmarks/tasks.py",
     "fresh_clone": "scripts/fresh-clone.sh",
 }
 ALWAYS = (

@@ -12,11 +12,11 @@ import logging
 import pkgutil
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
-from . import store
 from .admission import Remembered
 from .assets.fetching import FetchConfig, Fetcher
 from .assets.plain import PlainAssets, sweep
@@ -156,7 +156,7 @@ class Offline:
 
 def migrations() -> list[Migration]:
     """Of every module in store/, each module's in order."""
-    names = sorted(module.name for module in pkgutil.iter_modules(store.__path__))
+    names = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "store")]))
     modules = [importlib.import_module(f".store.{name}", __package__) for name in names]
     return [step for module in modules for step in getattr(module, "MIGRATIONS", ())]
 

@@ -41,6 +41,7 @@ def add_studio(app: FastAPI, offline: Offline, check_origin: Callable[[Request],
 
     @app.get("/api/offers")
     async def offers() -> dict[str, Any]:
+        offline.queue.warm()  # whoever opens the page will want something drawn
         return {"voices": list(PRESETS)}
 
     @app.get("/api/tasks/{id}/outputs/{number}/provenance")

@@ -59,6 +59,7 @@ class TaskQueue:
         self._running: dict[str, Attempt] = {}
         self._watchers = Watchers()
         self._work: list[asyncio.Task[None]] = []
+        self._warming: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     # -- tasks.TaskBoard
@@ -102,6 +103,15 @@ class TaskQueue:
         self._watchers.tell(TaskEvent(removed.task))
         self._wake()
         await self._clear(removed)
+
+    def warm(self) -> None:
+        """Somebody will soon want a film: have what draws it ready. Returns at once; again is harmless."""
+        idle = [process for process in self._processes["heavy"] if process.pid is None]
+        if not self._warming and not self._stopping:
+            for process in idle:
+                warming = asyncio.create_task(process.warm())
+                self._warming.add(warming)
+                warming.add_done_callback(self._warming.discard)
 
     async def listed(
         self, owner: str, limit: int, before: tuple[float, str] | None = None, search: str = ""

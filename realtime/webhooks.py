@@ -106,7 +106,7 @@ class PublicOnly(httpcore.AsyncNetworkBackend):
 
     def __init__(self, private: bool, find: Find = find) -> None:
         self._private, self._find = private, find
-        self._inner = httpcore.AnyIOBackend()
+        self._inner: Any = httpcore.AnyIOBackend()  # pyright sees the stand-in for where anyio is not
 
     async def connect_tcp(
         self,

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .autoencoder import ResidualBlock
-from .edit_grid import BINS, COLUMNS, ROWS, ColourGrid
+from .edit_grid import BINS, COLUMNS, ROWS, ColourGrid, coloured, luminance, sliced
 from .procedural.attributes import MOODS, THEMES, TIMES, WEATHERS
 from .procedural.captions import Hints
 
@@ -87,10 +87,21 @@ class Look:
         named = [wanted] if now is None or not guidance else [wanted, now]
         cells = self.network(pixels.expand(len(named), -1, -1, -1), torch.stack([wish_of(h) for h in named]))
         there = ColourGrid(cells[0].clone())
-        return there if len(named) == 1 else there.mixed(ColourGrid(cells[1].clone()), -guidance)
+        if len(named) == 1:
+            return there
+        here = ColourGrid(cells[1].clone())
+        # away from a bright noon, night would end in plain black: the nearer to it, the less guidance
+        ratio = _light(there.mixed(here, -guidance), pixels) / max(1e-3, _light(there, pixels))
+        return there.mixed(here, -guidance * min(1.0, max(0.0, (ratio - 0.25) / 0.5)))
 
 
 assert (HEIGHT_PX, WIDTH_PX) == (4 * ROWS, 4 * COLUMNS)
+
+
+def _light(grid: ColourGrid, pixels: Tensor) -> float:
+    """Mean brightness of a picture `[1, 3, H, W]` in its new colours."""
+    maps = sliced(grid.cells[None], luminance(pixels))
+    return float(luminance(coloured(maps, pixels).clamp(0, 1)).mean())
 
 
 def load_look(folder: Path) -> Look:

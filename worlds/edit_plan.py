@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 
@@ -313,7 +312,3 @@ def _outpainted(frames: Iterator[Picture], width: int, height: int, counts: Coun
         yield plate.filled(canvas, hole, index)
         if index % 6 == 0:
             before = [*before[-7:], Sample(index, canvas, hole)]
-
-
-def rate_of(fps: Fraction | float) -> Fraction:
-    return fps if isinstance(fps, Fraction) else Fraction(fps).limit_denominator(1001)

@@ -40,7 +40,7 @@ class RedrawConfig:
     level: float = 0.5  # and the others
     guidance: float = 4.0  # by the words, of the first frame
     pace: float = 0.3  # share of the newest frame's grid in the one that is applied
-    share: float = 0.5  # of what the world model draws, where the network of looks has its say too
+    share: float = 1.0  # of what the world model draws, where it draws; the rest is the network of looks'
 
 
 class Effect(Protocol):
@@ -102,10 +102,11 @@ class Redraw:
 
     def grid(self, picture: Picture) -> ColourGrid:
         """How the colours of this frame change."""
-        looked = identity() if self._look is None else self._look.grid(picture, self._wanted, self._now)
+        alone = self._look is None or (self.draws and self._config.share >= 1.0)
+        looked = identity() if alone or self._look is None else self._look.grid(picture, self._wanted, self._now)
         new = looked
         if self.draws:
-            new = looked.mixed(self._drawn(picture, looked), 1.0 if self._look is None else self._config.share)
+            new = looked.mixed(self._drawn(picture, looked), 1.0 if alone else self._config.share)
         self._grid = new if self._grid is None else self._grid.mixed(new, self._config.pace)
         return self._grid.strengthened(self._strength)
 

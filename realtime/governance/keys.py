@@ -15,7 +15,7 @@ from ..store import governance as store
 from ..store.database import Connection
 from ..store.governance import KeyRow
 
-SCOPES = ("generate", "read", "library", "sessions", "organization")
+SCOPES = ("generate", "tasks", "library", "realtime", "organization")
 PREFIX = "key_"
 
 

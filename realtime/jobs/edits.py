@@ -44,8 +44,8 @@ def _edit(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
     world = workshop.world(str(order.params.get("model") or ""))
     if not isinstance(world, LoadedWorld):
         raise Refused(
-            f"{getattr(world, 'name', 'this model')} makes no edits; choose an embedded world, or one of VACE's "
-            "(worldstream models add … --as wan2.1-vace-1.3b)"
+            f"{getattr(world, 'name', 'this model')} makes no edits here; choose an embedded world with --world, "
+            "or call VACE from Python (worlds/wan/vace_video.py)"
         )
     roughly = video.count or round(float(video.fps) * (video.seconds or 10.0)) or 1
     seen = survey(video, lambda done: tell(LOOKED_THROUGH * min(1.0, done / roughly)))

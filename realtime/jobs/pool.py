@@ -51,6 +51,7 @@ class JobProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._order: str | None = None
         self._calm = Calm()
+        self._starting = asyncio.Lock()
 
     @property
     def pid(self) -> int | None:
@@ -70,6 +71,12 @@ class JobProcess:
             raise
         finally:
             self._order = None
+
+    async def warm(self) -> None:
+        """Start the process and have it load what most jobs need, so that the next order need not wait for that."""
+        if self._process is None and self._order is None:
+            await self._started()
+            self._send({"warm": True})
 
     def cancel(self) -> None:
         """Ask the job to end; it does within a chunk."""
@@ -98,8 +105,12 @@ class JobProcess:
             await process.wait()
 
     async def _started(self) -> asyncio.subprocess.Process:
-        if self._process is not None and self._process.returncode is None:
-            return self._process
+        async with self._starting:
+            if self._process is not None and self._process.returncode is None:
+                return self._process
+            return await self._start()
+
+    async def _start(self) -> asyncio.subprocess.Process:
         given = {
             "parent": os.getpid(),
             "finder": self._config.finder,

@@ -3,6 +3,7 @@
 Orders come in on standard input and reports go out on standard output, one JSON object a line:
 
     in   {"order": {id, kind, params, inputs, folder}}   {"cancel": id}   {"calm": {"threads": 1, "paused": false}}
+         {"warm": true}
     out  {"ready": pid}   {"progress": 0.25}   {"progress": 0.3, "preview": base64 of a JPEG}
          {"done": {outputs, model, facts}}   {"failed": {code, message}}   {"cancelled": id}
 
@@ -146,6 +147,7 @@ class JobServer:
         self._arrived = threading.Condition()
         self._next: JobOrder | None = None
         self._current: tuple[str, Reporter] | None = None
+        self._warm = False
         self._calm = Calm()
 
     def run(self) -> None:
@@ -154,15 +156,24 @@ class JobServer:
         self.send({"ready": os.getpid()})
         while True:
             with self._arrived:
-                self._arrived.wait_for(lambda: self._next is not None)
-                order, self._next = self._next, None
-                assert order is not None
+                self._arrived.wait_for(lambda: self._next is not None or self._warm)
+                order, self._next, self._warm = self._next, None, False
+            if order is None:
+                self._warm_up()
+                continue
+            with self._arrived:
                 assert self._current is not None
                 tell = self._current[1]
             report = outcome(order, lambda kind=order.kind: self._find(kind), self._workshop, tell)  # type: ignore[misc]
             with self._arrived:
                 self._current = None
             self.send(report)
+
+    def _warm_up(self) -> None:
+        """What most jobs need. Trouble is told by the job that meets it again."""
+        with suppress(Exception):
+            self._find("clip")
+            self._workshop.world()
 
     def send(self, message: Mapping[str, Any]) -> None:
         with self._lock, suppress(BrokenPipeError):  # the server is gone, and so are we in a moment
@@ -181,6 +192,9 @@ class JobServer:
                 reporter = Reporter(self.send, time.monotonic)
                 reporter.be(self._calm)
                 self._current = (self._next.id, reporter)
+                self._arrived.notify()
+            elif "warm" in message:
+                self._warm = True
                 self._arrived.notify()
             elif "calm" in message:
                 self._calm = Calm(**message["calm"])

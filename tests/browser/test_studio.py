@@ -56,7 +56,8 @@ async def test_a_clip_forms_and_says_where_it_comes_from(visit: Any, house: Fake
     await done(tab)
     await tab.until("document.querySelector('#view > video')?.videoWidth === 128")
     facts = await tab.page.inner_text("#facts")
-    for said in ("test-world", "7", "slow desert at dusk", "made by test-world, unchanged since"):
+    assert "Model\ntest-world" in facts
+    for said in ("7", "slow desert at dusk", "made by test-world, unchanged since"):
         assert said in facts
     assert "drawn by a test" in await tab.page.inner_text("#notes")
     assert "task=" in tab.page.url

@@ -14,11 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -76,13 +76,13 @@ def task_server(
             process.stdout.close()
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     from worldstream.realtime.cli import _parser
     from worldstream.realtime.config import from_environment, override
     from worldstream.realtime.offline import Offline
     from worldstream.realtime.startup import listen, settle_heap
 
-    options = vars(_parser().parse_args(["serve", *sys.argv[1:]]))
+    options = vars(_parser().parse_args(["serve", *(sys.argv[1:] if arguments is None else arguments)]))
     del options["command"]
     options["data"] = options["data"] or Path(tempfile.mkdtemp(prefix="worldstream-"))
     config = override(from_environment(), options)
@@ -103,6 +103,18 @@ def main() -> None:
     running = uvicorn.Config(_bare_app(offline), loop="uvloop", log_config=None, access_log=False)
     settle_heap()
     uvicorn.Server(running).run(sockets=[listener])
+
+
+def forked(data: str, kinds: str, settings: str, output: Any) -> None:
+    """The server in a process that was forked when everything was imported; what it says goes to a connection."""
+    os.environ |= {
+        "PYTHONPATH": os.pathsep.join([str(ROOT / ".links"), str(ROOT)]),
+        "WORLDSTREAM_TEST_KINDS": kinds,
+        "WORLDSTREAM_TEST_TASKS": settings,
+    }
+    os.dup2(output.fileno(), 1)
+    sys.stdout = os.fdopen(1, "w")
+    main(["--port", "0", "--data", data, "--log-level", "warning"])
 
 
 def _bare_app(offline: Offline) -> FastAPI:

@@ -304,3 +304,15 @@ async def test_a_second_try_leaves_no_inputs_behind(tmp_path: Path) -> None:
         assert (await quick.queue.create(again)).id == first.id
         assert (await quick.queue.repeated("me", "h")) == await quick.queue.get("me", first.id)
         assert await keys(quick) == ["inputs/1.txt"]
+
+
+async def test_a_process_can_be_ready_before_its_first_order(tmp_path: Path) -> None:
+    async with quick_queue(tmp_path) as quick:
+        quick.queue.warm()
+        quick.queue.warm()  # twice is once
+        (warming,) = quick.queue._warming
+        await warming
+        (process,) = quick.queue._processes["heavy"]
+        assert process.pid is not None
+        task = await quick.ended(await quick.queue.create(new("heavy")))
+        assert (task.state, task.facts["pid"]) == ("SUCCEEDED", process.pid)

@@ -16,7 +16,8 @@ Picture = NDArray[np.uint8]
 def scene(seed: int, height: int = 80, width: int = 128) -> Picture:
     """Soft colours with hard edges and fine texture."""
     rng = np.random.default_rng(seed)
-    soft = cv2.resize(rng.integers(40, 215, (5, 8, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+    coarse = rng.integers(40, 215, (5, 8, 3), dtype=np.uint8)
+    soft = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
     soft[height // 2 :, : width // 3] //= 2
     return np.asarray((soft.astype(int) + rng.integers(-8, 9, soft.shape)).clip(0, 255), np.uint8)
 

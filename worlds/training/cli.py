@@ -1,7 +1,7 @@
 """`worldstream train STAGE`: the stages in order, each resumable by the same command.
 
-data → judge → tokenizer → encode → dynamics → refine → distil, decoder → export → drift, familiarity → evaluate →
-recordings
+data → judge → tokenizer → encode → dynamics → refine → distil, decoder → export → drift, familiarity →
+look → evaluate → recordings
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 
 STAGES = (
     "data", "judge", "tokenizer", "encode", "dynamics", "refine", "distil", "decoder", "export", "drift", "familiarity",
-    "evaluate",
+    "look", "evaluate",
     "recordings",
 )  # fmt: skip
-MINUTES = {"judge": 12.0, "dynamics": 100.0, "refine": 30.0, "distil": 30.0, "decoder": 30.0}
+MINUTES = {"judge": 12.0, "dynamics": 100.0, "refine": 30.0, "distil": 30.0, "decoder": 30.0, "look": 35.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "data": _data, "judge": _judge, "tokenizer": _tokenizer, "encode": _encode, "dynamics": _dynamics,
         "refine": _refine,
         "distil": _distil, "decoder": _decoder, "export": _export, "drift": _drift, "familiarity": _familiarity,
-        "evaluate": _evaluate, "recordings": _recordings,
+        "look": _look, "evaluate": _evaluate, "recordings": _recordings,
     }  # fmt: skip
     try:
         require(request)
@@ -244,6 +244,16 @@ def _familiarity(r: Request) -> None:
     for name, rate in rates.items():
         print(f"{name:28} called far: {100 * rate:5.1f} %")
     print(f"wrote {path} ({path.stat().st_size / 1e3:.0f} kB)")
+
+
+def _look(r: Request) -> None:
+    from ..weights import SHIPPED
+    from .look import train_look
+
+    begun = None if r.start_from is None else r.start_from.parent
+    out = r.out or SHIPPED
+    out.mkdir(parents=True, exist_ok=True)
+    print("looks:", train_look(r.runs, out, r.minutes, start_from=begun))
 
 
 def _evaluate(r: Request) -> None:

@@ -132,6 +132,7 @@ def train_look(
     every = Views(np.concatenate([s["rgb"] for s in shards]), np.concatenate([s["looks"] for s in shards]))
     held = max(1, len(every.rgb) // 32)
     train, test = Views(every.rgb[:-held], every.looks[:-held]), Views(every.rgb[-held:], every.looks[-held:])
+    torch.set_num_threads(1)  # no gain from more at this size
     torch.manual_seed(0)
     network, rng = LookNetwork(), np.random.default_rng(0 if start_from is None else 1)
     highest = 2e-3

@@ -142,7 +142,7 @@ export class Result {
     const { facts, params } = task;
     const size = facts["width"] ? `${facts["width"]} × ${facts["height"]}` : "";
     const rows = /** @type {[string, string][]} */ ([
-      ["Model", facts["model"] ?? ""], ["Seed", params["seed"] ?? facts["seed"] ?? ""], ["Words", params["prompt"] ?? params["text"] ?? ""],
+      ["Model", facts["ran"] ?? facts["model"] ?? ""], ["Seed", params["seed"] ?? facts["seed"] ?? ""], ["Words", params["prompt"] ?? params["text"] ?? ""],
       ["Camera", params["camera"] ?? ""], ["Size", size], ["Cost", task.credits ? `${task.credits} credits` : ""],
     ]).filter(([, value]) => String(value) !== "");
     const list = byId("facts");

@@ -35,7 +35,7 @@ async def test_a_key_from_its_birth_to_its_end(database: Database) -> None:
     said: list[str] = []
     assert commands.run_keys(parsed("keys", "list"), database, said.append) == 0
     assert "There are no keys" in said.pop()
-    made = parsed("keys", "create", "--name", "robot", "--daily-quota", "5", "--scopes", "read, generate")
+    made = parsed("keys", "create", "--name", "robot", "--daily-quota", "5", "--scopes", "tasks, generate")
     commands.run_keys(made, database, said.append)
     secret, words = said
     assert re.fullmatch(r"key_[0-9a-f]{128}", secret)

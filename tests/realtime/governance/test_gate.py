@@ -50,22 +50,22 @@ async def test_a_key_that_was_revoked_is_refused_and_does_not_open_the_house(dat
     database.now(lambda c: keys.make(c, 2.0, "new"))
     database.now(lambda c: keys.revoke(c, "old", 3.0))
     with pytest.raises(ApiError) as caught:
-        await gate.admit(secret, "read")
+        await gate.admit(secret, "tasks")
     assert caught.value.status == 401
     database.now(lambda c: keys.revoke(c, "new", 4.0))
     with pytest.raises(ApiError):  # the last key is gone, and it still is none
-        await gate.admit(secret, "read")
+        await gate.admit(secret, "tasks")
 
 
 async def test_scopes(database: Database) -> None:
     gate = Gate(database, lambda: 5.0)
-    secret, _ = database.now(lambda c: keys.make(c, 1.0, scopes=["read"]))
-    await gate.admit(secret, "read")
+    secret, _ = database.now(lambda c: keys.make(c, 1.0, scopes=["tasks"]))
+    await gate.admit(secret, "tasks")
     with pytest.raises(ApiError) as caught:
         await gate.admit(secret, "generate")
     assert caught.value.status == 403
     with pytest.raises(BadKey, match="no scope fly"):
-        database.now(lambda c: keys.make(c, 1.0, scopes=["read", "fly"]))
+        database.now(lambda c: keys.make(c, 1.0, scopes=["tasks", "fly"]))
 
 
 def test_secrets_are_not_kept(database: Database, tmp_path: Path) -> None:

@@ -129,10 +129,11 @@ def test_a_seed_gives_the_same_film_and_strength_0_none(tmp_path: Path, workshop
 
 
 def test_only_what_is_inside_a_mask_changes(tmp_path: Path, workshop: OneWorld, source: Path, mask: Path) -> None:
-    for name, params in (
-        ("prompt", {"prompt": "night"}), ("replace", {"prompt": "desert", "operation": "replace"}),
-        ("remove", {"operation": "remove"}),
-    ):  # fmt: skip
+    cases: dict[str, dict[str, Any]] = {
+        "prompt": {"prompt": "night"}, "replace": {"prompt": "desert", "operation": "replace"},
+        "remove": {"operation": "remove"},
+    }  # fmt: skip
+    for name, params in cases.items():
         result = run(tmp_path / name, workshop, source, files={"mask": mask}, **params)
         for before, after in zip(frames(source), frames(result.outputs[0].path), strict=True):
             apart = np.abs(before.astype(int) - after).mean(-1)

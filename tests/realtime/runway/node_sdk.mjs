@@ -28,7 +28,7 @@ async function ended(id) {
   for (;;) {
     const task = await client.tasks.retrieve(id);
     if (!["PENDING", "THROTTLED", "RUNNING"].includes(task.status)) return task;
-    await sleep(250);
+    await sleep(100);
   }
 }
 

@@ -2,6 +2,7 @@
 what came of it, as JSON. Argument: the server's address; a picture as a data URI comes on standard input."""
 
 # mypy: ignore-errors
+# pyright: basic, reportCallIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

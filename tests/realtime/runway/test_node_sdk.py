@@ -18,6 +18,7 @@ from tests.realtime.serve_tasks import ROOT, task_server
 from worldstream.realtime.runway.generation_routes import ENDPOINTS
 
 ABSENT = {"character_performance", "avatar_videos", "robotics_action_to_video", "voice_dubbing"}
+FEW = 3  # models of each endpoint: Runway's own, and others; the Python client is tried with all
 NO_MODEL = {"ad_localization", "product_swap", "product_ugc"}  # which a plain install has none for
 WORKFLOW = {"name": "Lakes", "nodes": [{"id": "a", "kind": "still", "params": {"prompt": "a lake"}}]}
 MEMBERS = {"id": str, "createdAt": str, "status": str, "output": list, "cost": dict, "metadata": dict}
@@ -37,7 +38,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         (endpoint, media.example(endpoint, model, shape))
         for endpoint in ENDPOINTS
         if endpoint != "robotics_action_to_video"
-        for model, shape in requests(endpoint.replace("avatar_videos", "avatar_video"))
+        for model, shape in list(requests(endpoint.replace("avatar_videos", "avatar_video")))[:FEW]
     ] + [("robotics_action_to_video", robot)]
     uris = media.media() | {"video": media.data_uri("video/mp4", media.film(5.0))}
     files = {kind: str(path) for kind, path in media.write(folder).items()}
@@ -66,7 +67,7 @@ def ran(script: str, given: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_every_model_of_every_endpoint(found: dict[str, Any]) -> None:
+def test_every_endpoint(found: dict[str, Any]) -> None:
     tasks = {task["id"]: task for task in found["tasks"]}
     counts: Counter[str] = Counter()
     for call in found["calls"]:

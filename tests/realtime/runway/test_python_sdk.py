@@ -189,8 +189,9 @@ async def test_uploads(client: AsyncRunwayML, tmp_path: Path) -> None:
 
 
 async def test_errors_are_of_their_classes(client: AsyncRunwayML) -> None:
+    wrong: dict[str, Any] = {**CLIP, "duration": 99, "prompt_text": ""}
     with pytest.raises(runwayml.BadRequestError) as caught:
-        await client.text_to_video.create(**CLIP | {"duration": 99}, prompt_text="")
+        await client.text_to_video.create(**wrong)
     body: Any = caught.value.body
     assert body["error"] == "Validation of body failed"
     assert [(issue["code"], issue["path"]) for issue in body["issues"]] == [

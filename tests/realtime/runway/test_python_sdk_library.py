@@ -19,7 +19,7 @@ from tests.realtime.runway.routes import note
 from tests.realtime.serve_tasks import task_server
 
 UNKNOWN = "00000000-0000-4000-8000-00000000dead"
-SPEAKER: dict[str, Any] = {"type": "runway-live-preset", "preset_id": "maya"}
+SPEAKER: Any = {"type": "runway-live-preset", "preset_id": "maya"}
 WORKFLOW = {"name": "Lakes", "nodes": [{"id": "a", "kind": "still", "params": {"prompt": "a lake"}}]}
 ROUTER: dict[str, Any] = {"name": "Films", "slug": "films", "settings": {"schemaVersion": 1, "optimizeFor": "cost"}}
 
@@ -143,15 +143,17 @@ async def test_routers_and_generate(client: AsyncRunwayML) -> None:
     assert (await client.routers.retrieve(made.id)).slug == "films"
     assert [router.id async for router in client.routers.list(limit=50)] == [made.id]
     video: Any = await client.generate.video.create(
-        config_id="films", input={"promptText": "A lake", "duration": 4, "aspectRatio": "16:9", "resolution": "720p"}
+        config_id="films", input={"prompt_text": "A lake", "duration": 4, "aspect_ratio": "16:9", "resolution": "720p"}
     )
-    image: Any = await client.generate.image.create(config_id="films", input={"promptText": "A lake"})
-    audio: Any = await client.generate.audio.create(config_id="films", input={"type": "speech", "promptText": "Hello."})
+    image: Any = await client.generate.image.create(config_id="films", input={"prompt_text": "A lake"})
+    audio: Any = await client.generate.audio.create(
+        config_id="films", input={"type": "speech", "prompt_text": "Hello."}
+    )
     for reply in (video, image, audio):
         assert reply.routing.model
         assert (await client.tasks.retrieve(reply.id)).id == reply.id
     with pytest.raises(runwayml.NotFoundError) as caught:
-        await client.generate.image.create(config_id="nowhere", input={"promptText": "A lake"})
+        await client.generate.image.create(config_id="nowhere", input={"prompt_text": "A lake"})
     assert caught.value.body["code"] == "router_config_not_found"  # type: ignore[index]
     seen = [request.status async for request in client.routers.list_requests(made.id, limit=50)]
     assert seen.count("routed") == 3
@@ -183,18 +185,19 @@ async def test_recipes(client: AsyncRunwayML, recipe: str) -> None:
 
     body = {name: filled(value) for name, value in RECIPES[recipe].items()}
     route = f"POST /v1/recipes/{recipe}"
+    refused: Any
     try:
         made = await getattr(client.recipes, recipe)(version="2026-06", **body)
     except runwayml.BadRequestError as error:
-        body = dict(error.body)  # type: ignore[call-overload]
+        refused = error.body
     else:
         task = await ready(client.tasks.retrieve, made.id)
         assert task.status == "SUCCEEDED", task
         note(route, "python", "works", "a workflow of this server's own jobs")
         return
     assert recipe in REFUSED
-    assert "issues" not in body or body["issues"][0]["path"] == ["model"], body
-    note(route, "python", "refused", body["error"])
+    assert "issues" not in refused or refused["issues"][0]["path"] == ["model"], refused
+    note(route, "python", "refused", refused["error"])
 
 
 async def test_workflows(client: AsyncRunwayML) -> None:

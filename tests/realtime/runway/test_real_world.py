@@ -66,12 +66,12 @@ async def test_a_picture_then_a_film_of_it_then_its_voice(tmp_path: Path) -> Non
     assert filmed.metadata["requested"] == "gen4_turbo"
     assert filmed.metadata["model"] not in ("", "stand-in")
     assert filmed.metadata["seed"] == 11
-    with av.open(io.BytesIO(film)) as container:
+    with av.open(io.BytesIO(film), "r") as container:
         stream = container.streams.video[0]
         frames = sum(1 for _ in container.decode(stream))
         assert (stream.width, stream.height) == (832, 1104)
         assert stream.average_rate is not None
         assert abs(Fraction(frames) / stream.average_rate - 2) <= 1 / stream.average_rate
-    with av.open(io.BytesIO(said)) as container:
+    with av.open(io.BytesIO(said), "r") as container:
         assert container.duration is not None
         assert 0.3 < container.duration / av.time_base < 5

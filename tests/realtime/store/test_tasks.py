@@ -173,7 +173,8 @@ def test_a_dead_servers_tasks_go_back_and_fail_at_last(line: Line) -> None:
 
 def test_a_server_that_comes_back_takes_up_its_own(line: Line) -> None:
     mine, others = line.create(), line.create()
-    line.got("a"), line.got("b")
+    line.got("a")
+    line.got("b")
     assert [t.id for t in line.database.now(lambda c: line.rows.reclaim(c, line.now_s, 3, "a"))] == [mine.id]
     assert line.states(mine, others) == ["PENDING", "RUNNING"]
     line.database.now(lambda c: line.rows.hand_back(c, "b", line.now_s))
