@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -30,10 +31,30 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def complaint(result: subprocess.CompletedProcess[str]) -> str:
     """The one line on stderr of a command that failed."""
     assert result.returncode == 1, result.stderr
-    assert "Traceback" not in result.stderr
-    (line,) = result.stderr.strip().splitlines()
+    return one_line(result.stderr)
+
+
+def one_line(stderr: str) -> str:
+    assert "Traceback" not in stderr
+    (line,) = stderr.strip().splitlines()
     assert line.startswith("worldstream: ")
     return line
+
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refused:
+    """The complaint of a command that fails in this process, which spares it seconds of imports."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+
+    def run_here(*arguments: str) -> str:
+        capfd.readouterr()
+        assert cli.main(arguments) == 1
+        return one_line(capfd.readouterr().err)
+
+    return run_here
 
 
 def test_version_and_help() -> None:
@@ -89,7 +110,7 @@ def test_errors_inside_main_are_caught(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert capsys.readouterr().err == "worldstream: two lines Change the setting that the message names.\n"
 
 
-def test_a_film_and_its_replay_are_the_same_file(tmp_path: Path) -> None:
+def test_a_film_and_its_replay_are_the_same_file(tmp_path: Path, refused: Refused) -> None:
     """Two processes, the shipped world, the same bytes; what was not understood is said."""
     first, log, again = tmp_path / "film.mp4", tmp_path / "film.jsonl", tmp_path / "again.mp4"
     common = ("--engine", "eager", "--data", str(tmp_path))
@@ -104,26 +125,24 @@ def test_a_film_and_its_replay_are_the_same_file(tmp_path: Path) -> None:
     assert played.returncode == 0, played.stderr
     assert again.read_bytes() == first.read_bytes()
     log.write_text(log.read_text().replace('"sha256": "', '"sha256": "0'))
-    assert "restore those weights" in complaint(run("replay", str(log), "-o", str(again), *common))
+    assert "restore those weights" in refused("replay", str(log), "-o", str(again), *common)
     log.write_text("hello")
-    assert "its first line is not a header" in complaint(run("replay", str(log), "-o", str(again), *common))
-    assert "[00:09] is not before the end" in complaint(
-        run("film", "x", "--camera", "[00:09] pan left", "--seconds", "1", "-o", str(again), *common)
+    assert "its first line is not a header" in refused("replay", str(log), "-o", str(again), *common)
+    assert "[00:09] is not before the end" in refused(
+        "film", "x", "--camera", "[00:09] pan left", "--seconds", "1", "-o", str(again), *common
     )
 
 
-def test_a_film_needs_words_or_a_picture(tmp_path: Path) -> None:
+def test_a_film_needs_words_or_a_picture(tmp_path: Path, refused: Refused) -> None:
     out = str(tmp_path / "film.mp4")
-    assert "needs a prompt, or a picture" in complaint(run("film", "-o", out))
+    assert "needs a prompt, or a picture" in refused("film", "-o", out)
     broken = tmp_path / "holiday.png"
     broken.write_bytes(b"not a picture")
-    said = complaint(run("film", "--image", str(broken), "-o", out, "--engine", "eager", "--data", str(tmp_path)))
+    said = refused("film", "--image", str(broken), "-o", out, "--engine", "eager", "--data", str(tmp_path))
     assert "holiday.png" in said
     assert "Choose a PNG, JPEG or WebP" in said
-    missing = run(
-        "film", "--image", str(tmp_path / "none.png"), "-o", out, "--engine", "eager", "--data", str(tmp_path)
-    )
-    assert "none.png" in complaint(missing)
+    missing = str(tmp_path / "none.png")
+    assert "none.png" in refused("film", "--image", missing, "-o", out, "--engine", "eager", "--data", str(tmp_path))
 
 
 def test_threads_leave_a_core_free(monkeypatch: pytest.MonkeyPatch) -> None:

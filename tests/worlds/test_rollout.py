@@ -178,7 +178,7 @@ def test_the_neck_has_an_end() -> None:
         assert walk.camera.pitch_rad == pytest.approx(sign * WORLD.max_pitch_rad)
 
 
-def test_a_thousand_steps_stay_the_same_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hundreds_of_steps_stay_the_same_size(monkeypatch: pytest.MonkeyPatch) -> None:
     """No tensor grows, and the last frame looks no further than the first ones did."""
     config = replace(
         WORLD, network=replace(NETWORK, blocks=1, width=16, heads=1, rows=2, columns=2), first_steps=(1.0,)
@@ -193,7 +193,7 @@ def test_a_thousand_steps_stay_the_same_size(monkeypatch: pytest.MonkeyPatch) ->
         return step(inputs)
 
     monkeypatch.setattr(walk._engine, "step", watched)
-    for i in range(1000):  # about four seconds
+    for i in range(250):  # eighty times the window
         frames = play(walk, [Action(forward_m=0.3, yaw_rad=0.05)])
         assert frames[0].index == i
     assert all(s == sizes[0] for s in sizes)

@@ -28,7 +28,7 @@ def pictures() -> Autoencoder:
 
 @pytest.fixture
 def model(pictures: Autoencoder) -> Model:
-    config = WorldConfig(network=NetworkConfig(width=32, blocks=1, heads=2, ffn=32, window=2))
+    config = WorldConfig(network=NetworkConfig(width=32, blocks=1, heads=2, ffn=32, rows=6, columns=10, window=2))
     return Model(config, network(config.network), pictures, (1.0,))
 
 

@@ -12,8 +12,10 @@ import torch
 from worldstream.worlds import weights
 from worldstream.worlds.config import PRESETS, STEPS_4
 from worldstream.worlds.core import Action
-from worldstream.worlds.training import cli, data, judge
+from worldstream.worlds.training import cli, data, distil, dynamics, judge
 from worldstream.worlds.training.data import DataConfig
+from worldstream.worlds.training.distil import DistilConfig
+from worldstream.worlds.training.dynamics import DynamicsConfig
 from worldstream.worlds.training.judge import JudgeConfig, evaluate_judge
 from worldstream.worlds.weights import load_world
 
@@ -79,27 +81,29 @@ def test_a_start_that_is_not_there_is_one_line(stage: str, tmp_path: Path, capsy
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small shards and few measurements; everything else is as an operator runs it."""
-    monkeypatch.setattr(data, "STILLS_PER_SHARD", 64)
-    monkeypatch.setattr(data, "EPISODES_PER_SHARD", 4)
-    monkeypatch.setattr(judge, "JudgeConfig", partial(JudgeConfig, motion_pairs=48, batch=4))
-    monkeypatch.setattr(judge, "evaluate_judge", partial(evaluate_judge, count=48))
+    """Small shards, clips and batches, and few measurements; everything else is as an operator runs it."""
+    monkeypatch.setattr(data, "STILLS_PER_SHARD", 32)
+    monkeypatch.setattr(data, "EPISODES_PER_SHARD", 2)
+    monkeypatch.setattr(judge, "JudgeConfig", partial(JudgeConfig, motion_pairs=24, batch=4))
+    monkeypatch.setattr(judge, "evaluate_judge", partial(evaluate_judge, count=24))
+    monkeypatch.setattr(dynamics, "DynamicsConfig", partial(DynamicsConfig, batch=2, closed_batch=2, closed_frames=4))
+    monkeypatch.setattr(distil, "DistilConfig", partial(DistilConfig, batch=2, closed_frames=4))
 
 
 def run(folder: Path, stage: str, *more: str) -> None:
-    base = [stage, "--runs", str(folder), "--preset", "tiny", "--processes", "1", "--minutes", "0.02"]
-    assert cli.main([*base, "--stills", "64", "--episodes", "8", *more]) == 0
+    base = [stage, "--runs", str(folder), "--preset", "tiny", "--processes", "1", "--minutes", "0.005"]
+    assert cli.main([*base, "--stills", "32", "--episodes", "4", *more]) == 0
 
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value encountered")
 def test_rehearsal_from_nothing_to_a_world_that_plays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every stage of the training in order, a second each: what costs hours later must at least run through."""
+    """Every stage of the training in order, a step or a few each: what costs hours later must at least run through."""
     for stage in ("data", "judge", "tokenizer", "encode", "dynamics"):
         run(tmp_path, stage)
     latents = np.load(tmp_path / "data/latents.npy")
     c = PRESETS["tiny"].network
-    assert latents.shape == (2, 8, 64, c.channels, c.rows, c.columns)
+    assert latents.shape == (2, 4, 64, c.channels, c.rows, c.columns)
     assert np.isfinite(latents).all()
     run(tmp_path, "export", "--out", str(tmp_path / "first/worlds"))
     for stage in ("distil", "decoder"):
@@ -125,10 +129,10 @@ def test_rehearsal_from_nothing_to_a_world_that_plays(tmp_path: Path, monkeypatc
 
 @pytest.mark.usefixtures("small")
 def test_data_is_the_same_again_and_is_not_drawn_twice(tmp_path: Path) -> None:
-    train, test = DataConfig(16, 8, 24, 64, 8), DataConfig(16, 8, 24, 64, 4, test=True)
+    train, test = DataConfig(16, 8, 24, 32, 4), DataConfig(16, 8, 24, 32, 2, test=True)
 
     def draw(folder: Path, config: DataConfig) -> None:
-        assert list(data.render_stills(folder, config)) == [64]
+        assert list(data.render_stills(folder, config)) == [32]
         assert list(data.render_walks(folder, config))[-1] == config.episodes
 
     one, two, unseen = tmp_path / "one", tmp_path / "two", tmp_path / "unseen"
@@ -137,10 +141,10 @@ def test_data_is_the_same_again_and_is_not_drawn_twice(tmp_path: Path) -> None:
     for path in ("stills/0000.npy", "walks/0001/rgb.npy", "walks/0000/paths.npy"):
         assert np.array_equal(np.load(one / path), np.load(two / path))
     rgb, other = (np.load(folder / "walks/0000/rgb.npy") for folder in (one, unseen))
-    assert rgb.shape == other.shape == (4, 24, 8, 16, 3)
+    assert rgb.shape == other.shape == (2, 24, 8, 16, 3)
     assert not np.array_equal(rgb, other)
     stamp = (one / "walks/0000").stat().st_mtime_ns
     (one / "walks/0001.part").mkdir()  # left behind by a run that was cut off
     draw(one, train)
     assert (one / "walks/0000").stat().st_mtime_ns == stamp
-    assert len(data.Walks.open(one).meta) == 8
+    assert len(data.Walks.open(one).meta) == 4
