@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -62,11 +63,12 @@ def ordered(
     return client.post("/api/tasks", json={"kind": kind, "params": params or {}, "inputs": inputs})
 
 
-def ended(client: httpx.Client, id: str, limit_s: float = 60.0) -> dict[str, object]:
+def ended(client: httpx.Client, id: str, limit_s: float = 60.0) -> dict[str, Any]:
+    """A task when it is over."""
     began_s = time.monotonic()
-    while time.monotonic() - began_s < limit_s:
-        found: dict[str, object] = client.get(f"/api/tasks/{id}").json()
+    while True:
+        found: dict[str, Any] = client.get(f"/api/tasks/{id}").json()
         if found["state"] in FINAL:
             return found
+        assert time.monotonic() - began_s < limit_s, f"task {id} does not end: {found}"
         time.sleep(0.05)
-    raise AssertionError(f"task {id} does not end: {found}")
