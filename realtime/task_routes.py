@@ -85,13 +85,13 @@ def add_tasks(app: FastAPI, offline: Offline, check_origin: Callable[[Request], 
     board = offline.queue
     desk = TaskDesk(offline)
 
-    async def owner_of(request: Request) -> str:
+    async def owner_of(request: Request, scope: str = "tasks") -> str:
         check_origin(request)
-        return await desk.owner(request.headers.get("authorization", ""))
+        return await desk.owner(request.headers.get("authorization", ""), scope)
 
     @app.post("/api/tasks", status_code=201)
     async def create(request: Request) -> Response:
-        owner = await owner_of(request)
+        owner = await owner_of(request, "generate")
         order = await order_of(request)
         try:
             task = await desk.order(owner, order)
@@ -158,12 +158,13 @@ class TaskDesk:
         self._offline, self._services = offline, offline.services
         self._workshop = OneWorkshop(offline.services.data)
 
-    async def owner(self, authorization: str) -> str:
-        """Whoever is on this machine, on a server without keys; else the caller behind the key. Raises ClientError."""
+    async def owner(self, authorization: str, scope: str = "tasks") -> str:
+        """Whoever is on this machine, on a server without keys; else the caller behind a key with this scope. Raises
+        ClientError."""
         kind, _, secret = authorization.partition(" ")
         given = secret.strip() if kind.lower() == "bearer" else ""
         try:  # a server without keys takes any, so the page needs none
-            return (await self._services.authority.admit(given or "none", "generate")).key
+            return (await self._services.authority.admit(given or "none", scope)).key
         except ApiError as error:
             raise (KeyRefused if error.status == 401 else KeyTooNarrow)(error.error) from None
 

@@ -27,7 +27,7 @@ from tests.realtime.hostile.files import (
     zipped,
 )
 from tests.realtime.hostile.watching import FLAT_BYTES, left, watched
-from tests.realtime.runway.media import data_uri, film
+from tests.realtime.runway.media import data_uri, film, sound
 from tests.realtime.serve_tasks import TaskServer
 
 KINDS = {"image": ("portrait", "image"), "video": ("soundtrack", "video"), "audio": ("isolate", "audio")}
@@ -84,6 +84,11 @@ def test_every_file_is_refused_and_leaves_nothing(
 def test_what_only_decoding_tells_fails_with_a_code(
     server: TaskServer, client: httpx.Client, task: str, data: Path
 ) -> None:
+    for kind, name, uri in (  # what these jobs load stays
+        ("isolate", "audio", data_uri("audio/wav", sound())),
+        ("join", "video0", data_uri("video/mp4", film())),
+    ):
+        assert ended(client, ordered(client, kind, {name: uri}).json()["id"])["state"] == "SUCCEEDED"
     before = left(data)
     with watched(server.process.pid, server.url, task) as watch:
         for hostile in broken_inside():

@@ -204,7 +204,7 @@ def test_permissions_cannot_be_made_up(client: httpx.Client, data: Path, given: 
 def test_types_of_forms_that_are_none(data: Path, given: dict[str, Any], content_type: str) -> None:
     before = left(data)
     body = head(given["fields"]) + picture() + b"\r\n--hostile--\r\n"
-    headers = {"content-type": content_type.encode("latin-1")}
+    headers = [(b"content-type", content_type.encode("latin-1"))]
     answer = httpx.post(given["uploadUrl"], content=body, headers=headers)
     assert (answer.status_code, list(answer.json())) == (400, ["error"]), answer.text
     assert left(data) == before

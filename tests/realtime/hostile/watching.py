@@ -35,7 +35,7 @@ class Watch:
 
 
 def memory(pid: int) -> int:
-    """Bytes of a process and all below it that no other shares."""
+    """Resident bytes of a process and all below it; what they share is counted for each."""
     total = 0
     try:
         tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
