@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...avatars.audio.sightings import Watched
+from ...worlds.clip_pictures import Reference
 from ...worlds.clip_words import Moment
 from ...worlds.clip_writer import Writer
-from ...worlds.clips import ClipPlan, ClipRequest, Reference, at_speed, drawn, facts, finished, planned
+from ...worlds.clips import ClipPlan, ClipRequest, at_speed, drawn, facts, finished, planned
 from ...worlds.media.formats import film_format
 from ...worlds.media.video_out import write_video
 from .clip_sound import after, heard, laid_under, watching
