@@ -81,6 +81,8 @@ def _filmed(
 
 def asked(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> ClipRequest:
     """The request in an order. Raises ValueError."""
+    if missing := [name for name in ("seconds", "width", "height") if params.get(name) is None]:
+        raise ValueError(f"a clip needs {', '.join(missing)}")
     moments = tuple(Moment(float(m["at_s"]), str(m["prompt"])) for m in params.get("moments") or ())
     return ClipRequest(
         str(params.get("prompt") or ""), float(params["seconds"]), int(params["width"]), int(params["height"]),
