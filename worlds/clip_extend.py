@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -67,17 +67,21 @@ def read_ending(path: Path, part: Window, world_width: int, world_height: int, f
 
 
 def at_pace(video: Video, fps: float) -> Iterator[Picture]:
-    """The frames of a video at another pace, each the newest one of its time: as long, no motion made up."""
-    rate = Fraction(fps).limit_denominator(1001)
+    """The frames of a video at another pace, as `paced`."""
+    return paced(video.frames(), video.fps, Fraction(fps).limit_denominator(1001))
+
+
+def paced(frames: Iterable[Picture], fps: Fraction, rate: Fraction) -> Iterator[Picture]:
+    """Frames of `fps` a second at `rate`, each the newest one of its time: as long, no motion made up."""
     due = 0
     last: Picture | None = None
     index = -1
-    for index, rgb in enumerate(video.frames()):
-        while last is not None and Fraction(due) / rate < Fraction(index) / video.fps:
+    for index, rgb in enumerate(frames):
+        while last is not None and Fraction(due) / rate < Fraction(index) / fps:
             yield last
             due += 1
         last = rgb
-    while last is not None and Fraction(due) / rate < Fraction(index + 1) / video.fps:
+    while last is not None and Fraction(due) / rate < Fraction(index + 1) / fps:
         yield last
         due += 1
 

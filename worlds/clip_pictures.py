@@ -23,6 +23,14 @@ Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """A picture that a prompt speaks of as `@tag`; without a tag, the first one fills what the prompt leaves open."""
+
+    file: Path
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """A part of the world's frames, in pixels."""
 

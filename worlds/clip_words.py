@@ -77,9 +77,9 @@ def read_words(
         if not 0.0 <= moment.at_s < seconds:
             raise ValueError(f"a moment lies within the clip's {seconds:g} s, not at {moment.at_s:g} s")
     notes: list[str] = []
-    said = _with_references(prompt, references, notes, limited)
+    said = with_references(prompt, references, notes, limited)
     stretches = _stretches(said, seconds, notes)
-    stretches += [(m.at_s, _with_references(m.prompt, references, notes, limited)) for m in moments]
+    stretches += [(m.at_s, with_references(m.prompt, references, notes, limited)) for m in moments]
     stretches.sort(key=lambda stretch: stretch[0])  # stable: of two at one time the later one holds
     moves, camera_said = _moves(said, camera, seconds, notes)
     if limited:
@@ -91,7 +91,7 @@ def read_words(
     return Words(begin, later, moves, tuple(dict.fromkeys(notes)), camera_said)
 
 
-def _with_references(prompt: str, references: Sequence[Seen], notes: list[str], limited: bool) -> str:
+def with_references(prompt: str, references: Sequence[Seen], notes: list[str], limited: bool) -> str:
     """The prompt with every `@tag` replaced by what its picture shows, less what the prompt says itself."""
     known = {seen.name: seen for seen in references if seen.name}
     own = captions.parse(TAG.sub(" ", prompt))

@@ -18,7 +18,7 @@ import torch
 from .camera_moves import Rig, Track, compiled
 from .clip_extend import Ending, at_pace, going_on, read_ending
 from .clip_finish import Finish
-from .clip_pictures import Picture, Window, opened, window
+from .clip_pictures import Picture, Reference, Window, opened, window
 from .clip_walks import Drawn, Route, Told, can_follow, decoded, walked
 from .clip_words import GENTLE, Moment, Seen, Words, read_words
 from .core import Action, World
@@ -28,14 +28,6 @@ from .weights import LoadedWorld
 
 LEAST_SECONDS, MOST_SECONDS = 0.2, 180.0
 MOST_SIDE_PX = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A picture that a prompt speaks of as `@tag`; without a tag, the first one fills what the prompt leaves open."""
-
-    file: Path
-    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)

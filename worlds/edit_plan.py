@@ -7,25 +7,28 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .core import Action
+from .clip_pictures import Window
+from .clip_words import TAG, with_references
+from .clips import references
 from .edit_drawn import Background, Replace, enlarged
+from .edit_extend import extended
 from .edit_grid import ColourGrid
 from .edit_keyframes import Guided, Known, known, moments
 from .edit_look import Look
 from .edit_masks import Mask, Picture, feathered, green, laid, masks
 from .edit_plate import Counts, Plate, Sample, around, moving, spread
-from .edit_redraw import Effect, Redraw, seen_in, sized
+from .edit_redraw import Effect, Redraw, seen_in
 from .edit_shape import shaped
 from .edit_shots import Motion
-from .edit_walks import LEAST_SHOWN, back_at_start, led_to, moves, onward, shown_share, watched
+from .edit_walks import LEAST_SHOWN, back_at_start, led_to, moves, shown_share, watched
 from .edit_words import Wish, wish
 from .edits import Edit, EditRefused, EditRequest, Source, Survey, collected, decided, shots_of
 from .judge import Judge
+from .media.pictures import read_picture
 from .media.scaling import fitted
 from .weights import LoadedWorld
 
 SAMPLES_IN_ALL = 32  # frames of a film that are kept at full size to look behind things
-EXTEND_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,27 @@ class Bench:
 def edited(bench: Bench, source: Source, seen: Survey, request: EditRequest) -> Edit:
     """The edit that is asked for. Raises ValueError on what cannot be; EditRefused where something is missing."""
     request = decided(request)
+    if request.operation == "extend":
+        return shaped(extended(bench.world, source, seen, request), request)
+    request, said = spoken(bench.world, request)
+    edit = _by_operation(bench, source, seen, request)
+    return replace(edit, notes=(*said, *edit.notes)) if said else edit
+
+
+def spoken(world: LoadedWorld, request: EditRequest) -> tuple[EditRequest, tuple[str, ...]]:
+    """With what the world sees in the references in place of their `@tag` words, and what a person should know."""
+    if not request.references and not TAG.search(request.prompt):
+        return request, ()
+    notes: list[str] = []
+    whole = Window(0, 0, world.width_px, world.height_px)
+    prompt = with_references(request.prompt, references(world, request.references, whole, notes), notes, True)
+    if not TAG.search(request.prompt) and request.operation != "background":
+        notes.append("the prompt speaks of no reference by its @tag: references are left out")
+    return replace(request, prompt=prompt), tuple(dict.fromkeys(notes))
+
+
+def _by_operation(bench: Bench, source: Source, seen: Survey, request: EditRequest) -> Edit:
     operation = request.operation
-    if operation == "extend":
-        return shaped(_extended(bench, source, seen, request), request)
     if operation == "angle":
         return shaped(_angle(bench, source, seen, request), request)
     if operation in ("remove", "clean_plate"):
@@ -83,7 +104,8 @@ def _effect(
     size, motion = (source.width, source.height), bench.motion()
     if request.operation == "background":
         assert request.mask is not None
-        first = fitted(request.references[0].rgb, *_world_size(bench)) if request.references else None
+        shown = next((read_picture(reference.file) for reference in request.references), None)
+        first = None if shown is None else fitted(shown, *_world_size(bench))
         behind = Background(bench.world, motion, request.prompt, request.seed, masks(request.mask, *size), first)
         return behind, lambda: {"drawn_px": list(_world_size(bench))}
     if request.operation == "replace":
@@ -187,41 +209,6 @@ def _samples(source: Source, seen: Survey, wanted: list[int], request: EditReque
             found = [moving(s.picture, around(samples, s.index)) for s in samples]
             out[shot] = [replace(s, hole=h) for s, h in zip(samples, found, strict=True) if h is not None]
     return out
-
-
-def _extended(bench: Bench, source: Source, seen: Survey, request: EditRequest) -> Edit:
-    """The source as it is, then what the model draws of what comes next."""
-    fps, seconds = float(source.fps), EXTEND_S if request.seconds is None else request.seconds
-    more, last = max(1, round(seconds * fps)), seen.shots[-1]
-    scripted, notes = (
-        (None, ()) if not request.camera else moves(bench.world, request.camera, seconds, fps, request.seed)
-    )
-
-    def frames() -> Iterator[Picture]:
-        motion, rollout, lately = bench.motion(), bench.world.rollout(), list[Action]()
-        picture = None
-        for index, _, begins, picture in shots_of(source, seen):
-            if index == last:
-                caption = seen_in(bench.world, picture)
-                rollout.reset(request.seed, request.prompt or caption)
-            if begins:
-                motion.begin()
-            if index >= last:
-                action = motion.into(picture)
-                rollout.follow(rollout.encoded(sized(bench.world, picture)), action)
-                lately = [*lately[-7:], action]
-            yield picture
-        assert picture is not None
-        for action in scripted if scripted is not None else onward(lately, more):
-            (frame,) = rollout.step(action)
-            yield enlarged(frame.rgb, picture)
-
-    return Edit(
-        frames(), seen.count + more, source.width, source.height, "extend",
-        lambda: {"extended_frames": more, "drawn_px": list(_world_size(bench))},
-        ("what follows the source is drawn by the model and brought to the source's size: softer than the source",
-         "the sound ends where the source does", *notes),
-    )  # fmt: skip
 
 
 def _angle(bench: Bench, source: Source, seen: Survey, request: EditRequest) -> Edit:

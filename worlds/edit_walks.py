@@ -1,12 +1,11 @@
-"""Frames that the source does not hold: the walk goes on after its end, or goes another way through the same place.
+"""Frames that the source does not hold: a walk that goes another way through the same place.
 
-Both feed the source to a rollout frame by frame, with the motion that was read from it, as if the model had drawn it:
+It feeds the source to a rollout frame by frame, with the motion that was read from it, as if the model had drawn it:
 history, cache and memory of places hold what was shown. Then the model draws.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,7 +22,6 @@ from .rollout import Rollout, RolloutState
 from .weights import LoadedWorld
 
 Picture = NDArray[np.uint8]
-LATELY = 8  # frames whose motion goes on
 LEAST_SHOWN = 0.5  # share of the new view that the source must have shown
 
 
@@ -32,7 +30,6 @@ class Watched:
     """A rollout that has followed a video, and where the camera went."""
 
     rollout: Rollout
-    lately: deque[Action]
     cameras: list[Camera]
 
 
@@ -41,12 +38,10 @@ def watched(world: LoadedWorld, frames: Iterator[Picture], prompt: str, seed: in
     rollout = world.rollout()
     rollout.reset(seed, prompt)
     motion.begin()
-    seen = Watched(rollout, deque(maxlen=LATELY), [])
+    seen = Watched(rollout, [])
     for picture in frames:
         action = motion.into(picture)
         rollout.follow(rollout.encoded(sized(world, picture)), action)
-        if seen.cameras:
-            seen.lately.append(action)
         seen.cameras.append(rollout.camera)
         yield seen
 
@@ -59,17 +54,6 @@ def moves(
     limits = Rig(world.max_step_m, world.max_turn_rad, world.config.max_pitch_rad)
     track = compiled(script.moves, seconds, fps, limits, seed)
     return track.actions, (*script.notes, *track.notes)
-
-
-def onward(lately: Sequence[Action], count: int) -> list[Action]:
-    """The newest motion, going on for `count` frames and slowly coming to rest."""
-    n = max(1, len(lately))
-    mean = [sum(getattr(a, name) for a in lately) / n for name in ("right_m", "forward_m", "yaw_rad")]
-    out = []
-    for i in range(count):
-        k = 0.5 ** (i / (2.0 * max(count, 1)))
-        out.append(Action(right_m=k * mean[0], forward_m=k * mean[1], yaw_rad=k * mean[2]))
-    return out
 
 
 def shown_share(world: LoadedWorld, cameras: Sequence[Camera], here: Camera) -> float:

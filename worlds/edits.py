@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .clip_pictures import Reference
 from .edit_keyframes import Keyframe
 from .edit_shots import Cuts
 from .edit_words import operation_of
@@ -51,6 +52,8 @@ class Source(Protocol):
     """A video; `worlds.media.video_in.Video` is one."""
 
     @property
+    def path(self) -> Path: ...
+    @property
     def fps(self) -> Fraction: ...
     @property
     def width(self) -> int: ...
@@ -59,14 +62,6 @@ class Source(Protocol):
     def frames(self) -> Iterator[Picture]:
         """From the start, each time."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class EditReference:
-    """A picture that a prompt speaks of as `@tag`."""
-
-    rgb: Picture  # [H, W, 3], at any size
-    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +78,7 @@ class EditRequest:
     seconds: float | None = None  # that an extension lasts
     camera: str = ""  # moves in words, of extensions and new angles
     mask: Path | None = None  # white is what changes; of background and green: what stays
-    references: tuple[EditReference, ...] = ()  # the first is what a new background begins with
+    references: tuple[Reference, ...] = ()  # the first is what a new background begins with
 
     def __post_init__(self) -> None:
         if self.operation not in OPERATIONS:

@@ -9,9 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .clip_pictures import Picture, Window, window
+from .clip_pictures import Picture, Reference, Window, window
 from .clip_words import Words, read_words
-from .clips import Reference, references
+from .clips import references
 from .core import Action, World
 from .media.scaling import fitted
 from .media.upscaler import Upscaler

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...avatars.audio.sightings import Watched
+from ...worlds.clip_pictures import Reference
 from ...worlds.clip_words import Moment
 from ...worlds.clip_writer import Writer
-from ...worlds.clips import ClipPlan, ClipRequest, Reference, at_speed, drawn, facts, finished, planned
+from ...worlds.clips import ClipPlan, ClipRequest, at_speed, drawn, facts, finished, planned
 from ...worlds.media.formats import film_format
 from ...worlds.media.video_out import write_video
 from .clip_sound import after, heard, laid_under, watching
@@ -80,6 +81,8 @@ def _filmed(
 
 def asked(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> ClipRequest:
     """The request in an order. Raises ValueError."""
+    if missing := [name for name in ("seconds", "width", "height") if params.get(name) is None]:
+        raise ValueError(f"a clip needs {', '.join(missing)}")
     moments = tuple(Moment(float(m["at_s"]), str(m["prompt"])) for m in params.get("moments") or ())
     return ClipRequest(
         str(params.get("prompt") or ""), float(params["seconds"]), int(params["width"]), int(params["height"]),

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from ...worlds.edit_keyframes import Keyframe
 from ...worlds.edit_look import load_look
 from ...worlds.edit_plan import Bench, edited
-from ...worlds.edits import Edit, EditReference, EditRefused, EditRequest, survey
+from ...worlds.edits import Edit, EditRefused, EditRequest, survey
 from ...worlds.judge import load_judge
 from ...worlds.media.limits import MediaError
 from ...worlds.media.pictures import read_picture
 from ...worlds.media.video_in import Video, read_video
 from ...worlds.media.video_out import write_video
 from ...worlds.weights import SHIPPED, LoadedWorld
+from .clips import asked_references
 from .contract import JobError, JobOrder, JobResult, Output, Refused, Tell, Workshop
 
 Picture = NDArray[np.uint8]
@@ -107,9 +108,7 @@ def _facts(made: Edit, video: Video, shots: Sequence[int], request: EditRequest)
 
 def asked(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> EditRequest:
     """The request in an order. Raises ValueError or MediaError."""
-    references = tuple(
-        EditReference(read_picture(_file(r, inputs)), str(r.get("tag") or "")) for r in params.get("references") or ()
-    )
+    references = asked_references(params, inputs)
     keyframes = tuple(_keyframe(k, inputs) for k in params.get("keyframes") or ())
     seconds = params.get("seconds")
     return EditRequest(

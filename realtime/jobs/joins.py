@@ -29,6 +29,8 @@ def join(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
         return _written(order, tell, films, sound)
     except MediaError as error:
         raise JobError("INPUT_PREPROCESSING.VIDEO", f"A part cannot be read: {error}") from error
+    except ValueError as error:  # a size or a form of the film
+        raise JobError("INPUT_PREPROCESSING.INVALID", f"{error}.") from error
 
 
 def _written(order: JobOrder, tell: Tell, films: list[Video], sound: Sound | None) -> JobResult:

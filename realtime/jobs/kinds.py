@@ -46,8 +46,10 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from functools import wraps
 
-from .contract import Job, Workshop
+from .contract import Job, JobOrder, JobResult, Tell, Workshop
+from .params import check
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +83,18 @@ KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
 
 
 def job_of(name: str) -> Job:
-    """The function that does a kind. Raises ValueError on an unknown one."""
+    """The function that does a kind, behind a check of its params. Raises ValueError on an unknown one."""
     if name not in KINDS:
         raise ValueError(f"there is no kind of job {name!r}; there are {', '.join(KINDS)}")
     module, _, function = KINDS[name].place.partition(":")
     job: Job = getattr(importlib.import_module(f".{module}", __package__), function)
-    return job
+
+    @wraps(job)
+    def checked(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
+        check(order)
+        return job(order, workshop, tell)
+
+    return checked
 
 
 def refusal(name: str, workshop: Workshop) -> str:

@@ -26,7 +26,10 @@ def portrait(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
         scale = min(1.0, MOST_SIDE_PX / max(width, height))
         done = fitted(rgb, max(1, round(width * scale)), max(1, round(height * scale)))
     else:
-        width, height = int(order.params["width"]), int(order.params["height"])
+        width, height = (int(order.params.get(side) or 0) for side in ("width", "height"))
+        if not (1 <= width <= MOST_SIDE_PX and 1 <= height <= MOST_SIDE_PX):
+            said = f"A portrait is 1 to {MOST_SIDE_PX} pixels wide and high, not {width} x {height}."
+            raise JobError("INPUT_PREPROCESSING.INVALID", said)
         done = fitted(upper(rgb, width / height), width, height)
     path, media_type = write_picture(order.folder / "portrait", done, "png")
     tell(1.0, done)

@@ -46,6 +46,8 @@ def still(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
 
 def asked(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> StillRequest:
     """The request in an order. Raises ValueError."""
+    if missing := [name for name in ("width", "height") if params.get(name) is None]:
+        raise ValueError(f"a picture needs {', '.join(missing)}")
     return StillRequest(
         str(params.get("prompt") or ""), int(params["width"]), int(params["height"]), int(params.get("seed") or 0),
         int(params.get("count") or 1), asked_references(params, inputs),

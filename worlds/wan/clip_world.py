@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import catalogue
+from ..clip_words import Seen, with_references
 from ..edits import Edit, EditRefused, EditRequest, Source, Survey
 from ..model_card import ModelCard
 from ..model_check import free_bytes
@@ -152,14 +153,17 @@ class ClipWorld:
             raise EditRefused(
                 f"{self.name} makes no edits; choose a VACE checkpoint, or an embedded world such as nano"
             )
-        device, codec = transformer.device, self.parts.codec
+        device, codec, notes = transformer.device, self.parts.codec, list[str]()
+        shown = [Seen(reference.tag, "") for reference in request.references]
+        request = replace(request, prompt=with_references(request.prompt, shown, notes, limited=False))
         with torch.inference_mode():
             words, without = (transformer.context(self.parts.words(t)[None].to(device)) for t in (request.prompt, ""))
         editor = VaceEditor(
             transformer, lambda rgb: encode_clip(codec, rgb), lambda latents: CodecStream(codec).decode(latents), words,
             without, self._schedule(), window=MADE_FOR,
         )  # fmt: skip
-        return VaceEdits(editor, self.width_px * self.height_px, source, seen, request, told).edited()
+        edit = VaceEdits(editor, self.width_px * self.height_px, source, seen, request, told).edited()
+        return replace(edit, notes=(*edit.notes, *notes))
 
     def _schedule(self) -> ClipSchedule:
         return ClipSchedule(self.steps, SHIFT_720P if self.width_px * self.height_px > 600_000 else SHIFT_480P)

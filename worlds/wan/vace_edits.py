@@ -19,6 +19,7 @@ from ..edit_keyframes import Keyframe, moments
 from ..edit_masks import Mask, Picture, feathered, laid, masks
 from ..edit_shape import shaped
 from ..edits import MOST_SEED, Edit, EditRefused, EditRequest, Source, Survey, aspect_size, decided, shots_of
+from ..media.pictures import read_picture
 from ..media.scaling import fitted
 from .vace_video import VaceEditor
 
@@ -120,7 +121,7 @@ class VaceEdits:
             while True:
                 yield waiting.pop()
 
-        pictures = [reference.rgb for reference in request.references]
+        pictures = [read_picture(reference.file) for reference in request.references]
         return self.editor.edited(leads(), (request.seed + shot) & MOST_SEED, anew(), pictures, steps)
 
     def _recipes(self, request: EditRequest, keys: Mapping[int, Keyframe], size: tuple[int, int]) -> Iterator[Recipe]:
@@ -162,7 +163,7 @@ class VaceEdits:
                 yield picture
             grey = np.full((drawn[1], drawn[0], 3), GREY, np.uint8)
             asked = (np.full(grey.shape[:2], i >= kept, np.float32) for i in range(kept + more))
-            pictures = [reference.rgb for reference in request.references]
+            pictures = [read_picture(reference.file) for reference in request.references]
             steps = _Steps(self.told, _windows(kept + more, self.editor))
             shown = chain(newest, (grey for _ in range(more)))
             made = self.editor.edited(shown, request.seed, asked, pictures, steps)

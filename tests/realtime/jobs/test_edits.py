@@ -13,8 +13,14 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.worlds.tiny_world import world
+from worldstream.realtime.jobs.clips import clip
 from worldstream.realtime.jobs.contract import Cancelled, JobError, JobOrder, JobResult, Refused
+from worldstream.realtime.jobs.edits import bench_of
 from worldstream.realtime.jobs.kinds import job_of
+from worldstream.worlds.clip_pictures import Reference
+from worldstream.worlds.core import Sight
+from worldstream.worlds.edit_plan import edited, spoken
+from worldstream.worlds.edits import EditRequest, survey
 from worldstream.worlds.media.pictures import write_picture
 from worldstream.worlds.media.sound import Sound, read_sound
 from worldstream.worlds.media.video_in import read_video
@@ -190,6 +196,35 @@ def test_a_video_goes_on_after_its_end(tmp_path: Path, workshop: OneWorld, sourc
     assert len(out) == 2 * EACH + 12
     assert np.abs(out[7].astype(int) - frames(source)[7]).mean() < 4
     assert result.facts["extended_frames"] == 12
+    (tmp_path / "b").mkdir()
+    params = {"prompt": "", "seed": 7, "camera": "pan left", "seconds": 0.5, "joined": False, "width": WIDTH}
+    order = JobOrder("task", "clip", {**params, "height": HEIGHT}, {"extend": source}, tmp_path / "b")
+    alone = frames(clip(order, workshop, Told()).outputs[0].path)
+    assert np.abs(out[2 * EACH].astype(int) - alone[0]).mean() < 4  # one method: the first new frame is the clip's
+
+
+def test_what_is_seen_in_references_fills_their_tags(
+    tmp_path: Path, workshop: OneWorld, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Viewer:
+        def look(self, rgb: Picture) -> Sight:
+            return Sight("desert, night", 0.0, 0.0)
+
+    monkeypatch.setattr(type(workshop.loaded), "viewer", lambda self: Viewer())
+    shown = write_picture(tmp_path / "shown", frames(source)[15])[0]
+    video = read_video(source)
+    request = EditRequest("it becomes @hero, foggy", references=(Reference(shown, "hero"),))
+    filled, notes = spoken(workshop.loaded, request)
+    assert filled.prompt.split() == ["it", "becomes", "desert,", "night", ",", "foggy"]
+    assert notes == ("@hero is read as 'desert, night'",)
+    made = edited(bench_of(workshop.loaded), video, survey(video), request)
+    next(made.frames)
+    prompts = made.facts()["prompts"]
+    assert isinstance(prompts, list)
+    assert {"desert", "night", "foggy"} <= set(prompts[0].split(", "))
+    assert notes[0] in made.notes
+    _, notes = spoken(workshop.loaded, EditRequest("night, as @nobody"))
+    assert notes == ("there is no reference @nobody: it is left out",)
 
 
 def test_a_new_angle_comes_from_what_was_shown(tmp_path: Path, workshop: OneWorld, source: Path) -> None:
@@ -242,14 +277,10 @@ def test_a_cancelled_edit_ends_at_once_and_leaves_no_file(tmp_path: Path, worksh
 
 def test_no_film_is_held_whole_in_memory(workshop: OneWorld) -> None:
     """Frames are taken one by one: never more than a few ahead of what is written."""
-    from worldstream.realtime.jobs.edits import bench_of
-    from worldstream.worlds.edit_plan import edited
-    from worldstream.worlds.edits import EditRequest, survey
-
     taken = 0
 
     class Endless:
-        fps, width, height = FPS, WIDTH, HEIGHT
+        path, fps, width, height = Path("nowhere"), FPS, WIDTH, HEIGHT
 
         def frames(self) -> Iterator[Picture]:
             nonlocal taken
