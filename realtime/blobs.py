@@ -60,8 +60,8 @@ class FolderBlobs:
         with path.open("rb") as file:
             os.fsync(file.fileno())  # the database is going to say that it is there
         while True:
-            target.parent.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):  # somebody removed the empty folder just now
+                _make_folder(target.parent)
                 return _move(path, target)
 
     async def fetch(self, key: str, path: Path) -> None:
@@ -144,6 +144,16 @@ class FolderBlobs:
     def _sweep(self) -> None:
         for path in self._folder.rglob(".part-*"):
             path.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    """With its parents. Raises FileExistsError where a file has its name, FileNotFoundError where others remove it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # it was there, and when mkdir looked what it is, it was gone
+        if folder.is_file():
+            raise
+        raise FileNotFoundError(str(folder)) from error
 
 
 def _move(path: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable
 
 import hypothesis
@@ -23,6 +24,19 @@ def chromium() -> str:
         if path := shutil.which(name):
             return path
     pytest.fail(f"no browser; run `sudo apt-get install chromium`, or put one of {BROWSERS} on the PATH", pytrace=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Files go to processes in the order of `pytest_collection_modifyitems`, not in that of their numbers of tests."""
+    if hasattr(config.option, "loadscopereorder"):  # only where pytest-xdist is there
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, then those of many tests: what is begun last must not take minutes while a core is idle."""
+    sizes = Counter(item.path for item in items)
+    long = {item.path for item in items if item.get_closest_marker("browser") or item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in long, -sizes[item.path]))
 
 
 def kernel_lines(passed: Iterable[str], failed: Iterable[str]) -> list[str]:

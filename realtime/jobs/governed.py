@@ -34,8 +34,8 @@ from .contract import Job, JobError, JobOrder, JobResult, Output, Tell, Workshop
 from .kinds import job_of
 
 SOURCE_TYPES = {
-    "clip": DRAWN, "still": DRAWN, "edit": COMPOSED, "join": COMPOSED, "soundtrack": COMPOSED,
-    "upscale_image": ENHANCED, "upscale_video": ENHANCED, "frame_rate": ENHANCED, "hdr": ENHANCED,
+    "clip": DRAWN, "still": DRAWN, "edit": COMPOSED, "join": COMPOSED, "soundtrack": COMPOSED, "workflow": COMPOSED,
+    "portrait": ENHANCED, "upscale_image": ENHANCED, "upscale_video": ENHANCED, "frame_rate": ENHANCED, "hdr": ENHANCED,
     "voice_change": ENHANCED, "isolate": ENHANCED, "speech": PROCEDURAL, "sound": PROCEDURAL, "dub": COMPOSED,
 }  # fmt: skip
 SETTINGS = ("moderation", "moderation_url", "moderation_key", "moderation_model")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.browser.visiting import FakeServer, Visit
+from worldstream.realtime import cli
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.browser]
 
@@ -18,8 +18,10 @@ COMMAND = ("-m", "worldstream.realtime.cli")
 
 
 def command(*arguments: str) -> None:
-    """`worldstream …` as an operator would."""
-    subprocess.run([sys.executable, *COMMAND, *arguments], check=True, capture_output=True, timeout=120)
+    """`worldstream …` as an operator would, but in this process: tests/realtime/test_cli_models.py has it in others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "environ", dict(os.environ))
+        assert cli.main(arguments) == 0
 
 
 def serving(tmp_path: Path, preset: str) -> FakeServer:

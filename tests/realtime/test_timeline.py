@@ -213,7 +213,7 @@ class AnyWay(RuleBasedStateMachine):
 
 
 TestAnyWay = AnyWay.TestCase
-TestAnyWay.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestAnyWay.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
 
 
 def test_a_long_way_is_drawn_in_slices() -> None:

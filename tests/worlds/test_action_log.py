@@ -163,7 +163,7 @@ def parsed(content: bytes) -> ActionLog:
         raise OneLine from error
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_whatever_the_bytes_the_answer_is_a_log_or_one_line(content: bytes) -> None:
     with suppress(OneLine):
@@ -177,7 +177,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(JSON, max_size=4), st.dictionaries(st.sampled_from(list(action_log.REQUIRED)), JSON, max_size=3))
 def test_whatever_the_json_the_answer_is_a_log_or_one_line(lines: list[object], changed: dict[str, object]) -> None:
     header = json.loads(action_log.encoded_header(HEADER, 2))

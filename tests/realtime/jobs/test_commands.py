@@ -86,7 +86,8 @@ def test_done_in_this_process(tmp_path: Path) -> None:
     order = asked_of(parsed("upscale", str(tmp_path / "a.png"), "-o", str(tmp_path / "b.png")))
     names, facts = terminal.run_here(order, tmp_path / "b.png", tmp_path / "data", "", "auto")
     assert names == [tmp_path / "b.png"]
-    assert Image.open(tmp_path / "b.png").size == (64, 48)
+    with Image.open(tmp_path / "b.png") as made:
+        assert made.size == (64, 48)
     assert facts["provenance"] == "signed"
     assert read(tmp_path / "b.png") is not None
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", "b.png", "data"}
