@@ -300,7 +300,7 @@ def choose(
 ) -> Engine:
     """The fastest engine here, by a short benchmark that is printed, and kept in the JSON file `cache`."""
     threads = threads or model_threads()
-    machine = f"{platform.machine()} {_cpu_name()} x{threads} torch {torch.__version__} {key}"
+    machine = f"{platform.machine()} {cpu_name()} x{threads} torch {torch.__version__} {key}"
     known = _read(cache)
     if isinstance(kept := known.get(machine), str) and kept in ENGINES:
         try:
@@ -345,7 +345,8 @@ def _read(cache: Path | None) -> dict[str, Any]:
     return kept if isinstance(kept, dict) else {}
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """As the CPU calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -50,8 +50,7 @@ class OpenVINOGraph:
     inputs: dict[str, Port] = field(default_factory=dict)
     _parameters: list[Any] = field(default_factory=list)
     _results: list[Any] = field(default_factory=list)
-    _masks: dict[tuple[str, int], Any] = field(default_factory=dict)
-    _angles: dict[tuple[str, int], Any] = field(default_factory=dict)
+    _shared: dict[tuple[int, int], tuple[Value, Any]] = field(default_factory=dict)  # by the value that it is made of
 
     def input(self, name: str, shape: Shape, dtype: torch.dtype) -> Value:
         self.inputs[name] = Port(name, shape, dtype)
@@ -121,12 +120,12 @@ class OpenVINOGraph:
 
     def _mask(self, lengths: Value, rows: int) -> Any:
         """bool `[B, 1, 1, rows]`: the same for all layers."""
-        key = lengths.source, rows
-        if key not in self._masks or not lengths.source:
+        key = id(lengths), rows
+        if key not in self._shared:
             ends = self._op.reshape(lengths.node, self._integers(lengths.shape[0], 1, 1, 1), False)
             places = self._kept(torch.arange(rows, dtype=torch.int32).view(1, 1, 1, -1))
-            self._masks[key] = self._op.less(places, ends)
-        return self._masks[key]
+            self._shared[key] = lengths, self._op.less(places, ends)
+        return self._shared[key][1]
 
     def rotary(self, value: Value, cos: Value, sin: Value) -> Value:
         # x cos + (x1, x0, x3, x2, …) (-sin, sin): one gather is quicker here than to take pairs apart and join them
@@ -140,13 +139,14 @@ class OpenVINOGraph:
 
     def _doubled(self, angles: Value, sign: int) -> Any:
         """`[B, N, d / 2]` to `[B, 1, N, d]`, each twice, first with a sign: the same for all layers."""
-        key = angles.source, sign
-        if key not in self._angles or not angles.source:
+        key = id(angles), sign
+        if key not in self._shared:
             batch, count, pairs = angles.shape
             one = self._op.reshape(angles.node, self._integers(batch, 1, count, pairs, 1), False)
             signed = self._op.multiply(one, self._kept(torch.tensor([float(sign), 1.0])))
-            self._angles[key] = self._op.reshape(signed, self._integers(batch, 1, count, 2 * pairs), False)
-        return self._angles[key]
+            doubled = self._op.reshape(signed, self._integers(batch, 1, count, 2 * pairs), False)
+            self._shared[key] = angles, doubled
+        return self._shared[key][1]
 
     def cache_update(self, cache: Value, update: Value, index: Value) -> Value:
         """Every place of `index` must say the same row, as `action_graph.told_actions` does."""

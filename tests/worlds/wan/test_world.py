@@ -29,7 +29,7 @@ from worldstream.worlds.wan.text import TextEncoder
 from worldstream.worlds.wan.world import OpenOptions, OpenWorld, load_open_world
 from worldstream.worlds.weights import WeightsError
 
-SMALL = OpenOptions(width_px=64, height_px=48, device="cpu")
+SMALL = OpenOptions(width_px=64, height_px=48, device="cpu", engine="eager")
 
 
 def added(data: Path, name: str) -> ModelCard:
@@ -158,8 +158,8 @@ def test_fp8_weights_take_half_and_draw_nearly_the_same(data: Path) -> None:
 def test_options_that_do_not_exist() -> None:
     with pytest.raises(ValueError, match="precision is one of"):
         OpenOptions(precision="int3")
-    with pytest.raises(ValueError, match="engines auto, eager, cuda, tensorrt, not 'openvino'"):
-        OpenOptions(engine="openvino")
+    with pytest.raises(ValueError, match="engines auto, eager, openvino, cuda, tensorrt, not 'onnx'"):
+        OpenOptions(engine="onnx")
     with pytest.raises(ValueError, match="decoder is one of"):
         OpenOptions(decoder="jpeg")
 
