@@ -11,6 +11,7 @@ that is not free, torch draws.
 
 from __future__ import annotations
 
+import json
 import platform
 import statistics
 import threading
@@ -128,7 +129,12 @@ def weight_bytes(transformer: WanTransformer) -> int:
 
 @torch.inference_mode()
 def quicker(
-    ours: ChunkStep, plain: ChunkStep, transformer: WanTransformer, preset: LivePreset, size: tuple[int, int], window: int
+    ours: ChunkStep,
+    plain: ChunkStep,
+    transformer: WanTransformer,
+    preset: LivePreset,
+    size: tuple[int, int],
+    window: int,
 ) -> tuple[bool, str]:
     """Whether a pass by `ours` takes less time than by `plain`, and the line that says so; both are as new afterwards.
 
@@ -147,6 +153,29 @@ def quicker(
         step.reset()
     a, b = (1e3 * statistics.median(times[-TIMED:]) for times in spent)
     return a < b, f"a pass takes {a:.1f} ms by {ours.name}, {b:.1f} ms by {plain.name}"
+
+
+def kept_choice(options: OpenVINOOptions, what: str, measure: Callable[[], bool], say: Say) -> bool:
+    """Whether OpenVINO was quicker: as measured before on this CPU with these versions, so that a server that starts
+    again draws as it did; else as `measure` says now. `what`: all else that the answer is of."""
+    key = f"{platform.machine()} {cpu_name()} x{model_threads()} torch {torch.__version__} {what}"
+    path = None if options.folder is None else options.folder / "cpu-engines.json"
+    try:
+        known = json.loads(path.read_text()) if path is not None else {}
+    except (OSError, ValueError):
+        known = {}
+    if isinstance(known, dict) and isinstance(known.get(key), bool):
+        return bool(known[key])
+    better = measure()
+    if path is not None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.write_text(json.dumps({**(known if isinstance(known, dict) else {}), key: better}, indent=1))
+        except OSError as error:
+            say(
+                f"the choice of an engine cannot be kept in {path} ({error.strerror}); it will be timed again next time"
+            )
+    return better
 
 
 def still(transformer: WanTransformer, preset: LivePreset, size: tuple[int, int]) -> Block:

@@ -245,7 +245,9 @@ class OpenVINORun:
         self._library, self._request = library, compiled.create_infer_request()
         self.inputs = {p.any_name: _port(p.any_name, p) for p in compiled.inputs}
         self.outputs: dict[str, Port] = {}
-        self._places: list[tuple[str, str, str]] = []  # of each output: its name, the cache it goes into, from which row
+        self._places: list[
+            tuple[str, str, str]
+        ] = []  # of each output: its name, the cache it goes into, from which row
         for out in compiled.outputs:
             name, _, index = str(out.any_name).partition("@")
             cache = name.removeprefix("next_") if index else ""

@@ -40,7 +40,7 @@ from .live import LivePreset, live
 from .loading import fill
 from .lora import Adapters, merged
 from .memory import GIB, MemoryRefused, admit, session_bytes, weights_bytes
-from .openvino_backend import OpenVINOOptions, OpenVINOSteps, quicker
+from .openvino_backend import OpenVINOOptions, OpenVINOSteps, kept_choice, quicker
 from .recognise import Recognised
 from .rollout import CELL_PX, WanModel, WanRollout
 from .taehv import TAEHV, TAEHVConfig
@@ -223,16 +223,23 @@ def _on_cpu(
     where = OpenVINOOptions(models_folder(data) / "engines", name, exact=options.precision == "float32")
     steps = OpenVINOSteps(where, _say, plain)
     rows, columns = plan.height_px // CELL_PX, plan.width_px // CELL_PX
-    made = steps.engine(transformer, plan.preset, rows, columns, plan.window)
+    size = transformer, plan.preset, rows, columns, plan.window
+
+    def better() -> bool:
+        ours = steps.engine(*size)
+        if isinstance(ours, str):
+            _say(f"OpenVINO transformer: {ours}; torch draws")
+            return False
+        won, line = quicker(ours, plain(*size), transformer, plan.preset, (rows, columns), plan.window)
+        logger.info("%s: %s", name, line)
+        return won
+
+    if auto and not kept_choice(where, f"{name} {rows}x{columns} window {plan.window} {plan.dtype}", better, _say):
+        return plain, "eager"
+    made = steps.engine(*size)
     if isinstance(made, str):
         _say(f"OpenVINO transformer: {made}; torch draws")
         return plain, "eager"
-    if auto:
-        ours = plain(transformer, plan.preset, rows, columns, plan.window)
-        better, line = quicker(made, ours, transformer, plan.preset, (rows, columns), plan.window)
-        logger.info("%s: %s", name, line)
-        if not better:
-            return plain, "eager"
     return steps, made.name
 
 
