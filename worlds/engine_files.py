@@ -24,8 +24,8 @@ class EngineKey:
     """What an engine depends on. `name` is for people: of two engines with one name and GPU the newer one is kept."""
 
     name: str  # "self-forcing-chunk-bf16"
-    gpu: str  # "NVIDIA L4"; "any" for a plan that was built ahead of time and not on its GPU
-    capability: str  # "8.9"
+    gpu: str  # "NVIDIA L4"; "any" for a plan that was built ahead of time and not on its GPU; of OpenVINO, the CPU
+    capability: str  # "8.9"; of a CPU, what it multiplies
     edition: str
     version: str
     graph: str  # sha256
@@ -107,8 +107,8 @@ def _differing(kept: dict[str, Any], key: EngineKey) -> str:
     if kept.get("format") != FORMAT or not isinstance(kept.get("key"), dict):
         return "manifest format"
     words = {
-        "name": "purpose", "gpu": "GPU", "capability": "compute capability", "edition": "TensorRT edition",
-        "version": "TensorRT version", "graph": "graph", "weights": "set of weights",
+        "name": "purpose", "gpu": "GPU", "capability": "compute capability", "edition": "edition",
+        "version": f"{key.edition.split('-')[0]} version", "graph": "graph", "weights": "set of weights",
     }  # fmt: skip
     return next((words[name] for name, value in asdict(key).items() if kept["key"].get(name) != value), "")
 

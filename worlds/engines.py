@@ -140,23 +140,48 @@ class EagerEngine:
         return picture
 
 
+@dataclass(frozen=True, slots=True)
+class OpenVINO:
+    """The library and this CPU: this module alone names the package, others are given its parts."""
+
+    api: Any  # the package
+    operations: Any  # what graphs are written with
+    core: Any
+    precision: str  # "bf16" where the CPU multiplies it, else "f32"
+
+    @property
+    def version(self) -> str:
+        return str(self.api.get_version())
+
+    def settings(self, threads: int) -> dict[str, str]:
+        """Of a compiled model."""
+        return {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": str(threads),
+            "INFERENCE_PRECISION_HINT": self.precision,
+        }
+
+
+def openvino_here(exact: bool = False) -> OpenVINO:
+    """`exact`: float32 on any CPU. Raises ImportError where the package is missing."""
+    import openvino as ov
+    from openvino import opset15
+
+    core = ov.Core()
+    quick = not exact and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return OpenVINO(ov, opset15, core, "bf16" if quick else "f32")
+
+
 class OpenVINOEngine:
     """The same graphs compiled by OpenVINO for this CPU; bfloat16 where the CPU multiplies it."""
 
     name = "openvino"
 
     def __init__(self, network: WorldNetwork, decoder: Decoder, threads: int) -> None:
-        import openvino as ov
-
-        core = ov.Core()
-        precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": "1",
-            "INFERENCE_NUM_THREADS": str(threads),
-            "INFERENCE_PRECISION_HINT": precision,
-        }
-        self.name = f"openvino {precision}"
+        library = openvino_here()
+        ov, core, settings = library.api, library.core, library.settings(threads)
+        self.name = f"openvino {library.precision}"
         # torch's threads and these would wait for each other's cores: a fifth of a frame was lost in copies of 2 MB
         self.torch_threads = 1
         torch.set_num_threads(1)
@@ -275,7 +300,7 @@ def choose(
 ) -> Engine:
     """The fastest engine here, by a short benchmark that is printed, and kept in the JSON file `cache`."""
     threads = threads or model_threads()
-    machine = f"{platform.machine()} {_cpu_name()} x{threads} torch {torch.__version__} {key}"
+    machine = f"{platform.machine()} {cpu_name()} x{threads} torch {torch.__version__} {key}"
     known = _read(cache)
     if isinstance(kept := known.get(machine), str) and kept in ENGINES:
         try:
@@ -320,7 +345,8 @@ def _read(cache: Path | None) -> dict[str, Any]:
     return kept if isinstance(kept, dict) else {}
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """As the CPU calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -40,8 +40,9 @@ from .live import LivePreset, live
 from .loading import fill
 from .lora import Adapters, merged
 from .memory import GIB, MemoryRefused, admit, session_bytes, weights_bytes
+from .openvino_backend import OpenVINOOptions, OpenVINOSteps, kept_choice, quicker
 from .recognise import Recognised
-from .rollout import WanModel, WanRollout
+from .rollout import CELL_PX, WanModel, WanRollout
 from .taehv import TAEHV, TAEHVConfig
 from .transformer import WanTransformer
 from .vae import VAEConfig, WanVAE
@@ -49,7 +50,7 @@ from .vae import VAEConfig, WanVAE
 logger = logging.getLogger(__name__)
 
 PRECISIONS = ("auto", "bf16", "fp8", "fp8-compute", "float32")
-ENGINES = ("auto", "eager", "cuda", "tensorrt")
+ENGINES = ("auto", "eager", "openvino", "cuda", "tensorrt")
 DECODERS = ("auto", "taehv", "vae")
 
 
@@ -63,7 +64,7 @@ class OpenOptions:
     precision: str = "auto"  # bf16 on a GPU, float32 on a CPU
     decoder: str = "auto"  # the small one where it is there
     device: str = "auto"
-    engine: str = "auto"  # recorded kernels on a GPU, plain torch on a CPU
+    engine: str = "auto"  # recorded kernels on a GPU; on a CPU OpenVINO or plain torch, what is quicker
     fused_commit: bool = False  # one pass fewer a block, for an action that is read one pass earlier
     loras: tuple[Path, ...] = ()  # files; words ask for them by their stem: `<lora:stem:0.8>`
 
@@ -165,9 +166,8 @@ def load_open_world(card: ModelCard, data: Path, options: OpenOptions | None = N
         raise WeightsError(
             f"{card.name} ({family.name}) makes clips and is not played live; choose a causal checkpoint"
         )
-    device = torch.device(
-        options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    )
+    gpu = torch.cuda.is_available() and options.engine != "openvino"
+    device = torch.device(options.device if options.device != "auto" else "cuda" if gpu else "cpu")
     opened = {p.role: catalogue.open_part(card, data, p.role) for p in card.parts if p.role != families.TOKENIZER}
     plan = _planned(card, family, opened, options, device)
     transformer = _transformer(opened, plan, device)
@@ -195,9 +195,14 @@ def _running(
     cuda = transformer.device.type == "cuda"
     if options.engine == "cuda" and not cuda:
         raise ValueError("torch can use no GPU here; choose the engine eager, or auto")
+    if options.engine == "openvino" and cuda:
+        raise ValueError("OpenVINO draws on the CPU; choose the engine cuda, or auto")
     plain: MakeStep = FusedStep if options.fused_commit else EagerStep
-    if options.loras or options.engine == "eager" or (options.engine == "auto" and not cuda):
+    if options.loras or options.engine == "eager":
         return transformer, plain, "eager"  # LoRAs come and go by hooks, which a recording would not see
+    if options.engine == "openvino" or (options.engine == "auto" and not cuda):
+        step, engine = _on_cpu(transformer, plan, options, plain, data, name)
+        return transformer, step, engine
     if cuda and plan.dtype == torch.bfloat16:
         transformer = _fused(transformer)
     graph: MakeStep = FusedGraphStep if options.fused_commit else GraphStep
@@ -205,6 +210,37 @@ def _running(
         where = EngineOptions(models_folder(data) / "engines", name)
         return transformer, step_maker(where, _say, graph if cuda else plain), "tensorrt"
     return transformer, graph, "cuda"
+
+
+def _on_cpu(
+    transformer: WanTransformer, plan: _Plan, options: OpenOptions, plain: MakeStep, data: Path, name: str
+) -> tuple[MakeStep, str]:
+    """OpenVINO, compiled now, or `plain`, and what it is called. `auto` measures both; it leaves weights that were
+    stored in eight bits to save memory, and the fused commit, to torch."""
+    auto = options.engine == "auto"
+    if auto and (plan.fp8 or options.fused_commit):
+        return plain, "eager"
+    where = OpenVINOOptions(models_folder(data) / "engines", name, exact=options.precision == "float32")
+    steps = OpenVINOSteps(where, _say, plain)
+    rows, columns = plan.height_px // CELL_PX, plan.width_px // CELL_PX
+    size = transformer, plan.preset, rows, columns, plan.window
+
+    def better() -> bool:
+        ours = steps.engine(*size)
+        if isinstance(ours, str):
+            _say(f"OpenVINO transformer: {ours}; torch draws")
+            return False
+        won, line = quicker(ours, plain(*size), transformer, plan.preset, (rows, columns), plan.window)
+        logger.info("%s: %s", name, line)
+        return won
+
+    if auto and not kept_choice(where, f"{name} {rows}x{columns} window {plan.window} {plan.dtype}", better, _say):
+        return plain, "eager"
+    made = steps.engine(*size)
+    if isinstance(made, str):
+        _say(f"OpenVINO transformer: {made}; torch draws")
+        return plain, "eager"
+    return steps, made.name
 
 
 def _fused(transformer: WanTransformer) -> WanTransformer:

@@ -21,6 +21,7 @@ from worldstream.worlds.wan.chunk_fused_graph import FusedGraphStep
 from worldstream.worlds.wan.chunk_graph import GraphStep
 from worldstream.worlds.wan.chunk_step import Block, ChunkStep, EagerStep, MakeStep, passes
 from worldstream.worlds.wan.fused_transformer import FusedTransformer
+from worldstream.worlds.wan.openvino_backend import OpenVINOOptions, OpenVINOSteps
 from worldstream.worlds.wan.transformer import WanTransformer
 
 NAME, ROWS, COLUMNS, WINDOW = "causal-forcing-framewise-2step", 2, 4, 3
@@ -72,6 +73,7 @@ BACKENDS: dict[str, Callable[[str], Walk]] = {
     "kernels, fused commit": lambda device: walk(FusedStep, True, device),
     "kernels, fused commit, graph": lambda device: walk(FusedGraphStep, True, device),
     "TensorRT's graph": lambda _: walk(None, False, "cpu"),
+    "openvino": lambda _: walk(OpenVINOSteps(OpenVINOOptions(exact=True), pytest.fail), False, "cpu"),
 }
 
 
@@ -86,6 +88,8 @@ def apart(ours: list[Tensor], wanted: list[Tensor]) -> float:
 def test_every_backend_draws_the_same_walk(backend: str, device: str) -> None:
     if backend == "TensorRT's graph" and device == "cuda":
         pytest.skip("benchmarks/engines.py compares TensorRT's own engines on a GPU")
+    if backend == "openvino" and device == "cuda":
+        pytest.skip("OpenVINO draws on the CPU")
     allowed = 3e-2 if device == "cuda" else 2e-4
     plain, ours = walk(EagerStep, False, device), BACKENDS[backend](device)
     wanted = plain.blocks(0, 8)

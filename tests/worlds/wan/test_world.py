@@ -23,13 +23,14 @@ from worldstream.worlds.wan.fp8 import weight_bytes
 from worldstream.worlds.wan.live import LIVE
 from worldstream.worlds.wan.loading import fill
 from worldstream.worlds.wan.memory import MemoryRefused
+from worldstream.worlds.wan.openvino_backend import OpenVINOSteps
 from worldstream.worlds.wan.rollout import WanRollout
 from worldstream.worlds.wan.synthesize import synthesize
 from worldstream.worlds.wan.text import TextEncoder
 from worldstream.worlds.wan.world import OpenOptions, OpenWorld, load_open_world
 from worldstream.worlds.weights import WeightsError
 
-SMALL = OpenOptions(width_px=64, height_px=48, device="cpu")
+SMALL = OpenOptions(width_px=64, height_px=48, device="cpu", engine="eager")
 
 
 def added(data: Path, name: str) -> ModelCard:
@@ -158,8 +159,8 @@ def test_fp8_weights_take_half_and_draw_nearly_the_same(data: Path) -> None:
 def test_options_that_do_not_exist() -> None:
     with pytest.raises(ValueError, match="precision is one of"):
         OpenOptions(precision="int3")
-    with pytest.raises(ValueError, match="engines auto, eager, cuda, tensorrt, not 'openvino'"):
-        OpenOptions(engine="openvino")
+    with pytest.raises(ValueError, match="engines auto, eager, openvino, cuda, tensorrt, not 'onnx'"):
+        OpenOptions(engine="onnx")
     with pytest.raises(ValueError, match="decoder is one of"):
         OpenOptions(decoder="jpeg")
 
@@ -175,6 +176,38 @@ def test_an_engine_that_is_not_here_is_told_in_one_line(data: Path, caplog: pyte
         told = [r.message for r in caplog.records if "TensorRT" in r.message]
         assert len(told) == 1
         assert told[0].endswith("torch draws")
+
+
+def test_openvino_by_name_and_by_measurement(
+    data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    card, frames = added(data, "longlive"), {}
+    automatic = replace(SMALL, engine="auto", precision="float32")
+
+    def drawn(options: OpenOptions, engine: str) -> None:
+        world = load_open_world(card, data, options)
+        assert world.engine.startswith(engine)
+        rollout = world.rollout()
+        rollout.reset(1, "a forest")
+        frames[len(frames)] = np.stack([f.rgb for f in rollout.step(Action())]).astype(int)
+        assert rollout._step.name == engine.removesuffix(" float32")
+
+    drawn(SMALL, "eager")
+    drawn(replace(automatic, engine="openvino"), "openvino f32")
+    assert len(list((data / "models" / "engines").glob("*.engine"))) == 1
+    monkeypatch.setattr(opening, "quicker", lambda *_: (True, "a pass takes less"))
+    drawn(automatic, "openvino f32")
+    monkeypatch.setattr(opening, "quicker", lambda *_: pytest.fail("measured twice"))
+    drawn(automatic, "openvino f32")
+    monkeypatch.setattr(opening, "quicker", lambda *_: (False, "a pass takes more"))
+    drawn(replace(automatic, window=9), "eager")
+    drawn(replace(automatic, precision="fp8"), "eager")
+    assert all(np.abs(frames[i] - frames[0]).max() <= 1 for i in range(5))
+    caplog.clear()
+    monkeypatch.setattr(OpenVINOSteps, "engine", lambda *_: "the package openvino is not installed")
+    drawn(replace(automatic, engine="openvino"), "eager")
+    told = [r.message for r in caplog.records if "OpenVINO" in r.message]
+    assert told == ["OpenVINO transformer: the package openvino is not installed; torch draws"]
 
 
 def test_the_fused_commit_is_an_option(data: Path) -> None:
