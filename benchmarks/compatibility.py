@@ -98,7 +98,7 @@ def page_with(text: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="only compare the page with the results of record")
     if not parser.parse_args().check:
         RECORD.write_text(json.dumps(record(merged(tried())), indent=1, ensure_ascii=False) + "\n")

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,9 +28,9 @@ def footprint_bytes(state: object) -> int:
 
 
 def _count(value: object, found: dict[int, int]) -> None:
-    torch: Any = sys.modules.get("torch")  # where nobody imported it there are no tensors, and seconds are saved
+    torch = sys.modules.get("torch")  # where nobody imported it there are no tensors, and seconds are saved
     if torch is not None and isinstance(value, torch.Tensor):
-        storage = value.untyped_storage()
+        storage = cast(Any, value).untyped_storage()
         found[storage.data_ptr()] = storage.nbytes()
     elif isinstance(value, np.ndarray):
         found[id(value)] = value.nbytes

@@ -156,7 +156,9 @@ def moderator(data: Path, settings: Mapping[str, str]) -> Moderator | None:
 def check_order(look: Moderator, params: Mapping[str, Any], inputs: Mapping[str, Path]) -> None:
     """Before a job begins. Raises JobError."""
     texts = [str(params[name]) for name in TEXT_PARAMS if params.get(name)]
-    texts += [str(moment.get("prompt", "")) for moment in params.get("moments") or ()]
+    moments = params.get("moments")  # of another shape where nobody has checked it yet: the job says so
+    listed = moments if isinstance(moments, list | tuple) else ()
+    texts += [str(moment.get("prompt", "")) for moment in listed if isinstance(moment, Mapping)]
     for text in texts:
         _raise("SAFETY.INPUT.TEXT", "the prompt", look.words(text) if text.strip() else None)
     for name, path in inputs.items():

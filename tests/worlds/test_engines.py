@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +59,22 @@ def test_openvino_equals_eager(config: NetworkConfig) -> None:
     assert b.dtype == np.uint8
     assert a.std() > 5
     assert np.abs(a.astype(int) - b).max() <= PIXEL_TOLERANCE[precision]
+
+
+def test_pictures_decoded_beside_are_those_decoded_in_turn() -> None:
+    model = network(replace(NETWORK, blocks=1))
+    engine = OpenVINOEngine(model, autoencoder().decoder, 1)
+    g = torch.Generator().manual_seed(2)
+    latents = [torch.randn(1, 3, 4, 6, generator=g) for _ in range(6)]
+    wanted = [engine.decode(each) for each in latents]
+    steps = [engine.step(inputs(model, i))[0] for i in range(6)]
+    with ThreadPoolExecutor(1) as other:  # one thread decodes while this one steps
+        made = [other.submit(engine.decode_beside, each) for each in latents]
+        again = [engine.step(inputs(model, i))[0] for i in range(6)]
+        for future, picture in zip(made, wanted, strict=True):
+            np.testing.assert_array_equal(future.result(), picture)
+    for one, same in zip(steps, again, strict=True):
+        torch.testing.assert_close(same, one)
 
 
 @pytest.mark.parametrize("config", [NETWORK, with_words()], ids=["pooled", "words"])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from worldstream.worlds.config import STEPS_2, STEPS_4, STEPS_8
-from worldstream.worlds.sampler import draw_noise, euler, noisy, sample
+from worldstream.worlds.sampler import draw_noise, euler, noisy, resample, sample
 
 LEVEL = st.floats(0.01, 1.0)
 
@@ -89,3 +89,36 @@ def test_noise_is_decided_by_its_generator() -> None:
     many = draw_noise((100_000,), torch.Generator().manual_seed(0))
     assert abs(float(many.mean())) < 0.02
     assert abs(float(many.std()) - 1) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("level", "asked"), [(1.0, [1.0, 0.6, 0.3]), (0.6, [0.6, 0.3]), (0.5, [0.5, 0.3]), (0.1, [0.1])]
+)
+def test_drawing_again_begins_at_its_level_and_goes_through_the_steps_below(level: float, asked: list[float]) -> None:
+    g = torch.Generator().manual_seed(2)
+    before, after, noise = (torch.randn(2, 5, generator=g) for _ in range(3))
+    oracle = Oracle(after)
+    drawn, keys, values = resample(oracle, before, noise, (1.0, 0.6, 0.3), level)
+    assert torch.equal(drawn, after)
+    assert [sigma for _, sigma in oracle.asked] == asked
+    assert (float(keys), float(values)) == (len(asked), -len(asked))
+    torch.testing.assert_close(oracle.asked[0][0], noisy(before, noise, torch.tensor(level)))
+
+
+def test_drawing_again_from_pure_noise_is_drawing() -> None:
+    g = torch.Generator().manual_seed(3)
+    before, noise = torch.randn(2, 5, generator=g), torch.randn(2, 5, generator=g)
+
+    def denoise(z: Tensor, sigma: float) -> tuple[Tensor, Tensor, Tensor]:
+        return torch.tanh(z) * (1 - 0.5 * sigma), z, -z
+
+    for ours, theirs in zip(
+        resample(denoise, before, noise, STEPS_4, 1.0), sample(denoise, noise, STEPS_4), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("level", [0.0, -0.1, 1.1, math.nan])
+def test_a_level_that_is_none_is_named(level: float) -> None:
+    with pytest.raises(ValueError, match="the level to draw from"):
+        resample(Oracle(torch.zeros(1)), torch.zeros(1), torch.zeros(1), STEPS_4, level)

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.realtime.jobs.clip_orders import small
+from worldstream.realtime.governance.moderation import PhraseModerator, check_order
 from worldstream.realtime.jobs.contract import Cancelled, JobError, JobOrder
 from worldstream.realtime.jobs.kinds import KINDS, job_of
 from worldstream.realtime.jobs.params import PARAMS
@@ -60,7 +61,7 @@ def test_bad_params_are_named_in_one_line_and_never_an_internal_fault(
     broken.write_bytes(b"no film, no picture, no sound")
     job = job_of(kind)
 
-    @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
     @given(params=params_of(kind), files=st.sampled_from([(), FILES]))
     def told(params: dict[str, Any], files: tuple[str, ...]) -> None:
         order = JobOrder("task", kind, params, dict.fromkeys(files, broken), folder)
@@ -111,3 +112,11 @@ def test_every_kind_has_params_and_right_ones_pass(tmp_path: Path) -> None:
     params = {"prompt": "a misty forest", "width": 64, "height": 48, "seed": 2, "quality": "low", "count": 1.0}
     made = job_of("still")(JobOrder("t", "still", params, {}, tmp_path), small(), lambda fraction, preview=None: None)
     assert len(made.outputs) == 1
+
+
+@pytest.mark.parametrize("moments", [3, "soon", [3], [None], {"at_s": 1}])
+def test_words_are_looked_at_before_and_break_on_no_shape(tmp_path: Path, moments: Any) -> None:
+    params = {"prompt": "night", "seconds": 1, "width": 64, "height": 64, "moments": moments}
+    check_order(PhraseModerator(), params, {})
+    with pytest.raises(JobError, match="moments must be a list"):
+        job_of("clip")(JobOrder("task", "clip", params, {}, tmp_path), Bare(), ending)

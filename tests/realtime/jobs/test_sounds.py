@@ -238,7 +238,7 @@ def test_dubbing_without_a_service_is_refused(tmp_path: Path, recording: Path) -
         ("speech", {"text": " "}, "INPUT_PREPROCESSING.INVALID", "nothing to say"),
         ("speech", {"text": "Hi", "voice": "Nobody"}, "INPUT_PREPROCESSING.INVALID", "no voice 'Nobody'"),
         ("speech", {"text": "Hi", "speed": 9}, "INPUT_PREPROCESSING.INVALID", "speed 9"),
-        ("speech", {"text": "Hi", "volume": "loud"}, "INPUT_PREPROCESSING.INVALID", "volume 'loud'"),
+        ("speech", {"text": "Hi", "volume": "loud"}, "INPUT_PREPROCESSING.INVALID", "volume must be a number"),
         ("speech", {"text": "Hi", "language": "fil"}, "INPUT_PREPROCESSING.INVALID", "'fil'"),
         ("speech", {"text": "Hi", "format": "aiff"}, "INPUT_PREPROCESSING.INVALID", "'aiff'"),
         ("speech", {"text": "Hi", "voice": "reference"}, "ASSET.INVALID", "no reference"),

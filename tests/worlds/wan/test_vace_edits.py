@@ -73,7 +73,7 @@ def half(tmp_path: Path) -> Path:
     return write_picture(tmp_path / "half", picture)[0]
 
 
-def run(folder: Path, shelf: Shelf, params: dict[str, Any], told: Told | None = None, **inputs: Path) -> JobResult:
+def run(folder: Path, shelf: Shelf, params: dict[str, Any], told: Told | None = None, /, **inputs: Path) -> JobResult:
     folder.mkdir()
     return edit(JobOrder("task", "edit", {"seed": 7, "model": NAME, **params}, inputs, folder), shelf, told or Told())
 
