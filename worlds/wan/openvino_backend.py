@@ -138,7 +138,7 @@ def quicker(
 ) -> tuple[bool, str]:
     """Whether a pass by `ours` takes less time than by `plain`, and the line that says so; both are as new afterwards.
 
-    The window is filled pass by pass, by both in turn; the last passes count. After `MOST_SECONDS` what there is counts.
+    The window is filled pass by pass, by both in turn; the last passes count, or what there is after `MOST_SECONDS`.
     """
     block, began = still(transformer, preset, size), time.perf_counter()
     spent: tuple[list[float], list[float]] = ([], [])

@@ -181,7 +181,8 @@ def test_an_engine_that_is_not_here_is_told_in_one_line(data: Path, caplog: pyte
 def test_openvino_by_name_and_by_measurement(
     data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    card, frames = added(data, "longlive"), {}
+    card = added(data, "longlive")
+    frames: list[NDArray[np.int_]] = []
     automatic = replace(SMALL, engine="auto", precision="float32")
 
     def drawn(options: OpenOptions, engine: str) -> None:
@@ -189,7 +190,7 @@ def test_openvino_by_name_and_by_measurement(
         assert world.engine.startswith(engine)
         rollout = world.rollout()
         rollout.reset(1, "a forest")
-        frames[len(frames)] = np.stack([f.rgb for f in rollout.step(Action())]).astype(int)
+        frames.append(np.stack([f.rgb for f in rollout.step(Action())]).astype(int))
         assert rollout._step.name == engine.removesuffix(" float32")
 
     drawn(SMALL, "eager")
