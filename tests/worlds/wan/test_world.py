@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from worldstream.worlds import catalogue, library
 from worldstream.worlds.core import Action, World
 from worldstream.worlds.model_card import ModelCard, find_card
+from worldstream.worlds.wan import openvino_backend
 from worldstream.worlds.wan import world as opening
 from worldstream.worlds.wan.families import FAMILIES
 from worldstream.worlds.wan.fp8 import weight_bytes
@@ -196,11 +197,11 @@ def test_openvino_by_name_and_by_measurement(
     drawn(SMALL, "eager")
     drawn(replace(automatic, engine="openvino"), "openvino f32")
     assert len(list((data / "models" / "engines").glob("*.engine"))) == 1
-    monkeypatch.setattr(opening, "quicker", lambda *_: (True, "a pass takes less"))
+    monkeypatch.setattr(openvino_backend, "quicker", lambda *_: (True, "a pass takes less"))
     drawn(automatic, "openvino f32")
-    monkeypatch.setattr(opening, "quicker", lambda *_: pytest.fail("measured twice"))
+    monkeypatch.setattr(openvino_backend, "quicker", lambda *_: pytest.fail("measured twice"))
     drawn(automatic, "openvino f32")
-    monkeypatch.setattr(opening, "quicker", lambda *_: (False, "a pass takes more"))
+    monkeypatch.setattr(openvino_backend, "quicker", lambda *_: (False, "a pass takes more"))
     drawn(replace(automatic, window=9), "eager")
     drawn(replace(automatic, precision="fp8"), "eager")
     assert all(np.abs(frames[i] - frames[0]).max() <= 1 for i in range(5))
