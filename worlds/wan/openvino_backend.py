@@ -185,7 +185,10 @@ def quicker(
 
 def kept_choice(options: OpenVINOOptions, what: str, measure: Callable[[], bool | None], say: Say) -> bool:
     """Whether OpenVINO was quicker: as measured before on this CPU with these versions, so that a server that starts
-    again draws as it did; else as `measure` says now, or true where that found nothing to measure. `what`: all else that the answer is of."""
+    again draws as it did; else as `measure` says now, or true where that found nothing to measure.
+
+    `what`: all else that the answer is of.
+    """
     key = f"{platform.machine()} {cpu_name()} x{model_threads()} torch {torch.__version__} {what}"
     path = None if options.folder is None else options.folder / "cpu-engines.json"
     try:
