@@ -12,6 +12,7 @@ that is not free, torch draws.
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import statistics
 import threading
@@ -36,7 +37,11 @@ from .openvino_graph import OpenVINOGraph, OpenVINORun, exported, imported
 from .pass_graph import ChunkShape, weights_hash, write_chunk
 from .transformer import WanTransformer
 
+logger = logging.getLogger(__name__)
+
 Say = Callable[[str], None]
+Size = tuple[WanTransformer, LivePreset, int, int, int]
+"""What a `MakeStep` is given."""
 FILES = tuple(Path(str(m.__file__)) for m in (graph, pass_graph, action_graph, openvino_graph))
 MOST_KEPT = 2 << 30  # bytes of weights; a larger pass is compiled anew, which costs less than to read and hash it
 COPIES = 2  # of the weights, beside torch's: the graph's, and as the CPU's products want them while it is compiled
@@ -127,6 +132,29 @@ def weight_bytes(transformer: WanTransformer) -> int:
     return 4 * sum(tensor.numel() for tensor in transformer.state_dict().values())
 
 
+def opened_steps(steps: OpenVINOSteps, size: Size, measured: bool) -> tuple[MakeStep, str]:
+    """What makes a world's steps, and what it is called: `steps`, compiled now, or torch, after one line where OpenVINO
+    cannot. `measured`: torch also where it is the quicker one."""
+    options, (transformer, preset, rows, columns, window) = steps.options, size
+
+    def better() -> bool | None:
+        ours = steps.engine(*size)
+        if isinstance(ours, str):
+            return None
+        won, line = quicker(ours, steps.otherwise(*size), transformer, preset, (rows, columns), window)
+        logger.info("%s: %s", options.name, line)
+        return won
+
+    what = f"{options.name} {rows}x{columns} window {window} {transformer.dtype}"
+    if measured and not kept_choice(options, what, better, steps.say):
+        return steps.otherwise, EagerStep.name
+    made = steps.engine(*size)
+    if isinstance(made, str):
+        steps.say(f"OpenVINO transformer: {made}; torch draws")
+        return steps.otherwise, EagerStep.name
+    return steps, made.name
+
+
 @torch.inference_mode()
 def quicker(
     ours: ChunkStep,
@@ -138,7 +166,7 @@ def quicker(
 ) -> tuple[bool, str]:
     """Whether a pass by `ours` takes less time than by `plain`, and the line that says so; both are as new afterwards.
 
-    The window is filled pass by pass, by both in turn; the last passes count. After `MOST_SECONDS` what there is counts.
+    The window is filled pass by pass, by both in turn; the last passes count, or what there is after `MOST_SECONDS`.
     """
     block, began = still(transformer, preset, size), time.perf_counter()
     spent: tuple[list[float], list[float]] = ([], [])
@@ -155,9 +183,12 @@ def quicker(
     return a < b, f"a pass takes {a:.1f} ms by {ours.name}, {b:.1f} ms by {plain.name}"
 
 
-def kept_choice(options: OpenVINOOptions, what: str, measure: Callable[[], bool], say: Say) -> bool:
+def kept_choice(options: OpenVINOOptions, what: str, measure: Callable[[], bool | None], say: Say) -> bool:
     """Whether OpenVINO was quicker: as measured before on this CPU with these versions, so that a server that starts
-    again draws as it did; else as `measure` says now. `what`: all else that the answer is of."""
+    again draws as it did; else as `measure` says now, or true where that found nothing to measure.
+
+    `what`: all else that the answer is of.
+    """
     key = f"{platform.machine()} {cpu_name()} x{model_threads()} torch {torch.__version__} {what}"
     path = None if options.folder is None else options.folder / "cpu-engines.json"
     try:
@@ -167,6 +198,8 @@ def kept_choice(options: OpenVINOOptions, what: str, measure: Callable[[], bool]
     if isinstance(known, dict) and isinstance(known.get(key), bool):
         return bool(known[key])
     better = measure()
+    if better is None:
+        return True
     if path is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

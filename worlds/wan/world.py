@@ -40,7 +40,7 @@ from .live import LivePreset, live
 from .loading import fill
 from .lora import Adapters, merged
 from .memory import GIB, MemoryRefused, admit, session_bytes, weights_bytes
-from .openvino_backend import OpenVINOOptions, OpenVINOSteps, kept_choice, quicker
+from .openvino_backend import OpenVINOOptions, OpenVINOSteps, opened_steps
 from .recognise import Recognised
 from .rollout import CELL_PX, WanModel, WanRollout
 from .taehv import TAEHV, TAEHVConfig
@@ -221,26 +221,8 @@ def _on_cpu(
     if auto and (plan.fp8 or options.fused_commit):
         return plain, "eager"
     where = OpenVINOOptions(models_folder(data) / "engines", name, exact=options.precision == "float32")
-    steps = OpenVINOSteps(where, _say, plain)
-    rows, columns = plan.height_px // CELL_PX, plan.width_px // CELL_PX
-    size = transformer, plan.preset, rows, columns, plan.window
-
-    def better() -> bool:
-        ours = steps.engine(*size)
-        if isinstance(ours, str):
-            _say(f"OpenVINO transformer: {ours}; torch draws")
-            return False
-        won, line = quicker(ours, plain(*size), transformer, plan.preset, (rows, columns), plan.window)
-        logger.info("%s: %s", name, line)
-        return won
-
-    if auto and not kept_choice(where, f"{name} {rows}x{columns} window {plan.window} {plan.dtype}", better, _say):
-        return plain, "eager"
-    made = steps.engine(*size)
-    if isinstance(made, str):
-        _say(f"OpenVINO transformer: {made}; torch draws")
-        return plain, "eager"
-    return steps, made.name
+    size = transformer, plan.preset, plan.height_px // CELL_PX, plan.width_px // CELL_PX, plan.window
+    return opened_steps(OpenVINOSteps(where, _say, plain), size, measured=auto)
 
 
 def _fused(transformer: WanTransformer) -> WanTransformer:

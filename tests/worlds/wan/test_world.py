@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from worldstream.worlds import catalogue, library
 from worldstream.worlds.core import Action, World
 from worldstream.worlds.model_card import ModelCard, find_card
+from worldstream.worlds.wan import openvino_backend
 from worldstream.worlds.wan import world as opening
 from worldstream.worlds.wan.families import FAMILIES
 from worldstream.worlds.wan.fp8 import weight_bytes
@@ -181,7 +182,8 @@ def test_an_engine_that_is_not_here_is_told_in_one_line(data: Path, caplog: pyte
 def test_openvino_by_name_and_by_measurement(
     data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    card, frames = added(data, "longlive"), {}
+    card = added(data, "longlive")
+    frames: list[NDArray[np.int_]] = []
     automatic = replace(SMALL, engine="auto", precision="float32")
 
     def drawn(options: OpenOptions, engine: str) -> None:
@@ -189,17 +191,17 @@ def test_openvino_by_name_and_by_measurement(
         assert world.engine.startswith(engine)
         rollout = world.rollout()
         rollout.reset(1, "a forest")
-        frames[len(frames)] = np.stack([f.rgb for f in rollout.step(Action())]).astype(int)
+        frames.append(np.stack([f.rgb for f in rollout.step(Action())]).astype(int))
         assert rollout._step.name == engine.removesuffix(" float32")
 
     drawn(SMALL, "eager")
     drawn(replace(automatic, engine="openvino"), "openvino f32")
     assert len(list((data / "models" / "engines").glob("*.engine"))) == 1
-    monkeypatch.setattr(opening, "quicker", lambda *_: (True, "a pass takes less"))
+    monkeypatch.setattr(openvino_backend, "quicker", lambda *_: (True, "a pass takes less"))
     drawn(automatic, "openvino f32")
-    monkeypatch.setattr(opening, "quicker", lambda *_: pytest.fail("measured twice"))
+    monkeypatch.setattr(openvino_backend, "quicker", lambda *_: pytest.fail("measured twice"))
     drawn(automatic, "openvino f32")
-    monkeypatch.setattr(opening, "quicker", lambda *_: (False, "a pass takes more"))
+    monkeypatch.setattr(openvino_backend, "quicker", lambda *_: (False, "a pass takes more"))
     drawn(replace(automatic, window=9), "eager")
     drawn(replace(automatic, precision="fp8"), "eager")
     assert all(np.abs(frames[i] - frames[0]).max() <= 1 for i in range(5))
