@@ -26,7 +26,7 @@ COMMANDS = {
     "soak": "python benchmarks/soak.py --minutes 60 --strips benchmarks/results/hour",
     "renderer": "python benchmarks/renderer.py",
     "clips": "python benchmarks/clips.py",
-    "edits": "python benchmarks/edits.py",
+    "edits": "python benchmarks/edits.py --clips 72 --frames 17 --processes 2",
     "media": "python benchmarks/media.py",
     "sounds": "python benchmarks/sounds.py",
     "tasks": "python benchmarks/tasks.py",
