@@ -37,7 +37,6 @@ SOURCE_TYPES = {
     "clip": DRAWN, "still": DRAWN, "edit": COMPOSED, "join": COMPOSED, "soundtrack": COMPOSED, "workflow": COMPOSED,
     "portrait": ENHANCED, "upscale_image": ENHANCED, "upscale_video": ENHANCED, "frame_rate": ENHANCED, "hdr": ENHANCED,
     "voice_change": ENHANCED, "isolate": ENHANCED, "speech": PROCEDURAL, "sound": PROCEDURAL, "dub": COMPOSED,
-    "portrait": ENHANCED, "workflow": COMPOSED,
 }  # fmt: skip
 SETTINGS = ("moderation", "moderation_url", "moderation_key", "moderation_model")
 LOOKED_AT = 3  # frames of a film

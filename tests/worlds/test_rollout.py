@@ -392,8 +392,8 @@ def test_redrawing_from_pure_noise_is_drawing_and_what_was_known_has_no_say() ->
     walk = begun(3)
     drawn = [walk.decoded(latent) for latent in one]
     played = [frame.rgb for action in actions(4) for frame in walk.step(action)]
-    for a, b in zip(drawn, played, strict=True):
-        assert np.abs(a.astype(int) - b).max() <= 1
+    for mine, theirs in zip(drawn, played, strict=True):
+        assert np.abs(mine.astype(int) - theirs).max() <= 1
 
 
 def test_what_was_redrawn_is_the_history_of_the_next_frame() -> None:
