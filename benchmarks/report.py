@@ -32,17 +32,17 @@ class Figure:
 
 def at_most(name: str, value: float, unit: str, limit: float) -> Figure:
     """A figure that should be small."""
-    return Figure(name, value, unit, f"≤ {limit:g} {unit}", value <= limit)
+    return Figure(name, value, unit, f"≤ {limit:g} {unit}", bool(value <= limit))
 
 
 def at_least(name: str, value: float, unit: str, limit: float) -> Figure:
     """A figure that should be large."""
-    return Figure(name, value, unit, f"≥ {limit:g} {unit}", value >= limit)
+    return Figure(name, value, unit, f"≥ {limit:g} {unit}", bool(value >= limit))
 
 
 def between(name: str, value: float, unit: str, low: float, high: float) -> Figure:
     """A figure that should lie around one."""
-    return Figure(name, value, unit, f"{low:g}–{high:g} {unit}".strip(), low <= value <= high)
+    return Figure(name, value, unit, f"{low:g}–{high:g} {unit}".strip(), bool(low <= value <= high))
 
 
 def quantile(values: Sequence[float], q: float) -> float:
