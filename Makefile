@@ -12,10 +12,12 @@ serve: ## start the server; ARGS="--port 9000" passes flags on
 	@scripts/setup.sh server,speech
 	@exec $(BIN)/worldstream serve $(ARGS)
 
+# One more than cores: the tests of the browser and of servers wait half of their time.
+WORKERS = $$((1 + $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)))
 test: ## all tests; ARGS="-k pacing" passes flags on
 	@started=$$(date +%s); \
 	scripts/setup.sh server,speech,train,test && scripts/node.sh packages && scripts/sdks.sh && scripts/chromium.sh && scripts/compiler.sh && \
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS); status=$$?; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS); status=$$?; \
 	echo "make test: $$(($$(date +%s) - started)) s wall time"; exit $$status
 
 check: ## formatting, lint, types (Python and JavaScript)
