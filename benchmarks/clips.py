@@ -32,6 +32,7 @@ from benchmarks.report import Figure, at_least, at_most, print_table, quantile, 
 from worldstream.realtime.jobs.clips import clip
 from worldstream.realtime.jobs.contract import JobOrder, JobResult
 from worldstream.realtime.jobs.stills import still
+from worldstream.realtime.jobs.workshop import all_cores
 from worldstream.worlds.clip_walks import meeting
 from worldstream.worlds.clip_words import read_words
 from worldstream.worlds.core import Action
@@ -248,12 +249,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a minute instead of several: short clips, few prompts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     parser.add_argument("--sheets", type=Path, metavar="FOLDER", help="write contact sheets here")
-    parser.add_argument("--threads", type=int, help="of the model; all cores but one where it is not said")
+    parser.add_argument("--threads", type=int, help="of the model; all cores, as in jobs, where it is not said")
     parser.add_argument("--engine", default="auto", help="of the model: auto, eager, openvino, cuda")
     parser.add_argument("--only", choices=("speed", "previews", "keyframes", "adherence"), help="measure this alone")
     options = parser.parse_args()
     effort = QUICK if options.quick else FULL
-    loaded = load_world(engine=options.engine, threads=options.threads)
+    loaded = load_world(engine=options.engine, threads=options.threads or all_cores())
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(loaded, Path(folder))
         clip(bench.order("clip", prompt="forest", seconds=0.4, width=256, height=160, seed=0), bench, Watch())  # warm

@@ -31,15 +31,17 @@ def load_any_world(
     steps: int | None = None,
     choice: Choice = Choice(),
     clips: bool = False,
+    threads: int | None = None,
 ) -> World:
-    """Embedded worlds go first; None is the first of them. `choice` is for open checkpoints. With `clips`, a checkpoint
-    that only draws whole clips is one too: its `rollout` is refused.
+    """Embedded worlds go first; None is the first of them. `choice` is for open checkpoints, `threads` for embedded
+    worlds on a CPU (None: all cores but one). With `clips`, a checkpoint that only draws whole clips is one too: its
+    `rollout` is refused.
 
     Raises WeightsError, MemoryRefused or ValueError, all of one line.
     """
     embedded = {card.name for card in weights.catalogue(data)}
     if name is None or name in embedded:
-        return weights.load_world(name, data, engine=engine, steps=steps)
+        return weights.load_world(name, data, engine=engine, steps=steps, threads=threads)
     if not is_open(name, data):
         raise WeightsError(f"there is no world named {name!r}; worlds on this machine: {', '.join(names(data))}")
     opening: Any = importlib.import_module(".wan.world", __package__)  # not for those who walk in embedded worlds
