@@ -66,10 +66,11 @@ async def retrieve(at: At) -> dict[str, Any]:
         counts[entry.model] += 1 if entry.type == "charge" else -1
     models: dict[str, dict[str, int]] = {}
     for name, places in catalogue.concurrency.items():
-        models[name] = {"maxConcurrentGenerations": places}
         daily = limits.daily_generations.get(name, limits.daily_generations.get("*"))
-        if daily is not None:
-            models[name]["maxDailyGenerations"] = daily
+        models[name] = {  # older clients want both
+            "maxConcurrentGenerations": places,
+            "maxDailyGenerations": UNLIMITED if daily is None else daily,
+        }
     return {
         "creditBalance": UNLIMITED if balance is None else balance,
         "tier": {

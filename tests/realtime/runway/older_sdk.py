@@ -33,6 +33,8 @@ def main() -> None:
     found["wrong"] = refusal(
         lambda: client.image_to_video.create(model="gen4_turbo", prompt_image=picture, ratio="1:1")
     )
+    house = client.organization.retrieve()
+    found["organization"] = [house.credit_balance, house.tier.max_monthly_credit_spend]
     print(json.dumps(found))
 
 

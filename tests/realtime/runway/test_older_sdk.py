@@ -37,6 +37,8 @@ def test_an_older_client_works_unmodified(tmp_path: Path) -> None:
     assert found["deleted"][0] == "NotFoundError"
     assert found["wrong"][0] == "BadRequestError"
     assert found["wrong"][1]["issues"][0]["path"] == ["ratio"]
+    assert all(isinstance(credits, int) and credits > 0 for credits in found["organization"])
     note("POST /v1/image_to_video", "older python", "works", "gen4_turbo, gen3a_turbo")
     note("GET /v1/tasks/{id}", "older python", "works")
     note("DELETE /v1/tasks/{id}", "older python", "works")
+    note("GET /v1/organization", "older python", "works")

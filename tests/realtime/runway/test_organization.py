@@ -28,7 +28,7 @@ async def test_without_books_the_tasks_are_counted(home: House) -> None:
     client = home.client()
     found = (await client.get("/organization")).json()
     assert found["creditBalance"] == found["tier"]["maxMonthlyCreditSpend"] == UNLIMITED
-    assert found["tier"]["models"]["gen4.5"] == {"maxConcurrentGenerations": 2}
+    assert found["tier"]["models"]["gen4.5"] == {"maxConcurrentGenerations": 2, "maxDailyGenerations": UNLIMITED}
     assert found["usage"]["models"]["gen4.5"] == {"dailyGenerations": 0}
     home.board.quick = True
     await client.post("/routers", json={"slug": "r"})
