@@ -32,10 +32,10 @@ from benchmarks.report import Figure, at_least, at_most, print_table, quantile, 
 from worldstream.realtime.jobs.clips import clip
 from worldstream.realtime.jobs.contract import JobOrder, JobResult
 from worldstream.realtime.jobs.stills import still
-from worldstream.realtime.jobs.workshop import all_cores
 from worldstream.worlds.clip_walks import meeting
 from worldstream.worlds.clip_words import read_words
 from worldstream.worlds.core import Action
+from worldstream.worlds.engines import cores
 from worldstream.worlds.judge import Judge, judged_size, load_judge
 from worldstream.worlds.procedural.attributes import THEMES, Attributes
 from worldstream.worlds.procedural.episodes import TEST_SEED, episode
@@ -254,7 +254,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("speed", "previews", "keyframes", "adherence"), help="measure this alone")
     options = parser.parse_args()
     effort = QUICK if options.quick else FULL
-    loaded = load_world(engine=options.engine, threads=options.threads or all_cores())
+    loaded = load_world(engine=options.engine, threads=options.threads or cores())
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(loaded, Path(folder))
         clip(bench.order("clip", prompt="forest", seconds=0.4, width=256, height=160, seed=0), bench, Watch())  # warm

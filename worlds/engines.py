@@ -89,10 +89,14 @@ class DecodeGraph(nn.Module):
         return (out.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
 
 
+def cores() -> int:
+    """That this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def model_threads() -> int:
-    """Cores that the model may use: all but one, which encoder, event loop and browser need."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, count - 1)
+    """Cores that the live model may use: all but one, which encoder, event loop and browser need."""
+    return max(1, cores() - 1)
 
 
 def example_inputs(network: WorldNetwork) -> StepInputs:

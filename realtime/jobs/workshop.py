@@ -26,12 +26,9 @@ class OneWorkshop:
     def world(self, name: str = "") -> Any:
         """Raises ValueError or OSError in one line."""
         if name not in self._worlds:
-            from ...worlds.library import load_any_world  # torch: seconds that a job without a model need not wait
+            from ...worlds.engines import cores  # torch: seconds that a job without a model need not wait
+            from ...worlds.library import load_any_world
 
-            self._worlds[name] = load_any_world(name or None, self._data, self._engine, clips=True, threads=all_cores())
+            # nobody waits for the next frame of a film; whoever plays live goes first, see `pool.JobProcess.be`
+            self._worlds[name] = load_any_world(name or None, self._data, self._engine, clips=True, threads=cores())
         return self._worlds[name]
-
-
-def all_cores() -> int:
-    """Nobody waits for the next frame of a film; whoever plays live meanwhile goes first, see `pool.JobProcess.be`."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
