@@ -6,43 +6,30 @@ from __future__ import annotations
 from torch import Tensor
 
 from .action_ring import ActionRing, FixedRing
-from .actions import ActionCache
 from .chunk_fused import Clean, FusedStep
-from .chunk_graph import FixedCache, Recorded, fill, fixed_actions, fixed_block, recorded_work, write_block
-from .chunk_step import Block, Memory, StepState
+from .chunk_graph import (
+    FixedCache,
+    Recorded,
+    RecordedStep,
+    fill,
+    fixed_actions,
+    fixed_block,
+    recorded_work,
+    write_block,
+)
+from .chunk_step import Block, Memory
 from .live import LivePreset
 from .transformer import WanTransformer
 
 
-class FusedGraphStep(FusedStep):
+class FusedGraphStep(RecordedStep, FusedStep):
     """`FusedStep`, recorded once the window is full and two blocks follow each other under the same words."""
 
     name = "fused graph"
 
     def __init__(self, transformer: WanTransformer, preset: LivePreset, rows: int, columns: int, window: int) -> None:
         super().__init__(transformer, preset, rows, columns, window)
-        self._recorded: Recorded | None = None
         self._before: Block | None = None  # fixed tensors of the clean block that a recording commits
-        self._warm = self._refused = False  # as in `GraphStep`
-        self.recordings = 0
-
-    def reset(self) -> None:
-        super().reset()
-        self._forget()
-
-    def restore(self, state: StepState) -> None:
-        super().restore(state)
-        self._forget()
-
-    def _forget(self) -> None:
-        if isinstance(self.actions, ActionCache):
-            self._recorded = None
-
-    @property
-    def steady(self) -> bool:
-        """Whether a block after a clean one does the same work as all after it."""
-        full = self.cache.held == self.cache.window - self.preset.block
-        return full and (self.actions is None or self.actions.full)
 
     def block(self, block: Block) -> Tensor:
         clean = self._clean

@@ -93,10 +93,8 @@ class Recorded:
     context: Context | None  # that the fixed tensors hold
 
 
-class GraphStep(EagerStep):
-    """`EagerStep`, recorded once the window is full."""
-
-    name = "graph"
+class RecordedStep(EagerStep):
+    """What steps that are recorded once the window is full have in common: when a recording holds, and when it goes."""
 
     def __init__(self, transformer: WanTransformer, preset: LivePreset, rows: int, columns: int, window: int) -> None:
         super().__init__(transformer, preset, rows, columns, window)
@@ -123,6 +121,12 @@ class GraphStep(EagerStep):
         """Whether the next block does the same work as all after it."""
         full = self.cache.held == self.cache.window - self.preset.block
         return full and (self.actions is None or self.actions.full)
+
+
+class GraphStep(RecordedStep):
+    """`EagerStep`, recorded once the window is full."""
+
+    name = "graph"
 
     def block(self, block: Block) -> Tensor:
         if block.first or block.given is not None or self._refused or not self.steady:
