@@ -35,8 +35,8 @@ from worldstream.realtime.jobs.stills import still
 from worldstream.worlds.clip_walks import meeting
 from worldstream.worlds.clip_words import read_words
 from worldstream.worlds.core import Action
-from worldstream.worlds.engines import cores
 from worldstream.worlds.judge import Judge, judged_size, load_judge
+from worldstream.worlds.machine import cores
 from worldstream.worlds.procedural.attributes import THEMES, Attributes
 from worldstream.worlds.procedural.episodes import TEST_SEED, episode
 from worldstream.worlds.procedural.paths import FORWARD, YAW

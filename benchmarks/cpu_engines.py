@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.open_models import randomly
 from benchmarks.report import Figure, print_table, write
-from worldstream.worlds.engines import model_threads
+from worldstream.worlds.machine import model_threads
 from worldstream.worlds.wan.chunk_step import EagerStep
 from worldstream.worlds.wan.config import WanConfig
 from worldstream.worlds.wan.live import live

@@ -33,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import quality_figures as f
 from benchmarks.report import ROOT, Figure, at_most, print_table, with_earlier, write
 from worldstream.worlds.drift import load_gauge
-from worldstream.worlds.engines import model_threads
 from worldstream.worlds.judge import Judge, load_judge
+from worldstream.worlds.machine import model_threads
 from worldstream.worlds.procedural.attributes import THEMES
 from worldstream.worlds.training import evaluate
 from worldstream.worlds.training.adherence import adherence, contact_sheet

@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import Figure, at_least, print_table, write
+from worldstream.worlds.machine import cores
 
 WIDTH_PX, HEIGHT_PX = 256, 144
 TARGET_FPS = 100.0
@@ -75,8 +76,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer places, and no repeats")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     arguments = parser.parse_args()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = min(4, cores)
+    threads = min(4, cores())
     frames, repeats = (4, 1) if arguments.quick else (16, 5)
     together, alone = measure(threads, frames, repeats), measure(1, frames, repeats)
     size = f"{WIDTH_PX}x{HEIGHT_PX}"

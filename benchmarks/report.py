@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from worldstream.worlds.machine import cores, cpu_name
+
 BESIDE = {"ceiling": "ceiling", "copy_last": "copy last", "memory_off": "memory off"}  # fields of Figure, as headings
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("worldstream", "torch", "openvino", "numpy", "av", "aiortc", "playwright")
@@ -56,8 +58,8 @@ def quantile(values: Sequence[float], q: float) -> float:
 def machine() -> dict[str, str | int | float]:
     """The facts that a figure depends on. The load average says who else was using the cores."""
     return {
-        "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0,
+        "cpu": cpu_name(),
+        "cores": cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
         "load_average_1min": round(os.getloadavg()[0], 2),
@@ -125,15 +127,6 @@ def print_table(figures: Sequence[Figure]) -> None:
 
 def _short(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
-
-
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _git(*arguments: str) -> str:

@@ -102,10 +102,11 @@ def main() -> int:
     arguments = parser.parse_args()
     import torch
 
+    from worldstream.worlds import machine
     from worldstream.worlds.weights import find
 
     choices = tuple(len(s) for s in find(arguments.world or None).config.step_lists)
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    available = machine.cores()
     figures, gpu = [], torch.cuda.is_available()
     for engine, threads, steps, cores in cases(available, choices, arguments.quick, gpu):
         stages = measure(engine, threads, steps, cores, 2.0 if arguments.quick else 8.0, arguments.world)

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .config import DECODERS, ENGINES, LOG_LEVELS, PRECISIONS, ServerConfig, from_environment, override, version
+from ..worlds.machine import model_threads
+from ..worlds.options import DECODERS, ENGINES, PRECISIONS
+from .config import LOG_LEVELS, ServerConfig, from_environment, override, version
 from .errors import WorldstreamError
 from .jobs.commands import COMMANDS as MADE
 from .jobs.commands import add_parsers as add_made
@@ -138,7 +140,7 @@ def calm_threads() -> None:
     """Leave a core to the browser, and never spin for it. Must run before torch is imported: with the default, waiting
     threads burn the cores that the working ones need, and a busy machine gets 10 times slower."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    threads = str(max(1, (os.cpu_count() or 2) - 1))
+    threads = str(model_threads())
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, threads)
 

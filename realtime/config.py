@@ -13,11 +13,9 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
+from ..worlds.options import DECODERS, ENGINES, PRECISIONS
 from .errors import StartupError
 
-ENGINES = ("auto", "eager", "openvino", "cuda", "tensorrt")
-PRECISIONS = ("auto", "bf16", "fp8", "fp8-compute", "float32")
-DECODERS = ("auto", "taehv", "vae")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _OF_TASKS = {  # flags and environment variables that are settings of TaskConfig
     "task_processes": "heavy",

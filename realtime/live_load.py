@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from .jobs.process import Calm
@@ -16,7 +15,7 @@ SHARE = 4  # of the cores, one in so many while somebody plays
 class LiveLoad:
     """Hears what the live worker says. Lives on the event loop."""
 
-    def __init__(self, clock: Callable[[], float], cores: int = os.cpu_count() or 1) -> None:
+    def __init__(self, clock: Callable[[], float], cores: int) -> None:
         self._clock, self._cores = clock, cores
         self._late_s = -1e9
         self._rests_since_s: float | None = None

@@ -23,6 +23,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, HTTPConnection
 
+from ..worlds.machine import cores
 from ..worlds.procedural.attributes import MOODS, TIMES, WEATHERS
 from .archive import Archive
 from .config import ServerConfig, version
@@ -71,7 +72,7 @@ class House:
     ) -> None:
         self.config = config
         self.offline = offline
-        self.load = LiveLoad(clock)
+        self.load = LiveLoad(clock, cores())
         self.clock = clock
         self.started_s = clock()
         self.info = world_info(world)

@@ -53,8 +53,9 @@ WALLS: dict[str, set[str]] = {
     "yaml": set(),  # configuration is Python
     "espeakng_loader": set(),  # GPL-3: found by its place, loaded only by the program avatars/audio/espeak_worker.py
 }
-# These run where nothing but the bare install is present, so neither they nor what they import may need more.
-LIGHT = ("realtime.protocol", "clients")
+# Neither these nor what they import may need more than the bare install: the clients run where nothing else is present,
+# and the command line reads its settings before it knows whether anything heavy is wanted.
+LIGHT = ("realtime.protocol", "realtime.config", "worlds.machine", "worlds.options", "clients")
 HEAVY = ("torch", "aiortc", "av", "fastapi", "cv2", "openvino")
 
 

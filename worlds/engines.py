@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import platform
 import time
 import warnings
@@ -26,6 +25,7 @@ from .autoencoder import Decoder
 from .conditioning import MOST_WORDS
 from .graph_engine import GraphEngine
 from .kv_cache import KVCache
+from .machine import cpu_name, model_threads
 from .memory import nothing
 from .network import WorldNetwork
 from .reprojection import Places
@@ -87,16 +87,6 @@ class DecodeGraph(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         out: Tensor = self.decoder(latents)
         return (out.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
-
-
-def cores() -> int:
-    """That this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def model_threads() -> int:
-    """Cores that the live model may use: all but one, which encoder, event loop and browser need."""
-    return max(1, cores() - 1)
 
 
 def example_inputs(network: WorldNetwork) -> StepInputs:
@@ -347,14 +337,3 @@ def _read(cache: Path | None) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return kept if isinstance(kept, dict) else {}
-
-
-def cpu_name() -> str:
-    """As the CPU calls itself."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )

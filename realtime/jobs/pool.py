@@ -10,10 +10,11 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...worlds.machine import model_threads
 from .contract import Cancelled, JobError, JobOrder, JobResult, Output
 from .process import Calm
 
@@ -32,7 +33,7 @@ class ProcessConfig:
     finder: str = FINDER  # what finds the job of a kind; tests bring their own
     engine: str = "auto"
     log_level: str = "INFO"
-    threads: int = max(1, (os.cpu_count() or 2) - 1)  # a core stays for the server
+    threads: int = field(default_factory=model_threads)  # a core stays for the server
 
 
 class Crashed(JobError):

@@ -31,6 +31,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...worlds.machine import cores
 from .contract import Cancelled, Job, JobError, JobOrder, JobResult, Workshop
 from .workshop import OneWorkshop
 
@@ -100,7 +101,7 @@ def use_threads(threads: int) -> None:
     """Of torch, where a job brought it in; on the thread that runs the model, as OpenMP asks."""
     torch = sys.modules.get("torch")
     if torch is not None:
-        torch.set_num_threads(threads or int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+        torch.set_num_threads(threads or int(os.environ.get("OMP_NUM_THREADS", cores())))
 
 
 def small_jpeg(rgb: NDArray[np.uint8]) -> bytes:

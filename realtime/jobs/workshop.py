@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...worlds.machine import cores
+
 
 class OneWorkshop:
     """Worlds load at their first use and stay. Satisfies `contract.Workshop`. One thread at a time."""
@@ -26,8 +28,7 @@ class OneWorkshop:
     def world(self, name: str = "") -> Any:
         """Raises ValueError or OSError in one line."""
         if name not in self._worlds:
-            from ...worlds.engines import cores  # torch: seconds that a job without a model need not wait
-            from ...worlds.library import load_any_world
+            from ...worlds.library import load_any_world  # torch: seconds that a job without a model need not wait
 
             # nobody waits for the next frame of a film; whoever plays live goes first, see `pool.JobProcess.be`
             self._worlds[name] = load_any_world(name or None, self._data, self._engine, clips=True, threads=cores())

@@ -137,10 +137,6 @@ def test_unknown_engine_names_the_choices() -> None:
         build("warp", network(), autoencoder().decoder)
 
 
-def test_a_machine_keeps_a_core_for_the_rest() -> None:
-    assert engines.model_threads() >= 1
-
-
 def test_timing_is_of_real_runs() -> None:
     model = network()
     timing = time_engine(EagerEngine(model, autoencoder().decoder, 1), model, 3)

@@ -48,6 +48,7 @@ class Request:
 def parse(argv: Sequence[str]) -> Request:
     """Exits with a message on bad arguments."""
     from ..config import PRESETS
+    from ..machine import model_threads
 
     parser = argparse.ArgumentParser(
         "worldstream train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -56,7 +57,7 @@ def parse(argv: Sequence[str]) -> Request:
     parser.add_argument("--runs", type=Path, default=Path("runs/nano"), help="folder of data, checkpoints, sheets")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="nano")
     parser.add_argument("--minutes", type=float, help="training time of the stage, over all resumptions")
-    parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="one thread each")
+    parser.add_argument("--processes", type=int, default=model_threads(), help="one thread each")
     parser.add_argument("--episodes", type=int, default=2048, help="walks to render (data)")
     parser.add_argument("--stills", type=int, default=16_384, help="stills to render (data)")
     parser.add_argument("--start-from", type=Path, help="checkpoint or shipped world to go on from")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from ..autoencoder import Autoencoder
 from ..config import PRESETS, STEPS_2, STEPS_3, STEPS_4, WorldConfig
+from ..machine import cores
 from ..network import WorldNetwork
 from ..procedural.attributes import THEMES
 from ..weights import SHIPPED, WorldCard, save_world
@@ -102,5 +102,5 @@ def training_facts(runs: Path) -> dict[str, Any]:
         last = json.loads(log.read_text().splitlines()[-1])
         stages[log.stem] = {k: last[k] for k in ("minutes", "step")}
     walks = len([p for p in (runs / "data" / "walks").glob("[0-9]*") if p.suffix == ""])
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, no GPU"
+    machine = f"{platform.machine()}, {cores()} cores, torch {torch.__version__}, no GPU"
     return {"stages": stages, "walk_shards_of_32_by_64_frames": walks, "machine": machine}

@@ -25,7 +25,8 @@ from typing import Any
 import torch
 
 from ..engine_files import EngineKey, obtain, sources_hash
-from ..engines import OpenVINO, cpu_name, model_threads, openvino_here
+from ..engines import OpenVINO, openvino_here
+from ..machine import cpu_name, model_threads
 from . import action_graph, graph, openvino_graph, pass_graph
 from .actions import ActionRows
 from .chunk_step import Block, ChunkStep, EagerStep, MakeStep

@@ -21,6 +21,7 @@ from .. import catalogue
 from ..core import Sight
 from ..model_card import ModelCard, models_folder
 from ..model_check import free_bytes
+from ..options import DECODERS, ENGINES, PRECISIONS
 from ..weights import WeightsError
 from . import families
 from .assembly import empty_transformer, fitted, transformer_config
@@ -48,10 +49,6 @@ from .transformer import WanTransformer
 from .vae import VAEConfig, WanVAE
 
 logger = logging.getLogger(__name__)
-
-PRECISIONS = ("auto", "bf16", "fp8", "fp8-compute", "float32")
-ENGINES = ("auto", "eager", "openvino", "cuda", "tensorrt")
-DECODERS = ("auto", "taehv", "vae")
 
 
 @dataclass(frozen=True, slots=True)
