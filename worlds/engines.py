@@ -1,19 +1,14 @@
 """One call, several ways to run it: eager torch or OpenVINO, from one exported graph each for the step and the decoder.
 
-`choose` times the engines that this machine has for about a second, prints what it found, and keeps the answer in a
-small file.
+Which of them a machine takes is decided in `engine_choice.py`.
 """
 
 from __future__ import annotations
 
 import copy
-import json
-import platform
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,7 +20,7 @@ from .autoencoder import Decoder
 from .conditioning import MOST_WORDS
 from .graph_engine import GraphEngine
 from .kv_cache import KVCache
-from .machine import cpu_name, model_threads
+from .machine import model_threads
 from .memory import nothing
 from .network import WorldNetwork
 from .reprojection import Places
@@ -251,89 +246,8 @@ ENGINES: dict[str, Callable[[WorldNetwork, Decoder, int], Engine]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Median milliseconds of one look, one pass and one decode."""
-
-    look_ms: float
-    step_ms: float
-    decode_ms: float
-
-    def frame_ms(self, steps: int) -> float:
-        return self.look_ms + self.step_ms * steps + self.decode_ms
-
-
-def time_engine(engine: Engine, network: WorldNetwork, repeats: int = 12) -> Timing:
-    """Median of `repeats` runs after a warm-up."""
-    example, seen = example_inputs(network), example_look(network)
-    latents = example[0][:, 0]
-    calls: dict[str, Callable[[], object]] = {
-        "look": lambda: engine.look(seen),
-        "step": lambda: engine.step(example),
-        "decode": lambda: engine.decode(latents),
-    }
-    spent: dict[str, list[float]] = {name: [] for name in calls}
-    for i in range(repeats + 3):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            if i >= 3:
-                spent[name].append(time.perf_counter() - started)
-    return Timing(*(1e3 * sorted(s)[len(s) // 2] for s in spent.values()))
-
-
 def build(name: str, network: WorldNetwork, decoder: Decoder, threads: int | None = None) -> Engine:
     """One engine by name. Raises ValueError on an unknown name, ImportError when its package is missing."""
     if name not in ENGINES:
         raise ValueError(f"unknown engine {name!r}; use auto, {', '.join(ENGINES)}")
     return ENGINES[name](network, decoder, threads or model_threads())
-
-
-def choose(
-    network: WorldNetwork, decoder: Decoder, steps: int, cache: Path | None, threads: int | None = None, key: str = ""
-) -> Engine:
-    """The fastest engine here, by a short benchmark that is printed, and kept in the JSON file `cache`."""
-    threads = threads or model_threads()
-    machine = f"{platform.machine()} {cpu_name()} x{threads} torch {torch.__version__} {key}"
-    known = _read(cache)
-    if isinstance(kept := known.get(machine), str) and kept in ENGINES:
-        try:
-            return build(kept, network, decoder, threads)
-        except (ImportError, RuntimeError) as error:
-            _say(f"engine {kept}: chosen before, not here now ({error})")
-    built: dict[str, tuple[Engine, Timing]] = {}
-    for name in ENGINES:
-        try:
-            engine = build(name, network, decoder, threads)
-        except (ImportError, RuntimeError) as error:
-            _say(f"engine {name}: not here ({error})")
-            continue
-        built[name] = (engine, time_engine(engine, network))
-        timing = built[name][1]
-        _say(
-            f"engine {engine.name}: {timing.look_ms:.1f} ms to look, {timing.step_ms:.1f} ms a pass, "
-            f"{timing.decode_ms:.1f} ms to decode, "
-            f"{timing.frame_ms(steps):.1f} ms a frame at {steps} steps"
-        )
-    best = min(built, key=lambda name: built[name][1].frame_ms(steps))
-    torch.set_num_threads(built[best][0].torch_threads)  # the others have set theirs
-    _say(f"engine chosen: {built[best][0].name}, {threads} threads")
-    if cache is not None:
-        try:
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            cache.write_text(json.dumps({**known, machine: best}, indent=1))
-        except OSError as error:
-            _say(f"the choice cannot be kept in {cache} ({error.strerror}); it will be timed again next time")
-    return built[best][0]
-
-
-def _say(line: str) -> None:
-    print(line)  # noqa: T201  a person started this program and waits for it
-
-
-def _read(cache: Path | None) -> dict[str, Any]:
-    try:
-        kept = json.loads(cache.read_text()) if cache is not None else {}
-    except (OSError, ValueError):
-        return {}
-    return kept if isinstance(kept, dict) else {}

@@ -20,7 +20,8 @@ from .config import WorldConfig
 from .core import CONTROLS
 from .drift import FILE as DRIFT_FILE
 from .drift import Gauge, load_gauge
-from .engines import Engine, build, choose
+from .engine_choice import choose
+from .engines import Engine, build
 from .familiarity import PictureViewer, load_familiarity
 from .judge import load_judge
 from .network import WorldNetwork
