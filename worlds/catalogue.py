@@ -1,7 +1,7 @@
 """The open checkpoints on this machine: added from folders, opened, verified, removed.
 
 `add` looks at every file of the folders (model_folder.py), decides what the world consists of and writes a card
-(model_card.py). Nothing is loaded. Errors are WeightsError or CheckpointError, both ValueErrors of one line.
+(model_card.py). Nothing is loaded. Errors are WeightsError (errors.py), of one line.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from . import weights
+from .errors import WeightsError
 from .model_card import ModelCard, PartRecord, card_path, check_name, find_card, models_folder, write_card
 from .model_folder import Found, Say, Tokenizer, hashed, licence, look, named
 from .wan import families
@@ -21,7 +22,6 @@ from .wan.families import FAMILIES, USUAL_SOURCE, Family
 from .wan.layout_parts import TextShape
 from .wan.memory import GIB
 from .wan.recognise import Recognised, check_lora, recognise
-from .weights import WeightsError
 
 MARK = ".copied"  # in a folder that --copy made: only such a folder is ever deleted
 
@@ -34,7 +34,7 @@ def add(
 
     `name`: what it will be called; where it is the name of a family it also says which of several possible families it
     is. `family` says that by itself. `copy`: the weights are copied into the catalogue.
-    Raises WeightsError or CheckpointError; the catalogue then is as it was.
+    Raises WeightsError; the catalogue then is as it was.
     """
     if family is not None:
         families.family(family)
@@ -224,7 +224,7 @@ def entry_path(card: ModelCard, data: Path, role: str) -> Path:
 
 
 def open_part(card: ModelCard, data: Path, role: str) -> Recognised:
-    """A part ready to load (wan/loading.py). Raises WeightsError or CheckpointError, also when the file has changed."""
+    """A part ready to load (wan/loading.py). Raises WeightsError, also when the file has changed."""
     part = card.part(role)
     path = entry_path(card, data, role)
     assert part is not None

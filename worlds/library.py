@@ -9,8 +9,8 @@ from typing import Any
 
 from . import weights
 from .core import World
+from .errors import WeightsError
 from .model_card import card_path, find_card, models_folder
-from .weights import WeightsError
 
 
 @dataclass(frozen=True, slots=True)

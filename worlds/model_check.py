@@ -35,7 +35,7 @@ def free_bytes() -> tuple[int, str]:
 def check(card: ModelCard, data: Path, again: bool = False, say: Say = lambda _: None) -> Iterator[str]:
     """Lines about a card: parts, memory of one session at every size and window, whether it fits.
 
-    `again`: every file is hashed once more. Raises WeightsError or CheckpointError.
+    `again`: every file is hashed once more. Raises WeightsError.
     """
     if again:
         verify(card, data, say)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import WeightsError
 from .model_card import FileRecord
 from .wan.checkpoint_files import PICKLES, open_checkpoint
 from .wan.memory import GIB
 from .wan.recognise import Recognised, UnknownFamily, recognise
-from .weights import WeightsError
 
 Say = Callable[[str], None]
 MAX_DEPTH = 6  # folders; a checkpoint has three

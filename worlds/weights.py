@@ -22,6 +22,7 @@ from .drift import FILE as DRIFT_FILE
 from .drift import Gauge, load_gauge
 from .engine_choice import choose
 from .engines import Engine, build
+from .errors import WeightsError
 from .familiarity import PictureViewer, load_familiarity
 from .judge import load_judge
 from .network import WorldNetwork
@@ -30,10 +31,6 @@ from .procedural.captions import understood
 from .rollout import Rollout
 
 SHIPPED = Path(__file__).parent / "checkpoints"
-
-
-class WeightsError(ValueError):
-    """A world cannot be loaded. The message says which, why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

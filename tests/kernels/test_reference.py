@@ -21,9 +21,9 @@ from worldstream.kernels.rms_norm import rms_norm
 from worldstream.kernels.scheduler_step import scheduler_step
 from worldstream.worlds.wan import attention, layers, schedule, streaming
 from worldstream.worlds.wan.actions import ActionConfig, ActionModule, Past
+from worldstream.worlds.wan.block import Block
 from worldstream.worlds.wan.config import WanConfig
 from worldstream.worlds.wan.kv_cache import KVCache
-from worldstream.worlds.wan.transformer import Block
 
 DIM, HEADS, EPS = 96, 4, 1e-6
 GRID = (3, 2, 5)

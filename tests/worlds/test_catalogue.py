@@ -14,16 +14,15 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from worldstream.worlds import catalogue, model_card, model_check
+from worldstream.worlds.errors import CheckpointError, WeightsError
 from worldstream.worlds.model_card import ModelCard, all_cards, find_card, read_card
 from worldstream.worlds.model_folder import licence
 from worldstream.worlds.wan import checkpoint_files, families
-from worldstream.worlds.wan.checkpoint_files import CheckpointError
 from worldstream.worlds.wan.families import FAMILIES
 from worldstream.worlds.wan.layout import T2V_14B
 from worldstream.worlds.wan.layout_parts import TextShape, lora, text_encoder
 from worldstream.worlds.wan.memory import GIB
 from worldstream.worlds.wan.synthesize import TEXT_FILE, VAE_FILE, synthesize, write_pickle
-from worldstream.worlds.weights import WeightsError
 
 SYNTHESIZED = ("self-forcing", "longlive", "wan2.1-i2v-14b-480p", "matrix-game-2-gta-drive")
 

@@ -1,8 +1,8 @@
 """Weights files read safely: what is in them is known, and checked, before anything is loaded.
 
-A safetensors header is validated here before the library sees the file; a pickle is opened by torch alone, with
-`weights_only` and memory-mapped, so that code in it never runs. Tensors come one at a time: the peak is one tensor
-above the model.
+A safetensors header is validated before the library sees the file (safetensors_header.py); a pickle is opened by torch
+alone, with `weights_only` and memory-mapped, so that code in it never runs. Tensors come one at a time: the peak is one
+tensor above the model.
 
 Links are followed to regular files, because a Hugging Face cache is made of them and the folder is the owner's own;
 names that an index *inside* the folder gives must be plain names, because that file may come from anybody.
@@ -14,7 +14,6 @@ import ctypes
 import json
 import mmap
 import pickle
-import struct
 import sys
 import warnings
 import zipfile
@@ -27,33 +26,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..errors import CheckpointError
 from .memory import GIB, host_free_bytes
+from .safetensors_header import Signature, brief, read_header, tensor_bytes
 
-Signature = dict[str, tuple[tuple[int, ...], torch.dtype]]
-
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 PICKLES = (".pt", ".pth", ".bin", ".ckpt")
 ROOTS = ("generator_ema", "generator", "generator_lora", "model", "state_dict")  # the first that a file has is taken
-MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 MAX_PICKLE_BYTES = 64 * 2**20  # of the part without the tensors: names and shapes take a few hundred kB
 MAX_INDEX_BYTES = 16 * 2**20
-
-
-class CheckpointError(ValueError):
-    """A weights file cannot be used. One line that names the file, what is wrong, and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +94,6 @@ def _give_back(tensor: Tensor) -> None:
         ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(size), mmap.MADV_DONTNEED)
 
 
-def tensor_bytes(shape: tuple[int, ...], dtype: torch.dtype) -> int:
-    """What one tensor takes."""
-    count = 1
-    for size in shape:
-        count *= size
-    return count * dtype.itemsize
-
-
 def loaded_bytes(signature: Signature, dtype: torch.dtype | None) -> int:
     """What a state dict takes once floating point tensors are of `dtype`."""
     return sum(
@@ -163,69 +135,6 @@ def open_checkpoint(path: Path, root: str | None = None) -> Checkpoint:
     raise CheckpointError(f"{path} is no weights file; supported are .safetensors and {', '.join(PICKLES)}")
 
 
-def read_header(path: Path) -> Signature:
-    """Names, shapes and types of a safetensors file, its offsets checked. Raises CheckpointError."""
-    size = path.stat().st_size
-    again = "; download or copy the file again"
-    with path.open("rb") as file:
-        start = file.read(8)
-        if len(start) < 8:
-            raise CheckpointError(f"{path} is no safetensors file: it has {size} bytes{again}")
-        (length,) = struct.unpack("<Q", start)
-        if length > min(size - 8, MAX_HEADER_BYTES):
-            raise CheckpointError(
-                f"{path} is truncated or no safetensors file: its header should be {length} bytes{again}"
-            )
-        raw = file.read(length)
-    try:
-        header = json.loads(raw, object_pairs_hook=_without_repeats)
-        if not isinstance(header, dict):
-            raise ValueError("it is not an object")
-        header.pop("__metadata__", None)
-        entries = {str(name): _entry(str(name), entry) for name, entry in header.items()}
-    except (ValueError, TypeError, KeyError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        raise CheckpointError(f"{path} has a broken header ({_brief(error)}){again}") from None
-    _check_offsets(path, {name: (begin, end) for name, (_, _, begin, end) in entries.items()}, size - 8 - length)
-    return {name: (shape, dtype) for name, (shape, dtype, _, _) in entries.items()}
-
-
-def _entry(name: str, entry: Any) -> tuple[tuple[int, ...], torch.dtype, int, int]:
-    if entry["dtype"] not in DTYPES:
-        raise ValueError(f"{name} has the unknown type {str(entry['dtype'])[:20]!r}")
-    dtype = DTYPES[entry["dtype"]]
-    shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
-    if not all(type(n) is int and 0 <= n < 2**48 for n in (*shape, begin, end)):
-        raise ValueError(f"{name} has a size or an offset that is no whole number")
-    if end - begin != tensor_bytes(shape, dtype):
-        raise ValueError(
-            f"{name} has {end - begin} bytes where its shape {list(shape)} needs {tensor_bytes(shape, dtype)}"
-        )
-    return shape, dtype, begin, end
-
-
-def _check_offsets(path: Path, places: Mapping[str, tuple[int, int]], size: int) -> None:
-    reached = 0
-    for name, (begin, end) in sorted(places.items(), key=lambda item: item[1]):
-        if begin != reached:
-            what = "overlaps another tensor" if begin < reached else "leaves a gap before it"
-            raise CheckpointError(f"{path} is damaged: {name} {what}; download or copy the file again")
-        reached = end
-    if reached != size:
-        what = "is truncated" if reached > size else "is too long"
-        raise CheckpointError(f"{path} {what}: {reached} bytes of tensors announced, {size} there; copy it again")
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        raise ValueError("a name comes twice")
-    return result
-
-
-def _brief(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
-
-
 def _open_shards(index: Path) -> Checkpoint:
     """All shards of an index, each holding exactly what the index says."""
     try:
@@ -234,7 +143,7 @@ def _open_shards(index: Path) -> Checkpoint:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = {str(name): str(shard) for name, shard in weight_map.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{index} is no index of shards ({_brief(error)}); download it again") from None
+        raise CheckpointError(f"{index} is no index of shards ({brief(error)}); download it again") from None
     shards = sorted(set(names.values()))
     if not shards:
         raise CheckpointError(f"{index} lists no shard; download it again")
@@ -264,7 +173,7 @@ def _safe_tensors(path: Path, names: list[str]) -> Iterator[tuple[str, Tensor]]:
             for name in names:
                 yield name, file.get_tensor(name)
     except SafetensorError as error:
-        raise CheckpointError(f"{path} cannot be read ({_brief(error)}); download or copy it again") from None
+        raise CheckpointError(f"{path} cannot be read ({brief(error)}); download or copy it again") from None
 
 
 def _pickled_tensors(path: Path, root: str, names: list[str]) -> Iterator[tuple[str, Tensor]]:
@@ -309,11 +218,11 @@ def _unpickled(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         found = next((line for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line), "")
         raise CheckpointError(
-            f"{path} holds code, not only weights, and is not opened ({_brief(ValueError(found or error))}); ask its "
+            f"{path} holds code, not only weights, and is not opened ({brief(ValueError(found or error))}); ask its "
             "authors for safetensors"
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged ({_brief(error)}); download or copy it again") from None
+        raise CheckpointError(f"{path} is damaged ({brief(error)}); download or copy it again") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds {type(content).__name__}, not a state dict; give a file of weights")
     return content
@@ -327,7 +236,7 @@ def _check_archive(path: Path) -> None:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         with path.open("rb") as file:
             legacy = file.read(1) == b"\x80"  # every pickle since protocol 2 begins so
-        why = "is a pickle of the old kind" if legacy else f"is truncated or no checkpoint ({_brief(error)})"
+        why = "is a pickle of the old kind" if legacy else f"is truncated or no checkpoint ({brief(error)})"
         remedy = "save it again with a current torch, or use safetensors" if legacy else "download or copy it again"
         raise CheckpointError(f"{path} {why}; {remedy}") from None
     if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 for entry in entries):

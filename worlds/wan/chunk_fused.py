@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from .attention import Context
+from .block import ApplyActions
 from .chunk_step import Block, EagerStep, Memory, StepState
 from .live import LivePreset
-from .transformer import ApplyActions, WanTransformer
+from .transformer import WanTransformer
 
 
 @dataclass(frozen=True, slots=True)

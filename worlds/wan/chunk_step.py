@@ -17,11 +17,12 @@ from .action_ring import ActionRing, RingActions
 from .action_walk import BlockActions
 from .actions import ActionCache, ActionRows
 from .attention import Context
+from .block import ApplyActions
 from .fused_transformer import FusedTransformer
 from .kv_cache import CacheState, KVCache
 from .live import LivePreset
 from .schedule import Velocity, sample_block, sample_block_fused
-from .transformer import ApplyActions, WanTransformer
+from .transformer import WanTransformer
 from .upload import upload
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..weights import WeightsError
+from ..errors import WeightsError
 from .offload import Offload, OffloadedModule, indexed
 from .state_file import converted, find_file, first_reason, read_state
 from .transformers_library import transformers_class

@@ -186,7 +186,7 @@ class ClipWorld:
 
 
 def load_clip_world(card: ModelCard, data: Path, options: OpenOptions | None = None) -> ClipWorld:
-    """Raises WeightsError, CheckpointError, MemoryRefused or ValueError, all of one line."""
+    """Raises WeightsError, MemoryRefused or ValueError, all of one line."""
     options, family = options or OpenOptions(), families.family(card.family)
     device = torch.device("cuda" if torch.cuda.is_available() and options.device == "auto" else "cpu")
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32

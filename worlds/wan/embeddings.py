@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..weights import WeightsError
+from ..errors import WeightsError
 from .offload import Offload
 from .prompts import clean_prompt
 from .text import TEXT_LEN, pad_rows

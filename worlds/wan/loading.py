@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .checkpoint_files import CheckpointError
+from ..errors import CheckpointError
 from .layout import Layout
 from .layout_parts import TAEHV_GROW
 from .recognise import Recognised

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ..weights import WeightsError
+from ..errors import WeightsError
 from .lora_file import LowRank, read_lora
 
 PLAIN = (torch.float32, torch.bfloat16, torch.float16)  # types that a weight can be computed in

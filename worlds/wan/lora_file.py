@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..weights import WeightsError
+from ..errors import WeightsError
 from .layout import PREFIXES, WRAPPERS, from_diffusers
-from .state_file import read_metadata, read_state
+from .safetensors_header import read_metadata
+from .state_file import read_state
 
 GENERATOR = "generator_lora"  # the entry of LongLive's lora.pt
 PEFT = "base_model.model."

@@ -31,10 +31,11 @@ from torch import Tensor, nn
 
 from .action_graph import ActionWriter
 from .actions import ActionConfig, ActionModule
+from .block import Block
 from .config import WanConfig
 from .fp8 import Fp8Linear, quantised
 from .graph import LARGEST_FLOAT8, Graph, Shape, V, gelu, linear, normalised, scalar, through_float8
-from .transformer import Block, WanTransformer
+from .transformer import WanTransformer
 
 ATTENDED = ("queries", "keys", "values")  # calibrated apart; queries already multiplied by the softmax's scale
 LINEARS = ("self_attn.qkv", "self_attn.o", "cross_attn.q", "cross_attn.o", "ffn.0", "ffn.2")

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from ..errors import CheckpointError
 from . import families as names
-from .checkpoint_files import Checkpoint, CheckpointError
+from .checkpoint_files import Checkpoint
 from .families import FAMILIES
 from .layout import (
     DIFFUSERS_MARK,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..weights import WeightsError
+from ..errors import WeightsError
 from .transformers_library import tokenizers_class
 
 SPACE = "\u2581"  # how SentencePiece writes a space

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..weights import WeightsError
-from .checkpoint_files import PICKLES, CheckpointError, open_checkpoint, pickle_roots
+from ..errors import WeightsError
+from .checkpoint_files import PICKLES, open_checkpoint, pickle_roots
 
 
 def read_state(path: Path, part: str | None = None, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
@@ -17,27 +16,15 @@ def read_state(path: Path, part: str | None = None, dtype: torch.dtype | None = 
     floating point ones as `dtype` where one is given.
 
     `part` names an entry of the pickle to descend into where there is one ("generator_lora"). Nothing that a file
-    brings along is run. Raises WeightsError, one line that names the file.
+    brings along is run. Raises WeightsError (CheckpointError where the file is damaged), one line that names the file.
     """
     if not path.is_file():
         raise WeightsError(f"the file {path} is missing; copy it from the published model")
     try:
         inner = part if part is not None and path.suffix in PICKLES and part in pickle_roots(path) else None
         return dict(open_checkpoint(path, inner).tensors(dtype))
-    except (CheckpointError, OSError) as error:
+    except OSError as error:
         raise WeightsError(str(error)) from error
-
-
-def read_metadata(path: Path) -> dict[str, str]:
-    """The free text in a safetensors header; empty for other files. Raises WeightsError."""
-    if path.suffix != ".safetensors":
-        return {}
-    try:
-        with safe_open(path, "pt") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        reason = first_reason(error)
-        raise WeightsError(f"{path} cannot be read ({reason}); it is damaged or incomplete: copy it again") from error
 
 
 def find_file(folder: Path, names: tuple[str, ...], what: str) -> Path:

@@ -18,12 +18,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..errors import CheckpointError
 from . import families as names
-from .checkpoint_files import DTYPES, CheckpointError
 from .families import Family
 from .layout import Layout, TransformerShape, parameters, transformer
 from .layout_parts import ClipShape, TaehvShape, TextShape, VaeShape, clip, lora, taehv, text_encoder, vae
 from .memory import GIB
+from .safetensors_header import DTYPES
 
 SCALES = ("tiny", "full")
 STEP = 1 << 22  # numbers made at once

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..weights import WeightsError
+from ..errors import WeightsError
 from .offload import Offload, OffloadedModule, indexed
 from .prompts import clean_prompt
 from .sentencepiece_model import read_spiece

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ..weights import WeightsError
+from ..errors import WeightsError
 
 EXTRA = "open"
 

@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import Context, CrossAttention, SelfAttention
+from .block import ApplyActions, Block
 from .config import WanConfig
 from .layers import Rotation
-from .transformer import ApplyActions, Block, WanTransformer
+from .transformer import WanTransformer
 
 Encode = Callable[[Tensor], Tensor]  # rgb [B, 3, F, H, W] in [-1, 1] to normalised latents [B, 16, t, h, w]
 CELL_PX = 8  # pixels of a latent cell, each way

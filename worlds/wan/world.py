@@ -19,10 +19,10 @@ from torch import nn
 
 from .. import catalogue
 from ..core import Sight
+from ..errors import WeightsError
 from ..model_card import ModelCard, models_folder
 from ..model_check import free_bytes
 from ..options import DECODERS, ENGINES, PRECISIONS
-from ..weights import WeightsError
 from . import families
 from .assembly import empty_transformer, fitted, transformer_config
 from .beginnings import Painter, looker, reader
@@ -156,7 +156,7 @@ class AnyPicture:
 
 
 def load_open_world(card: ModelCard, data: Path, options: OpenOptions | None = None) -> OpenWorld:
-    """Raises WeightsError, CheckpointError, MemoryRefused or ValueError, all of one line; then nothing stays loaded."""
+    """Raises WeightsError, MemoryRefused or ValueError, all of one line; then nothing stays loaded."""
     options = options or OpenOptions()
     family = families.family(card.family)
     if not family.causal:

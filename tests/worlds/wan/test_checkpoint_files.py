@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from worldstream.worlds.wan.checkpoint_files import CheckpointError, open_checkpoint, pickle_roots
+from worldstream.worlds.errors import CheckpointError
+from worldstream.worlds.wan.checkpoint_files import open_checkpoint, pickle_roots
 from worldstream.worlds.wan.layout import Layout
 from worldstream.worlds.wan.synthesize import values, write_pickle, write_safetensors, write_shards
 

@@ -27,9 +27,10 @@ from tests.worlds.wan.wan_reference import (
     relative,
 )
 from worldstream.worlds.wan.attention import Context
+from worldstream.worlds.wan.block import Grid
 from worldstream.worlds.wan.config import WAN_1_3B
 from worldstream.worlds.wan.kv_cache import KVCache
-from worldstream.worlds.wan.transformer import Grid, WanTransformer
+from worldstream.worlds.wan.transformer import WanTransformer
 
 TEXT = normal(2, 1, TINY.text_len, 16)
 NOISY = 833.3

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.worlds.wan.tiny_encoders import relative_error, vision_network
+from worldstream.worlds.errors import WeightsError
 from worldstream.worlds.wan.clip import (
     WEIGHTS_FILES,
     ClipEncoder,
@@ -23,7 +24,6 @@ from worldstream.worlds.wan.clip import (
     to_transformers,
 )
 from worldstream.worlds.wan.offload import Offload
-from worldstream.worlds.weights import WeightsError
 
 TINY = ClipShape(width=32, ffn=128, layers=3, heads=2, patch_px=14, side_px=28)
 TOLERANCE = 1e-4

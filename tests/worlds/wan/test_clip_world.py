@@ -13,12 +13,12 @@ from tests.realtime.jobs.clip_orders import OneWorld, Told, frames_of, order
 from worldstream.realtime.jobs.clips import clip
 from worldstream.realtime.jobs.contract import Cancelled, JobError
 from worldstream.worlds import catalogue
+from worldstream.worlds.errors import WeightsError
 from worldstream.worlds.library import load_any_world
 from worldstream.worlds.wan.clip_world import ClipWorld, load_clip_world
 from worldstream.worlds.wan.families import FAMILIES
 from worldstream.worlds.wan.synthesize import synthesize
 from worldstream.worlds.wan.world import OpenOptions, load_open_world
-from worldstream.worlds.weights import WeightsError
 
 SMALL = OpenOptions(width_px=64, height_px=48, device="cpu")
 

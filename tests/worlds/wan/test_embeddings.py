@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from worldstream.worlds.errors import WeightsError
 from worldstream.worlds.wan.embeddings import UNFINISHED, UNFINISHED_AFTER_S, EmbeddingStore
 from worldstream.worlds.wan.offload import Offload
-from worldstream.worlds.weights import WeightsError
 
 MODEL = "ab" * 32
 WIDTH, TEXT_LEN = 8, 12

@@ -9,8 +9,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from worldstream.worlds.errors import CheckpointError
 from worldstream.worlds.wan import checkpoint_files
-from worldstream.worlds.wan.checkpoint_files import CheckpointError, open_checkpoint
+from worldstream.worlds.wan.checkpoint_files import open_checkpoint
 from worldstream.worlds.wan.layout import Layout
 from worldstream.worlds.wan.layout_parts import TaehvShape, VaeShape, taehv, vae
 from worldstream.worlds.wan.loading import fill

@@ -27,8 +27,8 @@ from tests.worlds.wan.tiny_lora import (
     write_longlive,
     write_peft,
 )
+from worldstream.worlds.errors import WeightsError
 from worldstream.worlds.wan.lora import Adapters, merged
-from worldstream.worlds.weights import WeightsError
 
 TOLERANCE = 1e-5
 

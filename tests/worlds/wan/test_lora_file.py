@@ -27,9 +27,9 @@ from tests.worlds.wan.tiny_lora import (
     write_diffusers,
     write_peft,
 )
+from worldstream.worlds.errors import WeightsError
 from worldstream.worlds.wan.lora import Adapters, merged
 from worldstream.worlds.wan.lora_file import read_lora
-from worldstream.worlds.weights import WeightsError
 
 
 def test_alpha_is_found_wherever_it_is_written(tmp_path: Path) -> None:

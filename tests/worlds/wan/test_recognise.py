@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import torch
 
+from worldstream.worlds.errors import CheckpointError
 from worldstream.worlds.wan import families
-from worldstream.worlds.wan.checkpoint_files import DTYPES, Checkpoint, CheckpointError, Signature, open_checkpoint
+from worldstream.worlds.wan.checkpoint_files import Checkpoint, open_checkpoint
 from worldstream.worlds.wan.families import FAMILIES
 from worldstream.worlds.wan.layout import (
     DIFFUSERS_BLOCK,
@@ -43,6 +44,7 @@ from worldstream.worlds.wan.layout_parts import (
     vae,
 )
 from worldstream.worlds.wan.recognise import LoraShape, Recognised, UnknownFamily, check_lora, recognise
+from worldstream.worlds.wan.safetensors_header import DTYPES, Signature
 from worldstream.worlds.wan.synthesize import TINY_CLIP, TINY_TAEHV, TINY_TEXT, TINY_VAE, tiny
 
 

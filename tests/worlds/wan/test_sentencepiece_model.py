@@ -10,11 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.worlds.wan.tiny_encoders import WORDS, text_network, tokenizer_pieces, write_tokenizer
+from worldstream.worlds.errors import WeightsError
 from worldstream.worlds.wan.offload import Offload
 from worldstream.worlds.wan.prompts import clean_prompt
 from worldstream.worlds.wan.sentencepiece_model import CONTROL, UNKNOWN
 from worldstream.worlds.wan.text import TextEncoder, load_tokenizer
-from worldstream.worlds.weights import WeightsError
 
 NORMAL, BYTE = 1, 6
 UNIGRAM, BPE = 1, 2

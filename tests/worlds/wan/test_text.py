@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.worlds.wan.tiny_encoders import library, relative_error, text_network, write_tokenizer
+from worldstream.worlds.errors import WeightsError
 from worldstream.worlds.wan import transformers_library
 from worldstream.worlds.wan.embeddings import EmbeddingStore
 from worldstream.worlds.wan.offload import Offload
@@ -32,7 +33,6 @@ from worldstream.worlds.wan.text import (
     to_published,
     to_transformers,
 )
-from worldstream.worlds.weights import WeightsError
 
 ROOT = Path(__file__).resolve().parents[3]
 PROMPT = "walk along the shore, mist between the trees"

@@ -21,8 +21,9 @@ from tests.worlds.wan.wan_reference import (
     published,
     reference,
 )
+from worldstream.worlds.wan.block import Grid
 from worldstream.worlds.wan.config import WanConfig
-from worldstream.worlds.wan.transformer import Grid, WanTransformer
+from worldstream.worlds.wan.transformer import WanTransformer
 
 FRAMES = 3
 

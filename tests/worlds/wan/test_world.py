@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from worldstream.worlds import catalogue, library
 from worldstream.worlds.core import Action, World
+from worldstream.worlds.errors import WeightsError
 from worldstream.worlds.model_card import ModelCard, find_card
 from worldstream.worlds.wan import openvino_backend
 from worldstream.worlds.wan import world as opening
@@ -29,7 +30,6 @@ from worldstream.worlds.wan.rollout import WanRollout
 from worldstream.worlds.wan.synthesize import synthesize
 from worldstream.worlds.wan.text import TextEncoder
 from worldstream.worlds.wan.world import OpenOptions, OpenWorld, load_open_world
-from worldstream.worlds.weights import WeightsError
 
 SMALL = OpenOptions(width_px=64, height_px=48, device="cpu", engine="eager")
 
