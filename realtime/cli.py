@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..worlds.machine import model_threads
-from ..worlds.options import DECODERS, ENGINES, PRECISIONS
+from ..worlds.options import DECODERS, ENGINES, PRECISIONS, OpenOptions
 from .config import LOG_LEVELS, ServerConfig, from_environment, override, version
 from .errors import WorldstreamError
 from .jobs.commands import COMMANDS as MADE
@@ -165,8 +165,11 @@ def _serve(options: argparse.Namespace) -> int:
 def load_world(config: ServerConfig) -> World:
     """The world that the config names, or the first embedded one. Raises ValueError or OSError in one line."""
     library: Any = importlib.import_module("..worlds.library", __package__)
-    choice = library.Choice(config.size, config.window, config.precision, config.decoder, tuple(config.lora))
-    world: World = library.load_any_world(config.world or None, config.data, config.engine, config.steps, choice)
+    width, height = map(int, config.size.split("x")) if config.size else (None, None)
+    options = OpenOptions(
+        width, height, config.window, config.precision, config.decoder, engine=config.engine, loras=tuple(config.lora)
+    )
+    world: World = library.load_any_world(config.world or None, config.data, config.engine, config.steps, options)
     return world
 
 

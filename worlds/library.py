@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,7 @@ from . import weights
 from .core import World
 from .errors import WeightsError
 from .model_card import card_path, find_card, models_folder
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """How an open checkpoint is to be run; the defaults are its own."""
-
-    size: str = ""  # WIDTHxHEIGHT
-    window: int | None = None  # latent frames
-    precision: str = "auto"
-    decoder: str = "auto"
-    loras: tuple[Path, ...] = ()
+from .options import OpenOptions
 
 
 def load_any_world(
@@ -29,11 +19,11 @@ def load_any_world(
     data: Path,
     engine: str = "auto",
     steps: int | None = None,
-    choice: Choice = Choice(),
+    options: OpenOptions | None = None,
     clips: bool = False,
     threads: int | None = None,
 ) -> World:
-    """Embedded worlds go first; None is the first of them. `choice` is for open checkpoints, `threads` for embedded
+    """Embedded worlds go first; None is the first of them. `options` are of an open checkpoint, `threads` of embedded
     worlds on a CPU (None: all cores but one). With `clips`, a checkpoint that only draws whole clips is one too: its
     `rollout` is refused.
 
@@ -45,15 +35,11 @@ def load_any_world(
     if not is_open(name, data):
         raise WeightsError(f"there is no world named {name!r}; worlds on this machine: {', '.join(names(data))}")
     opening: Any = importlib.import_module(".wan.world", __package__)  # not for those who walk in embedded worlds
-    width, height = (int(side) for side in choice.size.split("x")) if choice.size else (None, None)
-    options = opening.OpenOptions(
-        width, height, choice.window, choice.precision, choice.decoder, engine=engine, loras=choice.loras
-    )
     card = find_card(data, name)
     load = opening.load_open_world
     if clips and not importlib.import_module(".wan.families", __package__).family(card.family).causal:
         load = importlib.import_module(".wan.clip_world", __package__).load_clip_world
-    world: World = load(card, data, options)
+    world: World = load(card, data, replace(options or OpenOptions(), engine=engine))
     return world if steps is None else world.with_steps(steps)
 
 

@@ -15,8 +15,10 @@ import httpx
 import pytest
 
 from worldstream.realtime import cli
-from worldstream.realtime.config import version
+from worldstream.realtime.config import ServerConfig, override, version
 from worldstream.realtime.errors import StartupError
+from worldstream.worlds import library
+from worldstream.worlds.options import OpenOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "worldstream.realtime.cli"]
@@ -143,6 +145,19 @@ def test_a_film_needs_words_or_a_picture(tmp_path: Path, refused: Refused) -> No
     assert "Choose a PNG, JPEG or WebP" in said
     missing = str(tmp_path / "none.png")
     assert "none.png" in refused("film", "--image", missing, "-o", out, "--engine", "eager", "--data", str(tmp_path))
+
+
+def test_flags_of_an_open_checkpoint_reach_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(library, "load_any_world", lambda *given: asked.extend(given))
+    plain = ServerConfig(data=Path("worlds"))
+    cli.load_world(plain)
+    assert asked == [None, Path("worlds"), "auto", None, OpenOptions()]
+    asked.clear()
+    given = {"world": "mine", "size": "832x480", "window": 6, "precision": "fp8", "decoder": "vae", "lora": [Path("a")]}
+    cli.load_world(override(plain, given))
+    assert asked[0] == "mine"
+    assert asked[-1] == OpenOptions(832, 480, 6, "fp8", "vae", loras=(Path("a"),))
 
 
 def test_threads_leave_a_core_free(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from ..clip_words import Seen, with_references
 from ..edits import Edit, EditRefused, EditRequest, Source, Survey
 from ..model_card import ModelCard
 from ..model_check import free_bytes
+from ..options import OpenOptions
 from ..sampler import draw_noise
 from . import families
 from .assembly import transformer_config
@@ -36,7 +37,7 @@ from .vace import WanVace, control_latents, on_canvas
 from .vace_edits import VaceEdits
 from .vace_video import VaceEditor
 from .whole_clips import ClipSchedule, Told, draw_clip
-from .world import AnyPicture, OpenOptions, codec_of
+from .world import AnyPicture, codec_of
 
 Picture = NDArray[np.uint8]
 FPS = 16.0  # of all Wan 2.1 models

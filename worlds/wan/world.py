@@ -21,27 +21,24 @@ from .. import catalogue
 from ..core import Sight
 from ..errors import WeightsError
 from ..model_card import ModelCard, models_folder
-from ..model_check import free_bytes
-from ..options import DECODERS, ENGINES, PRECISIONS
+from ..options import OpenOptions
 from . import families
-from .assembly import empty_transformer, fitted, transformer_config
+from .assembly import empty_transformer, transformer_config
 from .beginnings import Painter, looker, reader
 from .chunk_fused import FusedStep
 from .chunk_fused_graph import FusedGraphStep
 from .chunk_graph import GraphStep
 from .chunk_step import EagerStep, MakeStep
 from .engine_backend import EngineOptions, step_maker
-from .families import Family
 from .fp8 import store_fp8
 from .fp8_matmul import compute_fp8, why_not
 from .fused_transformer import FusedTransformer
 from .layout import TransformerShape
-from .layout_parts import ClipShape, TaehvShape, VaeShape
-from .live import LivePreset, live
+from .layout_parts import ClipShape, VaeShape
 from .loading import fill
 from .lora import Adapters, merged
-from .memory import GIB, MemoryRefused, admit, session_bytes, weights_bytes
 from .openvino_backend import OpenVINOOptions, OpenVINOSteps, opened_steps
+from .plan import Plan, planned
 from .recognise import Recognised
 from .rollout import CELL_PX, WanModel, WanRollout
 from .taehv import TAEHV, TAEHVConfig
@@ -49,29 +46,6 @@ from .transformer import WanTransformer
 from .vae import VAEConfig, WanVAE
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenOptions:
-    """What an operator may choose; the defaults are the checkpoint's own."""
-
-    width_px: int | None = None
-    height_px: int | None = None
-    window: int | None = None  # latent frames attended to
-    precision: str = "auto"  # bf16 on a GPU, float32 on a CPU
-    decoder: str = "auto"  # the small one where it is there
-    device: str = "auto"
-    engine: str = "auto"  # recorded kernels on a GPU; on a CPU OpenVINO or plain torch, what is quicker
-    fused_commit: bool = False  # one pass fewer a block, for an action that is read one pass earlier
-    loras: tuple[Path, ...] = ()  # files; words ask for them by their stem: `<lora:stem:0.8>`
-
-    def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}")
-        if self.engine not in ENGINES:
-            raise ValueError(f"open checkpoints run on the engines {', '.join(ENGINES)}, not {self.engine!r}")
-        if self.decoder not in DECODERS:
-            raise ValueError(f"the decoder is one of {', '.join(DECODERS)}, got {self.decoder!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +140,7 @@ def load_open_world(card: ModelCard, data: Path, options: OpenOptions | None = N
     gpu = torch.cuda.is_available() and options.engine != "openvino"
     device = torch.device(options.device if options.device != "auto" else "cuda" if gpu else "cpu")
     opened = {p.role: catalogue.open_part(card, data, p.role) for p in card.parts if p.role != families.TOKENIZER}
-    plan = _planned(card, family, opened, options, device)
+    plan = planned(card, family, opened, options, device)
     transformer = _transformer(opened, plan, device)
     decoder = codec_of(opened[plan.decoder], plan.dtype, device)
     encoder = None
@@ -186,7 +160,7 @@ def load_open_world(card: ModelCard, data: Path, options: OpenOptions | None = N
 
 
 def _running(
-    transformer: WanTransformer, plan: _Plan, options: OpenOptions, data: Path, name: str
+    transformer: WanTransformer, plan: Plan, options: OpenOptions, data: Path, name: str
 ) -> tuple[WanTransformer, MakeStep, str]:
     """(the transformer, fused where it can be; how its blocks are run; what that is called)."""
     cuda = transformer.device.type == "cuda"
@@ -210,7 +184,7 @@ def _running(
 
 
 def _on_cpu(
-    transformer: WanTransformer, plan: _Plan, options: OpenOptions, plain: MakeStep, data: Path, name: str
+    transformer: WanTransformer, plan: Plan, options: OpenOptions, plain: MakeStep, data: Path, name: str
 ) -> tuple[MakeStep, str]:
     """OpenVINO, compiled now, or `plain`, and what it is called. `auto` measures both; it leaves weights that were
     stored in eight bits to save memory, and the fused commit, to torch."""
@@ -235,81 +209,7 @@ def _say(line: str) -> None:
     logger.warning("%s", line)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What was decided before anything is loaded."""
-
-    preset: LivePreset
-    width_px: int
-    height_px: int
-    window: int
-    dtype: torch.dtype
-    fp8: bool
-    fp8_compute: bool  # and the products are taken in eight bits too
-    decoder: str  # a role of families.py
-
-
-def _planned(
-    card: ModelCard, family: Family, opened: dict[str, Recognised], options: OpenOptions, device: torch.device
-) -> _Plan:
-    preset, shape = live(family.name), opened[families.TRANSFORMER].shape
-    assert isinstance(shape, TransformerShape)
-    width, height = options.width_px or family.sizes[0][0], options.height_px or family.sizes[0][1]
-    window = family.windows[0] if options.window is None else options.window
-    if window < preset.block + preset.sink:
-        raise ValueError(
-            f"the window of {card.name} must hold {preset.block + preset.sink} latent frames or more, got {window}"
-        )
-    preset = fitted(preset, shape, window)
-    automatic = torch.bfloat16 if device.type == "cuda" else torch.float32
-    dtype = {"bf16": torch.bfloat16, "float32": torch.float32}.get(options.precision, automatic)
-    role = _decoder_role(card, opened, options.decoder)
-    plan = _Plan(
-        preset,
-        width,
-        height,
-        window,
-        dtype,
-        options.precision.startswith("fp8"),
-        options.precision == "fp8-compute",
-        role,
-    )
-    _admit(card, opened, shape, plan, device)
-    return plan
-
-
-def _decoder_role(card: ModelCard, opened: dict[str, Recognised], wanted: str) -> str:
-    roles = {"taehv": families.TAEHV, "vae": families.VAE}
-    have = [role for role in roles.values() if role in opened]
-    role = have[0] if wanted == "auto" and have else roles.get(wanted, "")
-    if role not in have:
-        raise WeightsError(f"{card.name} has no {wanted} decoder, but {' and '.join(have)}; add it again with one")
-    return role
-
-
-def _admit(
-    card: ModelCard, opened: dict[str, Recognised], shape: TransformerShape, plan: _Plan, device: torch.device
-) -> None:
-    """Raises MemoryRefused where weights and one session do not fit."""
-    decoder = opened[plan.decoder].shape
-    assert isinstance(decoder, VaeShape | TaehvShape)
-    size = plan.dtype.itemsize
-    session = session_bytes(
-        shape, plan.width_px, plan.height_px, plan.window, decoder, plan.preset.block, size, sink=plan.preset.sink
-    ).total
-    parts = [opened[role].layout for role in {plan.decoder, *({families.VAE} & opened.keys())}]
-    kept = ("blocks.0.", f"blocks.{shape.layers - 1}.") if plan.fp8_compute else ()
-    held = weights_bytes(opened[families.TRANSFORMER].layout, size, plan.fp8, kept) + sum(
-        weights_bytes(p, size) for p in parts
-    )
-    free, where = free_bytes()
-    try:
-        admit(free, held + session, f"{card.name}: {held / GIB:.2f} GiB of weights and a session")
-    except MemoryRefused as error:
-        raise MemoryRefused(f"{error} ({where})") from None
-
-
-def _transformer(opened: dict[str, Recognised], plan: _Plan, device: torch.device) -> WanTransformer:
+def _transformer(opened: dict[str, Recognised], plan: Plan, device: torch.device) -> WanTransformer:
     part, clip = opened[families.TRANSFORMER], opened.get(families.CLIP)
     assert isinstance(part.shape, TransformerShape)
     tokens = clip.shape.tokens if clip is not None and isinstance(clip.shape, ClipShape) else 257

@@ -15,10 +15,11 @@ from worldstream.realtime.jobs.contract import Cancelled, JobError
 from worldstream.worlds import catalogue
 from worldstream.worlds.errors import WeightsError
 from worldstream.worlds.library import load_any_world
+from worldstream.worlds.options import OpenOptions
 from worldstream.worlds.wan.clip_world import ClipWorld, load_clip_world
 from worldstream.worlds.wan.families import FAMILIES
 from worldstream.worlds.wan.synthesize import synthesize
-from worldstream.worlds.wan.world import OpenOptions, load_open_world
+from worldstream.worlds.wan.world import load_open_world
 
 SMALL = OpenOptions(width_px=64, height_px=48, device="cpu")
 

@@ -18,6 +18,7 @@ from worldstream.worlds import catalogue, library
 from worldstream.worlds.core import Action, World
 from worldstream.worlds.errors import WeightsError
 from worldstream.worlds.model_card import ModelCard, find_card
+from worldstream.worlds.options import OpenOptions
 from worldstream.worlds.wan import openvino_backend
 from worldstream.worlds.wan import world as opening
 from worldstream.worlds.wan.families import FAMILIES
@@ -29,7 +30,7 @@ from worldstream.worlds.wan.openvino_backend import OpenVINOSteps
 from worldstream.worlds.wan.rollout import WanRollout
 from worldstream.worlds.wan.synthesize import synthesize
 from worldstream.worlds.wan.text import TextEncoder
-from worldstream.worlds.wan.world import OpenOptions, OpenWorld, load_open_world
+from worldstream.worlds.wan.world import OpenWorld, load_open_world
 
 SMALL = OpenOptions(width_px=64, height_px=48, device="cpu", engine="eager")
 
@@ -227,12 +228,12 @@ def test_the_fused_commit_is_an_option(data: Path) -> None:
 def test_the_library_knows_both_kinds(data: Path) -> None:
     added(data, "self-forcing")
     assert library.names(data) == ["nano", "self-forcing"]
-    world = library.load_any_world("self-forcing", data, choice=library.Choice("64x48"))
+    world = library.load_any_world("self-forcing", data, options=OpenOptions(64, 48))
     assert isinstance(world, OpenWorld)
     assert isinstance(world.rollout(), WanRollout)
     assert world.steps == 4
     with pytest.raises(ValueError, match="runs at 4 steps, not 3"):
-        library.load_any_world("self-forcing", data, steps=3, choice=library.Choice("64x48"))
+        library.load_any_world("self-forcing", data, steps=3, options=OpenOptions(64, 48))
     with pytest.raises(WeightsError, match="no world named 'mars'; worlds on this machine: nano, self-forcing"):
         library.load_any_world("mars", data)
     assert library.load_any_world(None, data, engine="eager").name == "nano"
