@@ -21,6 +21,7 @@ from aiortc.rtcrtpsender import RTCEncodedFrame, RTCRtpSender
 from aiortc.rtp import RTCP_PSFB_APP, AnyRtcpPacket, RtcpPsfbPacket, is_rtcp, unpack_remb_fci
 
 from . import pacing
+from .keyframe_gate import KeyframeGate
 from .mailbox import Drawn
 
 if TYPE_CHECKING:
@@ -38,11 +39,9 @@ class PacketTrack(MediaStreamTrack):
     def __init__(self, limit: int, want_keyframe: Callable[[], None]) -> None:
         super().__init__()
         self._limit = limit
-        self._want_keyframe = want_keyframe
+        self._gate = KeyframeGate(want_keyframe)
         self._queue: deque[Drawn] = deque()
         self._arrived = asyncio.Event()
-        self._broken = True  # until a key frame comes, nothing can be decoded
-        self._asked = False  # for that key frame
         self.sending: Drawn | None = None  # the picture that recv() handed out last
         self.dropped = 0
 
@@ -53,20 +52,16 @@ class PacketTrack(MediaStreamTrack):
         if len(self._queue) >= self._limit:
             self.dropped += len(self._queue)
             self.skip()
-        if self._broken and not drawn.h264.keyframe:
+        if not self._gate.lets(drawn.h264.keyframe):
             self.dropped += 1
-            if not self._asked:
-                self._want_keyframe()
-            self._asked = True
             return
-        self._broken = False
         self._queue.append(drawn)
         self._arrived.set()
 
     def skip(self) -> None:
         """Forget what waits; the next picture must be a key frame (the tab was hidden)."""
         self._queue.clear()
-        self._broken, self._asked = True, False
+        self._gate.close()
 
     async def recv(self) -> Packet[Any]:
         """The next access unit. Raises MediaStreamError when the track has ended."""

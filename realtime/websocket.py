@@ -18,6 +18,7 @@ from .checks import Message
 from .config import SessionConfig, VideoConfig
 from .conversation import receive
 from .errors import HelloTooLate, MalformedMessage, WorldstreamError
+from .keyframe_gate import KeyframeGate
 from .lobby import Lobby
 from .mailbox import Drawn
 from .protocol import KIND_H264, KIND_JPEG, ErrorMessage, Hello, Picture, decode_client, encode, encode_picture
@@ -37,11 +38,9 @@ class SocketLink:
         self.dropped = 0
         self.bandwidth_bps: int | None = None  # TCP tells us nothing
         self._queue_frames = queue_frames
-        self._want_keyframe = want_keyframe
+        self._gate = KeyframeGate(want_keyframe)  # of H.264
         self._messages: deque[str] = deque()
         self._pictures: deque[bytes] = deque()
-        self._broken = True  # H.264: until a key frame comes, nothing can be decoded
-        self._asked = False  # for that key frame
         self._wake = asyncio.Event()
         self._close: tuple[int, str] | None = None
 
@@ -66,13 +65,9 @@ class SocketLink:
         if len(self._pictures) >= self._queue_frames:
             self.dropped += len(self._pictures)
             self.skip()
-        if self._broken and not keyframe:
+        if not self._gate.lets(keyframe):
             self.dropped += 1
-            if not self._asked:
-                self._want_keyframe()
-            self._asked = True
             return
-        self._broken = False
         self._queue(drawn, input_id, KIND_H264, data, keyframe)
 
     def _queue(self, drawn: Drawn, input_id: int, kind: int, payload: bytes, keyframe: bool) -> None:
@@ -82,7 +77,7 @@ class SocketLink:
 
     def skip(self) -> None:
         self._pictures.clear()
-        self._broken, self._asked = True, False
+        self._gate.close()
 
     def close(self, error: WorldstreamError | None) -> None:
         if self._close is None:

@@ -45,6 +45,12 @@ class JobOrder:
     inputs: Mapping[str, Path]
     folder: Path  # exists and is empty; everything that the job writes lies in it
 
+    def file(self, name: str) -> Path:
+        """The input of that name. Raises JobError where the order holds none."""
+        if name not in self.inputs:
+            raise JobError("ASSET.INVALID", f"The order holds no {name}.")
+        return self.inputs[name]
+
 
 @dataclass(frozen=True, slots=True)
 class Output:

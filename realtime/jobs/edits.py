@@ -41,7 +41,7 @@ def edit(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
 
 def _edit(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
     request = asked(order.params, order.inputs)
-    video = read_video(order.inputs["video"])
+    video = read_video(order.file("video"))
     world, report = workshop.world(str(order.params.get("model") or "")), _Report(tell)
     if not isinstance(world, LoadedWorld) and not getattr(world, "guided_by_pictures", False):
         raise Refused(

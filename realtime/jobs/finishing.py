@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,7 @@ Rgb = NDArray[np.uint8]
 def upscale_image(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
     """A larger picture: by `factor`, or to `width` and `height`, or to a `resolution`."""
     with _in_words():
-        rgb = read_picture(_input(order, "image"))
+        rgb = read_picture(order.file("image"))
         tell(0.1)
         width, height = _size(order.params, rgb.shape[1], rgb.shape[0])
         large = upscaled(rgb, width, height, load_upscaler(), _finish(order.params))
@@ -49,7 +48,7 @@ def upscale_image(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
 def upscale_video(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
     """A larger film, with twice the frames where `boost_fps` asks for them."""
     with _in_words():
-        video = read_video(_input(order, "video"))
+        video = read_video(order.file("video"))
         width, height = _size(order.params, video.width, video.height, even=True)
         fps = video.fps
         if order.params.get("boost_fps") and fps * 2 <= BOOSTED_FPS:
@@ -63,7 +62,7 @@ def frame_rate(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
     """The same film, as long, at `rate` frames per second."""
     with _in_words():
         fps = rate_of(str(order.params.get("rate", "")))
-        video = read_video(_input(order, "video"))
+        video = read_video(order.file("video"))
         return _film(order, video, retimed(video.frames(), video.fps, fps), fps, MOTION, tell)
 
 
@@ -71,7 +70,7 @@ def hdr(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
     """The same film in another form, mostly an HDR one: `format`, hdr10 where none is named, and `prores_profile`."""
     with _in_words():
         kind = film_format(str(order.params.get("format") or "hdr10"), order.params.get("prores_profile"))
-        video = read_video(_input(order, "video"))
+        video = read_video(order.file("video"))
         frames = video.deep_frames()  # ten bits stay ten bits
         if video.shape.eight_bits:
             frames = video.frames()  # type: ignore[assignment]  # and eight are smoothed
@@ -141,12 +140,6 @@ def _size(params: Mapping[str, Any], width: int, height: int, even: bool = False
 
 def _finish(params: Mapping[str, Any]) -> Finish:
     return Finish(*(float(params.get(name) or 0.0) for name in ("sharpen", "detail", "grain")))
-
-
-def _input(order: JobOrder, name: str) -> Path:
-    if name not in order.inputs:
-        raise JobError("ASSET.INVALID", f"The order holds no {name}.")
-    return order.inputs[name]
 
 
 @contextmanager

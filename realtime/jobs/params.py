@@ -139,8 +139,8 @@ def check(order: JobOrder) -> None:
         if value is not None and not fits(value):
             raise JobError("INPUT_PREPROCESSING.INVALID", f"{name} must be {_named(fits)}, got {_short(value)}")
     file = FILES.get(order.kind)
-    if file is not None and file not in order.inputs:
-        raise JobError("ASSET.INVALID", f"The order holds no {file}.")
+    if file is not None:
+        order.file(file)
 
 
 def _named(fits: Check) -> str:

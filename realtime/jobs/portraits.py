@@ -18,7 +18,7 @@ def portrait(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
     """The kind `portrait`: the picture `image` at `width` x `height`, or with `processing` none as it is."""
     tell(0.0)
     try:
-        rgb = read_picture(order.inputs["image"])
+        rgb = read_picture(order.file("image"))
     except MediaError as error:
         raise JobError("INPUT_PREPROCESSING.IMAGE", f"The picture cannot be read: {error}") from error
     if order.params.get("processing") == "none":

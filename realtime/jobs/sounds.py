@@ -88,7 +88,7 @@ def sound(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
 def voice_change(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
     """What is said in a recording or film, in another voice; a film's picture is copied as it is."""
     with _in_words():
-        path = _input(order, "media")
+        path = order.file("media")
         voice, how = _voice(order)
         tell(0.0)
         heard = _heard(path)
@@ -111,7 +111,7 @@ def isolate(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
     """The voice of a recording, with noise and what lies beside it reduced."""
     with _in_words():
         tell(0.0)
-        heard = _heard(_input(order, "audio"))
+        heard = _heard(order.file("audio"))
         stereo = heard.samples[:2]
         made = isolated(stereo, heard.rate_hz, lambda share: tell(0.05 + 0.85 * share))
         output = _written(order, Sound(bent(made).astype(np.float32), heard.rate_hz), "voice")
@@ -123,7 +123,7 @@ def soundtrack(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
     """Effects for a film, from what it shows and from words."""
     params, outputs, names, notes = order.params, list[Output](), tuple[str, ...](), tuple[str, ...]()
     with _in_words():
-        path = _input(order, "video")
+        path = order.file("video")
         video = read_video(path)
         seen, world = _watched(video, workshop, _number(params, "seconds", MOST_SECONDS, 0.1, 1e6), tell)
         voices = _kept_voices(video, seen, tell) if params.get("keep_speech") else None
@@ -162,7 +162,7 @@ def dub(order: JobOrder, workshop: Workshop, tell: Tell) -> JobResult:
         service, speaker = dubbing_of(workshop.setting), speaker_of(workshop.setting)
         assert service is not None
         tell(0.0)
-        heard = _heard(_input(order, "audio"))
+        heard = _heard(order.file("audio"))
         mono = heard.samples.mean(0, dtype=np.float64)
         plain, _ = write_sound(
             order.folder / "recording", Sound(mono[None].astype(np.float32), heard.rate_hz), "wav", 16000
@@ -224,7 +224,7 @@ def _voice(order: JobOrder) -> tuple[Voice, Mapping[str, Any]]:
     if isinstance(asked, Mapping):
         return voice_from_json(asked), {}
     if asked == REFERENCE:
-        heard = _heard(_input(order, REFERENCE))
+        heard = _heard(order.file(REFERENCE))
         voice, measured = matched(heard.samples.mean(0, dtype=np.float64), heard.rate_hz)
         return voice, {"matched": {key: round(value, 3) for key, value in measured.items()}}
     if str(asked).startswith(DESCRIBED):
@@ -277,12 +277,6 @@ def _seed(order: JobOrder) -> int:
     """The order's, or one of its id: the same order tried again makes the same sound."""
     seed = order.params.get("seed")
     return int.from_bytes(sha256(order.id.encode()).digest()[:4], "big") if seed is None else abs(int(seed))
-
-
-def _input(order: JobOrder, name: str) -> Path:
-    if name not in order.inputs:
-        raise JobError("ASSET.INVALID", f"The order holds no {name}.")
-    return order.inputs[name]
 
 
 @contextmanager

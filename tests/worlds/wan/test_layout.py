@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -37,23 +36,6 @@ from worldstream.worlds.wan.layout_parts import (
     text_encoder,
     vae,
 )
-
-
-@pytest.fixture(scope="module")
-def diffusers() -> Any:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        import diffusers
-    return diffusers
-
-
-@pytest.fixture(scope="module")
-def transformers() -> Any:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        import transformers
-    return transformers
 
 
 @pytest.fixture

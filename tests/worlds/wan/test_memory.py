@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -56,15 +55,6 @@ def test_a_tiny_session_counted_in_real_tensors() -> None:
     again = torch.empty(3, 1 * tokens, heads, head, dtype=torch.bfloat16)  # a sink's keys before rotation
     with_sink = session_bytes(shape, 48, 32, window, TaehvShape(), sink=1)
     assert with_sink.keys_values == memory.keys_values + again.nbytes
-
-
-@pytest.fixture(scope="module")
-def diffusers() -> Any:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        import diffusers
-    return diffusers
 
 
 def test_the_vae_state_is_what_diffusers_keeps(diffusers: Any) -> None:
