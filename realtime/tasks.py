@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-STATES = ("PENDING", "THROTTLED", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED")
 FINAL = ("SUCCEEDED", "FAILED", "CANCELLED")
 
 
@@ -39,7 +38,7 @@ class Task:
     owner: str
     endpoint: str
     model: str
-    state: str  # of STATES
+    state: str  # PENDING, THROTTLED or RUNNING, then one of FINAL
     created_s: float  # Unix time
     progress: float = 0.0
     outputs: tuple[str, ...] = ()  # keys of blobs; none of a task that SUCCEEDED where facts say `expired`

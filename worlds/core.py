@@ -1,8 +1,9 @@
 """The nouns of the model: what goes in, what is remembered, what comes out. Read this file first.
 
 One *chunk* is what the network draws at once (one video frame for the embedded worlds). An `Action` says what the
-player did during that chunk; the rollout turns it into `Conditioning` tensors, the sampler into a `LatentChunk`,
-the decoder into `Frame`s.
+player did during that chunk. The rollout (rollout.py) turns it and the prompt into tensors (conditioning.py), the
+sampler (sampler.py) runs the network over them and noise until clean latents are left, and the decoder (autoencoder.py)
+makes `Frame`s of those.
 """
 
 from __future__ import annotations
@@ -10,13 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 CONTROLS = ("walk", "look", "words", "picture")  # move, turn, new words on the way, begin from a picture
 KEYS = ("forward", "back", "left", "right", "turn_left", "turn_right", "look_up", "look_down")
@@ -70,22 +68,6 @@ class Camera:
             yaw,
             self.pitch_rad + action.pitch_rad,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Conditioning:
-    """The tensors that the network sees beside the latents. B batch, T frames."""
-
-    action: Tensor  # [B, T, A] motion into each frame, scaled to about unit size
-    text: Tensor  # [B, D] pooled prompt embedding
-
-
-@dataclass(frozen=True, slots=True)
-class LatentChunk:
-    """Clean latents of one step."""
-
-    latents: Tensor  # [B, T, C, h, w]
-    first_index: int  # index of the first frame in the session
 
 
 @dataclass(frozen=True, slots=True)

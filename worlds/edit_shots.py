@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import cv2
 import numpy as np
 import torch
@@ -49,12 +47,6 @@ def _colours(small: Picture) -> NDArray[np.float32]:
     bins = cv2.calcHist([small], [0, 1, 2], None, [6, 6, 6], [0, 256] * 3).astype(np.float32)
     soft = sum((np.roll(bins, s, axis) for axis in range(3) for s in (-1, 1)), 2 * bins)
     return np.asarray(soft / soft.sum(), np.float32)
-
-
-def cuts_of(frames: Iterator[Picture]) -> list[int]:
-    """The first frames of all shots of a film."""
-    cuts = Cuts()
-    return [i for i, picture in enumerate(frames) if cuts.begins(picture)]
 
 
 class Motion:

@@ -22,11 +22,6 @@ def footprint(state: object) -> dict[int, int]:
     return found
 
 
-def footprint_bytes(state: object) -> int:
-    """All of it together."""
-    return sum(footprint(state).values())
-
-
 def _count(value: object, found: dict[int, int]) -> None:
     torch = sys.modules.get("torch")  # where nobody imported it there are no tensors, and seconds are saved
     if torch is not None and isinstance(value, torch.Tensor):

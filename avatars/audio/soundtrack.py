@@ -7,21 +7,18 @@ knows the places of its world: of other films it may be wrong, which the notes s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...worlds.core import Viewer
-from ...worlds.judge import Judge
 from ...worlds.media.sound import Sound
 from .effect_words import BY_NAME, Asked, UnknownSound, asked_of, unwanted_of
 from .effects import LUFS, effect_of
 from .effects_life import steps_at
 from .loudness import levelled, loudness
-from .sightings import Watched, watched
+from .sightings import Watched
 from .spectral import FloatArray, Signal, resampled
 from .synthesis import RATE_HZ, Scene
 
@@ -67,22 +64,6 @@ class Soundtrack:
     sound: Sound
     effects: tuple[str, ...]
     notes: tuple[str, ...]
-
-
-def soundtrack(
-    frames: Iterable[NDArray[np.uint8]],
-    fps: float,
-    viewer: Viewer,
-    prompt: str = "",
-    seed: int = 0,
-    negative: str = "",
-    judge: Judge | None = None,
-    size: tuple[int, int] | None = None,
-) -> Sound:
-    """Stereo sound at 48 kHz, as long as the frames. `size` is the viewer's, where the frames `[H, W, 3]` have another;
-    with a judge, steps are heard where somebody walks. Raises NothingSeen, or ValueError on no frames."""
-    seen = watched(frames, fps, viewer, judge, size)
-    return sound_of(seen, prompt, seed, negative).sound
 
 
 def sound_of(
@@ -218,8 +199,3 @@ def beside_speech(effects: Sound, speech: Signal, speech_rate_hz: int, duck_db: 
 def variants(seed: int, count: int) -> Sequence[int]:
     """Seeds of variants: the first is the seed itself."""
     return [seed + 7919 * index for index in range(count)]
-
-
-def shorter(seen: Watched, seconds: float) -> Watched:
-    """What was watched, as if it had ended earlier."""
-    return seen if seconds >= seen.seconds else replace(seen, seconds=seconds)

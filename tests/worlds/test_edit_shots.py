@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from worldstream.worlds.edit_shots import Motion, cuts_of
+from worldstream.worlds.edit_shots import Cuts, Motion
 from worldstream.worlds.judge import load_judge
 from worldstream.worlds.procedural.episodes import TEST_SEED, episode
 from worldstream.worlds.procedural.paths import FORWARD, YAW
 from worldstream.worlds.weights import SHIPPED
 
 FRAMES = 12
+
+
+def cuts_of(film: Iterable[NDArray[np.uint8]]) -> list[int]:
+    cuts = Cuts()
+    return [i for i, picture in enumerate(film) if cuts.begins(picture)]
 
 
 def turning(seed: int, yaw_rad: float = 0.0, forward_m: float = 0.0, theme: int = 0) -> NDArray[np.uint8]:
@@ -33,12 +39,12 @@ def walks() -> dict[str, NDArray[np.uint8]]:
 
 def test_every_cut_is_found_and_no_turn_is_one(walks: dict[str, NDArray[np.uint8]]) -> None:
     film = [*walks["left"], *walks["right"], *walks["ahead"]]
-    assert cuts_of(iter(film)) == [0, FRAMES, 2 * FRAMES]
+    assert cuts_of(film) == [0, FRAMES, 2 * FRAMES]
 
 
 def test_a_fade_is_no_cut(walks: dict[str, NDArray[np.uint8]]) -> None:
     still = walks["left"][0].astype(float)
-    assert cuts_of(iter([(still * (1 - i / 40)).astype(np.uint8) for i in range(30)])) == [0]
+    assert cuts_of((still * (1 - i / 40)).astype(np.uint8) for i in range(30)) == [0]
 
 
 def test_the_motion_is_read(walks: dict[str, NDArray[np.uint8]]) -> None:

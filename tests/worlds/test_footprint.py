@@ -13,7 +13,11 @@ from tests.worlds.test_memory import there_and_back
 from tests.worlds.test_rollout import begun, play
 from tests.worlds.tiny_world import rollout
 from worldstream.worlds.core import Action
-from worldstream.worlds.footprint import Held, footprint, footprint_bytes
+from worldstream.worlds.footprint import Held, footprint
+
+
+def footprint_bytes(state: object) -> int:
+    return sum(footprint(state).values())
 
 
 def test_storages_count_once_and_whole() -> None:

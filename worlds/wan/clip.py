@@ -97,24 +97,6 @@ class ClipShape:
             return transformers_class("CLIPVisionModel")(config)
 
 
-def published_keys(shape: ClipShape) -> dict[str, tuple[int, ...]]:
-    """Every name of the vision tower in Wan's file that is used, with its shape."""
-    width = shape.width
-    sizes: dict[str, tuple[int, ...]] = {
-        "cls_embedding": (1, 1, width), "pos_embedding": (1, shape.tokens, width),
-        "patch_embedding.weight": (width, 3, shape.patch_px, shape.patch_px),
-        "transformer.N.mlp.0.weight": (shape.ffn, width), "transformer.N.mlp.0.bias": (shape.ffn,),
-        "transformer.N.mlp.2.weight": (width, shape.ffn), "transformer.N.attn.proj.weight": (width, width),
-    }  # fmt: skip
-    table = {"transformer.N.attn.to_qkv.weight": (3 * width, width), "transformer.N.attn.to_qkv.bias": (3 * width,)}
-    table |= {name: sizes.get(name, (width,)) for name in _PUBLISHED}
-    return {
-        "visual." + name.replace(".N.", f".{layer}."): size
-        for name, size in table.items()
-        for layer in range(shape.layers if ".N." in name else 1)
-    }
-
-
 def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Wan's or transformers' names -> transformers' names, query, key and value apart. KeyError on a stranger."""
     if "visual.patch_embedding.weight" not in state:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -18,19 +16,15 @@ def fill(
     part: Recognised,
     dtype: torch.dtype | None = torch.bfloat16,
     device: torch.device | str = "cpu",
-    wanted: Callable[[str], bool] = lambda key: True,
-    convert: Callable[[str, Tensor], Tensor] = lambda key, tensor: tensor,
 ) -> None:
-    """Replace the parameters of `module`, which may be on the meta device, by those of a checkpoint.
-
-    `wanted`: which published keys the module has; CLIP's file also holds a text tower. `convert`: what becomes of a
-    tensor of a key before it is kept, e.g. another precision. Floating point tensors are loaded as `dtype`.
+    """Replace the parameters of `module`, which may be on the meta device, by those of a checkpoint; floating point
+    ones become `dtype`.
 
     Raises CheckpointError, on a key too many or too few and before anything is read; after a failure half way the
     module is empty (on the meta device).
     """
     checkpoint = part.checkpoint
-    keys = {name: key for key, name in part.published.items() if wanted(key)}
+    keys = {name: key for key, name in part.published.items()}
     target = module.state_dict(keep_vars=True)
     _compare(part, {key: tuple(value.shape) for key, value in target.items()}, set(keys.values()))
     try:
@@ -38,7 +32,7 @@ def fill(
             key = keys[name]
             if TAEHV_GROW.fullmatch(key):
                 tensor = tensor[-target[key].shape[0] :]
-            _replace(module, key, convert(key, tensor))
+            _replace(module, key, tensor)
     except BaseException:
         module.to("meta")
         raise

@@ -138,7 +138,7 @@ class Adapters:
 
 
 @torch.no_grad()
-def merged(model: nn.Module, scales: Mapping[Path, float], alpha: float | None = None) -> nn.Module:
+def merged(model: nn.Module, scales: Mapping[Path, float]) -> nn.Module:
     """The same model with LoRA files added to its weights for good, summed in float32. Nothing extra per chunk.
 
     For what is never switched off, e.g. LongLive's. Every file is read and checked before the first weight changes.
@@ -149,7 +149,7 @@ def merged(model: nn.Module, scales: Mapping[Path, float], alpha: float | None =
     for path, scale in scales.items():
         if not math.isfinite(scale):
             raise ValueError(f"the scale of {path} must be a finite number, got {scale}")
-        layers = read_lora(path, modules, alpha)
+        layers = read_lora(path, modules)
         check_fit(path, layers, modules)
         for name in layers:
             weight = getattr(modules[name], "weight", None)

@@ -97,23 +97,6 @@ class TextShape:
             return transformers_class("UMT5EncoderModel")(config)
 
 
-def published_keys(shape: TextShape) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Every name in Wan's file, with transformers' name for it and its shape."""
-    inner = shape.heads * shape.head_width
-    sizes = {
-        "token_embedding": (shape.vocabulary, shape.width), "norm": (shape.width,), "norm1": (shape.width,),
-        "norm2": (shape.width,), "q": (inner, shape.width), "k": (inner, shape.width), "v": (inner, shape.width),
-        "o": (shape.width, inner), "embedding": (shape.buckets, shape.heads), "0": (shape.ffn, shape.width),
-        "fc1": (shape.ffn, shape.width), "fc2": (shape.width, shape.ffn),
-    }  # fmt: skip
-    table: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for ours, theirs in _PUBLISHED.items():
-        for layer in range(shape.layers if ".N." in ours else 1):
-            named = ours.replace(".N.", f".{layer}."), theirs.replace(".N.", f".{layer}.")
-            table[named[0]] = (named[1], sizes[ours.split(".")[-2]])
-    return table
-
-
 def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Wan's or transformers' names -> transformers' names, the tied embedding once. Raises KeyError on a stranger."""
     if "token_embedding.weight" not in state:
@@ -127,12 +110,6 @@ def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         pattern = name if match is None else name[: match.start()] + "N" + name[match.end() :]
         mapped[_PUBLISHED[pattern].replace(".N.", f".{match[0]}." if match else "")] = value
     return mapped
-
-
-def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """transformers' names -> Wan's names, the reverse of `to_transformers`. Raises KeyError on a stranger."""
-    backwards = {theirs: ours for ours, (theirs, _) in published_keys(TextShape.of(state)).items()}
-    return {backwards[name]: value for name, value in state.items() if name != "encoder.embed_tokens.weight"}
 
 
 def load_text_network(path: Path, dtype: torch.dtype) -> nn.Module:

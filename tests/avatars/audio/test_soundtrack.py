@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from worldstream.avatars.audio.loudness import loudness
 from worldstream.avatars.audio.sightings import Sighting, Watched, watched
-from worldstream.avatars.audio.soundtrack import NothingSeen, beside_speech, shorter, sound_of, soundtrack, variants
+from worldstream.avatars.audio.soundtrack import NothingSeen, beside_speech, sound_of, variants
 from worldstream.avatars.audio.synthesis import RATE_HZ
 from worldstream.worlds.core import Sight
 from worldstream.worlds.judge import Judge, load_judge
@@ -66,23 +66,23 @@ def test_night_is_heard() -> None:
 
 def test_the_length_is_the_films_and_the_looks_are_one_a_second() -> None:
     eye = Eye("canyon, night")
-    made = soundtrack(film(0, seconds=1.3), 10, eye, seed=4)
+    made = sound_of(watched(film(0, seconds=1.3), 10, eye), seed=4).sound
     assert made.samples.shape == (2, round(1.3 * RATE_HZ))
     assert eye.looks == 2
-    again = soundtrack(film(0, seconds=1.3), 10, Eye("canyon, night"), seed=4)
+    again = sound_of(watched(film(0, seconds=1.3), 10, Eye("canyon, night")), seed=4).sound
     assert np.array_equal(made.samples, again.samples)
-    other = soundtrack(film(0, seconds=1.3), 10, Eye("canyon, night"), seed=5)
+    other = sound_of(watched(film(0, seconds=1.3), 10, Eye("canyon, night")), seed=5).sound
     assert not np.array_equal(made.samples, other.samples)
 
 
 def test_frames_of_another_size_are_brought_to_the_viewers() -> None:
     frames = (np.zeros((90, 160, 3), np.uint8) for _ in range(10))
-    assert soundtrack(frames, 10, Eye("desert"), size=(64, 40)).seconds == 1.0
+    assert watched(frames, 10, Eye("desert"), size=(64, 40)).seconds == 1.0
 
 
 def test_a_change_of_place_is_followed() -> None:
     """Two seconds of a cave, two of a desert: drops in the first half, wind in the second."""
-    made = soundtrack(film(0, 1, seconds=2.0), 10, Eye("dungeon", "snowy pines"), seed=1)
+    made = sound_of(watched(film(0, 1, seconds=2.0), 10, Eye("dungeon", "snowy pines")), seed=1).sound
     power = np.square(np.abs(np.fft.rfft(made.samples.reshape(2, 2, -1), axis=-1))).sum(0)  # [half, bin]
     at = np.fft.rfftfreq(2 * RATE_HZ, 1 / RATE_HZ)
     wind = (at > 150) & (at < 600)
@@ -111,10 +111,10 @@ def test_where_nothing_is_seen_or_said_it_is_refused() -> None:
     with pytest.raises(NothingSeen, match="promptText"):
         sound_of(seen(""))
     with pytest.raises(NothingSeen):
-        soundtrack(film(0), 10, Eye("forest", confidence=0.2))
+        sound_of(watched(film(0), 10, Eye("forest", confidence=0.2)))
     assert sound_of(seen(""), "waves").effects == ("waves",)
     with pytest.raises(ValueError, match="no frames"):
-        soundtrack(iter(()), 10, Eye("forest"))
+        watched(iter(()), 10, Eye("forest"))
 
 
 def test_unfamiliar_films_are_noted() -> None:
@@ -166,8 +166,6 @@ def test_speech_stands_above_the_effects() -> None:
     assert 10 * np.log10(power[0] / power[1]) == pytest.approx(9, abs=1.0)
 
 
-def test_variants_and_shorter_films() -> None:
+def test_variants() -> None:
     assert variants(5, 3)[0] == 5
     assert len(set(variants(5, 3))) == 3
-    assert shorter(seen("desert"), 1.0).seconds == 1.0
-    assert shorter(seen("desert"), 10.0).seconds == 1.5

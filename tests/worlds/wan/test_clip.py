@@ -14,18 +14,19 @@ from torch import Tensor, nn
 
 from tests.worlds.wan.tiny_encoders import relative_error, vision_network
 from worldstream.worlds.errors import WeightsError
+from worldstream.worlds.wan import layout_parts
 from worldstream.worlds.wan.clip import (
     WEIGHTS_FILES,
     ClipEncoder,
     ClipShape,
     load_vision_network,
     preprocess,
-    published_keys,
     to_transformers,
 )
 from worldstream.worlds.wan.offload import Offload
 
-TINY = ClipShape(width=32, ffn=128, layers=3, heads=2, patch_px=14, side_px=28)
+TINY = layout_parts.ClipShape(dim=32, layers=3, patch=14, tokens=5, embed=8, text_layers=0)
+UNUSED = "visual.head"  # of the vision tower; the text tower is passed over too
 TOLERANCE = 1e-4
 
 
@@ -33,8 +34,8 @@ TOLERANCE = 1e-4
 def published() -> dict[str, Tensor]:
     """A random file as Wan publishes it, the parts without use included."""
     generator = torch.Generator().manual_seed(3)
-    state = {name: torch.randn(shape, generator=generator) * 0.3 for name, shape in published_keys(TINY).items()}
-    state |= {"visual.head": torch.zeros(32, 8), "log_scale": torch.tensor(2.0)}
+    state = {name: torch.randn(shape, generator=generator) * 0.3 for name, shape in layout_parts.clip(TINY).items()}
+    state |= {"log_scale": torch.tensor(2.0)}
     state |= {"textual.token_embedding.weight": torch.zeros(4, 4), "textual.head.0.weight": torch.zeros(4, 4)}
     return state
 
@@ -83,7 +84,7 @@ def test_the_published_file_gives_the_penultimate_rows(
     assert not clip.loaded
     ours = clip.encode(images)
     theirs = plain_tower(published, preprocess(images, 28), heads=2)
-    assert ours.shape == (2, TINY.tokens, TINY.width)
+    assert ours.shape == (2, TINY.tokens, TINY.dim)
     error = relative_error(ours, theirs)
     print(f"max relative error {error:.1e}")
     assert error <= TOLERANCE
@@ -120,7 +121,8 @@ def test_preprocessing_is_upstreams(images: Tensor) -> None:
 def test_every_key_at_full_size() -> None:
     """32 layers x 1,280, on the meta device: every published name is used once and every parameter is filled."""
     shape = ClipShape()
-    table = published_keys(shape)
+    table = layout_parts.clip(layout_parts.ClipShape(text_layers=0))
+    del table[UNUSED]
     assert len(table) == 7 + 32 * 12
     assert table["visual.pos_embedding"] == (1, 257, 1280)
     assert table["visual.patch_embedding.weight"] == (1280, 3, 14, 14)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from worldstream.worlds.errors import CheckpointError
-from worldstream.worlds.wan import checkpoint_files
+from worldstream.worlds.wan import checkpoint_files, loading
 from worldstream.worlds.wan.checkpoint_files import open_checkpoint
 from worldstream.worlds.wan.layout import Layout
 from worldstream.worlds.wan.layout_parts import TaehvShape, VaeShape, taehv, vae
@@ -49,14 +49,16 @@ def test_fill_uses_every_key_and_leaves_nothing_behind_on_failure(
 
     half = iter(range(10))
 
-    def fail(key: str, tensor: Tensor) -> Tensor:
+    def failing(module: nn.Module, key: str, tensor: Tensor) -> None:
         if next(half) == 9:
             raise CheckpointError(f"{path} broke half way")
-        return tensor
+        replaced(module, key, tensor)
 
-    fresh = empty(vae(shape))
-    with pytest.raises(CheckpointError, match="half way"):
-        fill(fresh, part, convert=fail)
+    fresh, replaced = empty(vae(shape)), loading._replace
+    with monkeypatch.context() as patched:
+        patched.setattr(loading, "_replace", failing)
+        with pytest.raises(CheckpointError, match="half way"):
+            fill(fresh, part)
     assert all(value.is_meta for value in fresh.state_dict().values())
 
     del fresh.get_submodule("encoder.conv1").bias

@@ -9,21 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from worldstream.worlds.wan import clip as vision
-from worldstream.worlds.wan import text
 from worldstream.worlds.wan.actions import ActionConfig, ActionModule
 from worldstream.worlds.wan.assembly import transformer_config
 from worldstream.worlds.wan.config import WAN_VACE_1_3B
 from worldstream.worlds.wan.families import FAMILIES
 from worldstream.worlds.wan.layout import transformer
 from worldstream.worlds.wan.layout_parts import (
-    ClipShape,
     TaehvShape,
-    TextShape,
     VaeShape,
-    clip,
     taehv,
-    text_encoder,
     vae,
 )
 from worldstream.worlds.wan.live import LIVE
@@ -67,12 +61,3 @@ def test_the_live_presets_are_families() -> None:
         if preset.actions is not None:
             assert preset.actions.window == family.windows[0]
             assert isinstance(preset.actions, ActionConfig)
-
-
-def test_encoders() -> None:
-    """The names that the encoders read, with their shapes; CLIP's file also holds a text tower that nobody uses."""
-    named = {key: size for key, (_, size) in text.published_keys(text.TextShape()).items()}
-    assert named == text_encoder(TextShape())
-    table = clip(ClipShape(text_layers=0))
-    used = vision.published_keys(vision.ClipShape())
-    assert {key: table.get(key) for key in used} == used

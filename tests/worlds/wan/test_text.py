@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tests.worlds.wan.tiny_encoders import library, relative_error, text_network, write_tokenizer
+from tests.worlds.wan.tiny_encoders import library, relative_error, text_network, to_published, write_tokenizer
 from worldstream.worlds.errors import WeightsError
 from worldstream.worlds.wan import transformers_library
 from worldstream.worlds.wan.embeddings import EmbeddingStore
+from worldstream.worlds.wan.layout_parts import TextShape as PublishedShape
+from worldstream.worlds.wan.layout_parts import text_encoder
 from worldstream.worlds.wan.offload import Offload
 from worldstream.worlds.wan.prompts import MAX_CHARACTERS, clean_prompt
 from worldstream.worlds.wan.text import (
@@ -29,8 +31,6 @@ from worldstream.worlds.wan.text import (
     load_text_network,
     load_tokenizer,
     pad_rows,
-    published_keys,
-    to_published,
     to_transformers,
 )
 
@@ -134,8 +134,7 @@ def test_the_published_names_mean_what_transformers_computes(network: nn.Module,
 def test_the_names_map_both_ways(network: nn.Module) -> None:
     theirs = {k: v for k, v in network.state_dict().items() if k != "encoder.embed_tokens.weight"}
     published = to_published(theirs)
-    table = published_keys(TextShape.of(theirs))
-    assert {name: tuple(value.shape) for name, value in published.items()} == {k: s for k, (_, s) in table.items()}
+    assert published.keys() == text_encoder(PublishedShape(layers=2)).keys()
     back = to_transformers(published)
     assert back.keys() == theirs.keys()
     assert all(back[name] is value for name, value in theirs.items())
@@ -146,14 +145,14 @@ def test_every_key_at_full_size() -> None:
     model = TextShape().build()
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     expected.pop("encoder.embed_tokens.weight")
-    table = published_keys(TextShape())
+    table = text_encoder(PublishedShape())
     assert len(table) == 2 + 24 * 10
-    assert dict(table.values()) == expected
-    assert table["token_embedding.weight"][1] == (256_384, 4096)
-    assert table["blocks.23.ffn.gate.0.weight"][1] == (10_240, 4096)
-    assert table["blocks.23.pos_embedding.embedding.weight"][1] == (32, 64)
-    assert sum(math.prod(shape) for _, shape in table.values()) == 5_680_910_336  # what 11.4 GB of bfloat16 hold
-    state = {name: torch.empty(shape, device="meta") for name, (_, shape) in table.items()}
+    assert table["token_embedding.weight"] == (256_384, 4096)
+    assert table["blocks.23.ffn.gate.0.weight"] == (10_240, 4096)
+    assert table["blocks.23.pos_embedding.embedding.weight"] == (32, 64)
+    assert sum(math.prod(shape) for shape in table.values()) == 5_680_910_336  # what 11.4 GB of bfloat16 hold
+    state = {name: torch.empty(shape, device="meta") for name, shape in table.items()}
+    assert {name: tuple(value.shape) for name, value in to_transformers(state).items()} == expected
     model.load_state_dict(
         {**(mapped := to_transformers(state)), "encoder.embed_tokens.weight": mapped["shared.weight"]}, assign=True
     )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from worldstream.worlds.wan.layout_parts import TextShape, text_encoder
+from worldstream.worlds.wan.text import to_transformers
 
 WORDS = (
     "a forest at dawn, mist between the trees",
@@ -56,6 +60,14 @@ def text_network(seed: int = 0, layers: int = 2) -> nn.Module:
         feed_forward_proj="gated-gelu",
     )  # fmt: skip
     return randomised(transformers.UMT5EncoderModel(config), seed)
+
+
+def to_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A UMT5 state dict in transformers' names -> in Wan's, by the published table."""
+    layers = sum(name.endswith("SelfAttention.q.weight") for name in state)
+    blank = {name: torch.empty(0) for name in text_encoder(TextShape(layers=layers))}
+    published = dict(zip(to_transformers(blank), blank, strict=True))
+    return {published[name]: value for name, value in state.items() if name != "encoder.embed_tokens.weight"}
 
 
 def vision_network(seed: int = 0, layers: int = 3) -> nn.Module:
