@@ -36,24 +36,6 @@ class Authority(Protocol):
         ...
 
 
-class OpenDoor:
-    """Admits any token, and asks for one as the contract does: for a server that has no keys and listens on loopback
-    alone. Everybody shares one household: whatever is kept belongs to it."""
-
-    async def admit(self, secret: str | None, scope: str) -> Caller:
-        from .runway.errors import ApiError
-
-        if not secret:
-            raise ApiError(401, "Send an API key: Authorization: Bearer key_…; any value will do on this server.")
-        return Caller(HOUSEHOLD, "anybody on this machine")
-
-    async def charge(self, caller: Caller, model: str, credits: int) -> None:
-        return None
-
-    async def note(self, caller: Caller, action: str, resource: str, resource_id: str) -> None:
-        return None
-
-
 HOUSEHOLD = "00000000-0000-4000-8000-000000000000"
 
 

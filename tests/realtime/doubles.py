@@ -12,6 +12,7 @@ from worldstream.realtime.errors import WorldstreamError
 from worldstream.realtime.mailbox import Drawn
 from worldstream.realtime.protocol import WorldInfo
 from worldstream.realtime.serve import House
+from worldstream.realtime.services import HOUSEHOLD, Caller
 from worldstream.realtime.session import Codec
 
 M = TypeVar("M", bound=Message)
@@ -28,6 +29,17 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self.now_s += seconds
+
+
+class OpenDoor:
+    """Admits everybody and keeps no books. Satisfies `services.Authority`."""
+
+    async def admit(self, secret: str | None, scope: str) -> Caller:
+        return Caller(HOUSEHOLD)
+
+    async def charge(self, caller: Caller, model: str, credits: int) -> None: ...
+
+    async def note(self, caller: Caller, action: str, resource: str, resource_id: str) -> None: ...
 
 
 @dataclass

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.realtime.doubles import Clock
+from tests.realtime.doubles import Clock, OpenDoor
 from worldstream.realtime.admission import MAX_REMEMBERED, REMEMBERED_S, Remembered
 from worldstream.realtime.runway.errors import ApiError
-from worldstream.realtime.services import Caller, OpenDoor
+from worldstream.realtime.services import Caller
 
 
 class Door(OpenDoor):

@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 
-from tests.realtime.doubles import Clock
+from tests.realtime.doubles import Clock, OpenDoor
 from worldstream.realtime.blobs import FolderBlobs
 from worldstream.realtime.outputs import DAY_S, add_outputs, link, output_url, refusal, signing_secret
-from worldstream.realtime.services import OpenDoor, Services
+from worldstream.realtime.services import Services
 
 CONTENT = bytes(range(200))
 KEY = "outputs/745bacd3-8251-4020-9cd8-3cb5287cee86/1/0.mp4"

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.realtime.doubles import OpenDoor
 from worldstream.realtime.blobs import FolderBlobs as FolderBlobs
 from worldstream.realtime.runway.errors import ApiError
-from worldstream.realtime.services import Blobs, Caller, OpenDoor
+from worldstream.realtime.services import Blobs, Caller
 from worldstream.realtime.tasks import FINAL, NewTask, Task, TaskEvent
 
 SUFFIXES = {"still": "png", "upscale_image": "png", "speech": "mp3", "sound": "mp3", "isolate": "mp3", "dub": "mp3"}
