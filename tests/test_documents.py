@@ -10,12 +10,14 @@ import argparse
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 from worldstream.realtime import cli
+from worldstream.realtime.config import ServerConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 HISTORY = "CHANGELOG.md"  # says what was, not what is
@@ -111,15 +113,18 @@ def lost_variables(text: str, sources: str) -> list[str]:
     return [name for name in named if f"WORLDSTREAM_{name}" not in sources and f'"{name.lower()}"' not in sources]
 
 
-def options_of(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, set[str]]]:
-    """(command, its options) of a parser and of those below it."""
-    found: set[str] = set()
+def parsers_of(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """(command, its parser) of a parser and of those below it."""
+    yield name, parser
     for action in parser._actions:
-        found |= set(action.option_strings)
         if isinstance(action, argparse._SubParsersAction):
             for inner, below in action.choices.items():
-                yield from options_of(below, f"{name} {inner}".strip())
-    yield name, found
+                yield from parsers_of(below, f"{name} {inner}".strip())
+
+
+def options_of(parser: argparse.ArgumentParser) -> dict[str, set[str]]:
+    """Every command and its options."""
+    return {name: {o for a in each._actions for o in a.option_strings} for name, each in parsers_of(parser)}
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +161,7 @@ def test_files_that_are_named_exist(documents: dict[str, str], files: list[str])
 
 
 def test_commands_take_the_options_that_are_named(documents: dict[str, str], sources: dict[str, str]) -> None:
-    commands = dict(options_of(cli._parser()))
+    commands = options_of(cli._parser())
     for name, file in ELSEWHERE.items():
         commands[name] = set(re.findall(r'"(--[a-z-]+)"', sources[file])) | {"--help"}
     assert gathered({name: lost_options(text, commands, sources) for name, text in documents.items()}) == {}
@@ -164,6 +169,19 @@ def test_commands_take_the_options_that_are_named(documents: dict[str, str], sou
 
 def test_functions_that_are_named_exist(documents: dict[str, str], sources: dict[str, str]) -> None:
     assert gathered({name: lost_members(text, sources) for name, text in documents.items()}) == {}
+
+
+def test_defaults_that_the_help_states_are_those_of_the_settings() -> None:
+    _, serve = next(found for found in parsers_of(cli._parser()) if found[0] == "serve")
+    config, stated = ServerConfig(), 0
+    usual = {field.name: getattr(config, field.name) for field in fields(config)}
+    usual["task_processes"] = config.tasks.heavy
+    for action in serve._actions:
+        said = re.search(r"\bdefault ([\w.]+)", action.help or "")
+        if said:
+            assert str(usual[action.dest]) == said[1].rstrip("."), action.dest
+            stated += 1
+    assert stated >= 6
 
 
 def test_make_knows_its_targets(documents: dict[str, str], sources: dict[str, str]) -> None:
@@ -221,4 +239,4 @@ def test_options_are_read_from_a_parser() -> None:
     parser = argparse.ArgumentParser()
     below = parser.add_subparsers().add_parser("models").add_subparsers().add_parser("add")
     below.add_argument("--as")
-    assert dict(options_of(parser))["models add"] >= {"--as", "--help"}
+    assert options_of(parser)["models add"] >= {"--as", "--help"}

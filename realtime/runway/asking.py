@@ -12,6 +12,7 @@ from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from ..body_limits import MAX_CONTRACT_BYTES
 from ..services import Caller, Services
 from ..strict_json import parsed
 from .errors import ApiError, answer
@@ -19,7 +20,6 @@ from .errors import ApiError, answer
 log = logging.getLogger(__name__)
 
 VERSION = "2024-11-06"  # of X-Runway-Version
-MAX_BODY_BYTES = 64 * 2**20  # three videos of 16 Mi characters as data URIs, and a little
 SCOPES = {
     "generate": "create tasks of every kind, and upload their inputs",
     "tasks": "look at tasks, and cancel or delete them",
@@ -92,8 +92,8 @@ class ContractRequest(Request):
             chunks, total = [], 0
             async for chunk in self.stream():
                 total += len(chunk)
-                if total > MAX_BODY_BYTES:
-                    raise HTTPException(413, f"The body is over {MAX_BODY_BYTES} bytes; upload large files first.")
+                if total > MAX_CONTRACT_BYTES:
+                    raise HTTPException(413, f"The body is over {MAX_CONTRACT_BYTES} bytes; upload large files first.")
                 chunks.append(chunk)
             self._body = b"".join(chunks)
         return self._body

@@ -154,7 +154,7 @@ async def test_pairs_of_surrogates_and_large_bodies_pass(client: httpx.AsyncClie
 
 
 async def test_a_body_without_end_is_cut_off(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worldstream.realtime.runway.asking.MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr("worldstream.realtime.runway.asking.MAX_CONTRACT_BYTES", 1000)
     answer = await client.post("/v1/bells", content=b"x" * 1001, headers={"content-type": "application/json"})
     assert answer.status_code == 413
     assert "1000 bytes" in answer.json()["error"]
