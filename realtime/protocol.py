@@ -165,7 +165,7 @@ class Keyframe(Message):
 
 @message
 class Ping(Message):
-    TYPE: ClassVar[str] = "ping"
+    TYPE: ClassVar[str] = "ping"  # comes back as `pong`, with the same `t`
     t: float = wire(_TIME)
 
 
@@ -210,7 +210,7 @@ def _world_info(value: object) -> object:
 
 @message
 class Welcome(Message):
-    TYPE: ClassVar[str] = "welcome"
+    TYPE: ClassVar[str] = "welcome"  # the answer to hello
     session: str = wire(text(64))
     role: str = wire(one_of("player", "viewer", "queued"))
     world: WorldInfo = wire(_world_info)
@@ -219,7 +219,7 @@ class Welcome(Message):
 
 @message
 class State(Message):
-    TYPE: ClassVar[str] = "state"
+    TYPE: ClassVar[str] = "state"  # where the visitor stands, whenever that changes
     state: str = wire(one_of("queued", "live", "paused", "ended"))
     place: int | None = wire(optional(_U32), default=None)  # 1 is next in line
     reason: str | None = wire(optional(text(MAX_TEXT_CHARS)), default=None)
@@ -244,9 +244,9 @@ class FrameMeta(Message):
     """One per picture on the WebRTC path."""
 
     TYPE: ClassVar[str] = "frame"
-    frame: int = wire(_U32)
-    input: int = wire(_U32)
-    rtp: int | None = wire(optional(_U32))
+    frame: int = wire(_U32)  # counts pictures over the life of the server
+    input: int = wire(_U32)  # the newest `input.seq` that it answers; 0: none
+    rtp: int | None = wire(optional(_U32))  # timestamp of its packets, by which a page finds the picture
     media_time: float = wire(number(0.0, 1e9))  # seconds
     server_ms: float = wire(_DURATION_MS)  # from input arrival to encoded
 
@@ -303,14 +303,14 @@ class Timeline(Message):
 
 @message
 class Notice(Message):
-    TYPE: ClassVar[str] = "notice"
+    TYPE: ClassVar[str] = "notice"  # what a person may want to know; nothing is wrong
     code: str = wire(text(64))
     message: str = wire(text(MAX_TEXT_CHARS))
 
 
 @message
 class ErrorMessage(Message):
-    TYPE: ClassVar[str] = "error"
+    TYPE: ClassVar[str] = "error"  # what went wrong and what to do; `id` stands in the server's log too
     code: str = wire(text(64))
     message: str = wire(text(MAX_TEXT_CHARS))
     remedy: str = wire(text(MAX_TEXT_CHARS))

@@ -6,7 +6,8 @@
          └──watch:true──► viewer ⇄ paused
     any state ──leave──► closed
 
-The lobby moves sessions between these states; this file only says what a session is.
+The lobby (lobby.py) moves sessions between these states, on the event loop; this file only says what a session is.
+What the player presses goes through inputs.py to the thread that draws (worker.py); pictures come back by `Link.show`.
 """
 
 from __future__ import annotations

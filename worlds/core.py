@@ -22,10 +22,10 @@ KEYS = ("forward", "back", "left", "right", "turn_left", "turn_right", "look_up"
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What one player did during one frame. Frozen, no tensors.
+    """What one player did during one chunk. Frozen, no tensors.
 
     Translations are in metres in the walker's own frame (x right, y up, z forward), rotations in radians; all of them
-    are the motion *into* the frame that is drawn next. Raises ValueError on a number that is not finite.
+    are the motion *into* what is drawn next. Raises ValueError on a number that is not finite.
     """
 
     right_m: float = 0.0
@@ -98,12 +98,16 @@ class Sight:
 
 
 class World(Protocol):
-    """A model that is loaded and ready; `worlds.weights.load_world` makes one. Shared by all rollouts."""
+    """A model that is loaded and ready; `worlds.library.load_any_world` makes one. Shared by all rollouts: what changes
+    while somebody walks is in a `Player`, which `rollout` makes."""
 
     @property
     def name(self) -> str: ...
     @property
-    def sha256(self) -> str: ...
+    def sha256(self) -> str:
+        """Of the weights: an action log draws the same walk again only with these."""
+        ...
+
     @property
     def width_px(self) -> int: ...
     @property
@@ -111,7 +115,10 @@ class World(Protocol):
     @property
     def engine(self) -> str: ...
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """Denoising passes of a chunk. `with_steps` gives the same world at another number that it was trained for."""
+        ...
+
     @property
     def fps(self) -> float: ...
     @property
@@ -133,7 +140,10 @@ class World(Protocol):
 
     @property
     def max_turn_rad(self) -> float: ...
-    def understood(self, prompt: str) -> tuple[str, ...]: ...
+    def understood(self, prompt: str) -> tuple[str, ...]:
+        """The words of a prompt that mean something to the model."""
+        ...
+
     def rollout(self) -> Player: ...
     def viewer(self) -> Viewer: ...
     def with_steps(self, steps: int) -> World: ...
@@ -154,6 +164,12 @@ class Player(Protocol):
         """`image` is `[H, W, 3]` at the world's size: the first frame, where there is one."""
         ...
 
-    def step(self, action: Action, decode: bool = True) -> Iterator[Frame]: ...
-    def snapshot(self) -> Any: ...
+    def step(self, action: Action, decode: bool = True) -> Iterator[Frame]:
+        """Draw the next chunk; its frames come as they are decoded. To be read to its end."""
+        ...
+
+    def snapshot(self) -> Any:
+        """A copy of all that the next chunk depends on; only `restore`, of any player of this world, looks into it."""
+        ...
+
     def restore(self, state: Any) -> None: ...

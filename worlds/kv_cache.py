@@ -1,7 +1,8 @@
 """A ring of the past frames' keys and values.
 
-A slot is one frame. Keys are stored before rotation and rotated by their age when the next frame looks at them, so a
-slot is written once and never moved, and no position grows however long the session.
+L blocks, B rollouts, H heads, W slots, N tokens of a frame, d the width. A slot is one frame. Keys are stored before
+rotation and rotated by their age when the next frame looks at them, so a slot is written once and never moved, and no
+position grows however long the session.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from .network import WorldNetwork
 class CacheState:
     """A copy of everything, for snapshots."""
 
-    keys: Tensor
-    values: Tensor
-    written: int
+    keys: Tensor  # [L, B, H, W * N, d/H]
+    values: Tensor  # likewise
+    written: int  # frames since the last reset
 
 
 class KVCache:
@@ -60,7 +61,7 @@ class KVCache:
         """
         newest = (self.written - 1) % self.window
         ages = torch.tensor([(newest - s) % self.window + 1 for s in range(self.window)])
-        position = self.window - ages
+        position = self.window - ages  # a slot that was never written has one too; the bias hides it
         bias = torch.where(ages <= self.written, 0.0, float("-inf")).to(self._cos.device)
         keys = rotate(self.keys, self._cos[position].flatten(0, 1), self._sin[position].flatten(0, 1))
         return keys, self.values, bias.repeat_interleave(self.tokens)

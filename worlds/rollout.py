@@ -35,18 +35,18 @@ ANCHOR_AFTER = 48  # frames after a new prompt when the world is what it asked f
 
 @dataclass(frozen=True, slots=True)
 class RolloutState:
-    """Everything that the next frame depends on."""
+    """Everything that the next frame depends on. For each field see the member of `Rollout` that it is a copy of."""
 
-    cache: CacheState
-    places: PlacesState
-    stack: Tensor | None
-    given: Tensor | None
-    random: Tensor
+    cache: CacheState  # keys and values of the newest frames
+    places: PlacesState  # what was shown, by where the camera stood
+    stack: Tensor | None  # the anchor and the newest frames; None before the first
+    given: Tensor | None  # the picture that the walk is to begin from
+    random: Tensor  # the generator's state
     prompt: str
     camera: Camera
     anchor_in: int
     index: int
-    standing: Standing | None = None
+    standing: Standing | None = None  # what is known of the walk's drift; None where nobody looks for it
 
 
 class Rollout:
@@ -136,11 +136,9 @@ class Rollout:
             self._set_prompt(action.prompt)
             self._anchor_in = ANCHOR_AFTER if self.index else 0  # a first frame is its own anchor
             self._memory.clear()  # what is asked for now, no place has shown yet
-        vector = (
-            self._tracker.move(self._tracker.clip(action)) if self.index else [0.0] * self.config.network.action_size
-        )
+        moved = self._moved(action)
         conditioned = time.perf_counter()
-        latent = self._draw(torch.tensor(vector).view(1, 1, -1))
+        latent = self._draw(moved)
         drawn = time.perf_counter()
         if not decode:
             self.index += 1
@@ -161,25 +159,29 @@ class Rollout:
 
         So a walk goes on from the end of a video: it remembers these frames as if it had drawn them."""
         assert self._pooled.numel(), "call reset before follow"
-        vector = (
-            self._tracker.move(self._tracker.clip(action)) if self.index else [0.0] * self.config.network.action_size
-        )
-        self._draw(torch.tensor(vector).view(1, 1, -1), latent)
+        self._draw(self._moved(action), latent)
         self.index += 1
 
     def redraw(self, latent: Tensor, action: Action, level: float) -> Tensor:
         """As `follow`, where the next frame is to become another: `latent` is made noisy up to `level` in (0, 1] and
         drawn from there (SDEdit, 2108.01073), by the prompt and by what was drawn before. The clean latent."""
         assert self._pooled.numel(), "call reset before redraw"
-        vector = (
-            self._tracker.move(self._tracker.clip(action)) if self.index else [0.0] * self.config.network.action_size
-        )
-        out = self._draw(torch.tensor(vector).view(1, 1, -1), latent, level)
+        out = self._draw(self._moved(action), latent, level)
         self.index += 1
         return out
 
+    def _moved(self, action: Action) -> Tensor:
+        """The motion into the next frame as the network sees it, `[1, 1, A]`; it leads the camera on. The first has none."""
+        if not self.index:
+            return torch.zeros(1, 1, self.config.network.action_size)
+        return torch.tensor(self._tracker.move(self._tracker.clip(action))).view(1, 1, -1)
+
     def _draw(self, action: Tensor, known: Tensor | None = None, redrawn: float = 0.0) -> Tensor:
         """One clean latent `[1, 1, C, h, w]`: sample with the cache, commit the last pass's keys, push the stack.
+
+        In order: what the frame sees (the stack, made a little noisy by how far it is doubted, moved into the new view,
+        and the places that were shown before) → the passes, from noise to the clean latent, which attend to the cache →
+        what the next frame will see (keys and values of the last pass, the stack, its places).
 
         A `known` latent is not drawn: one pass at the last level gives the keys that it would have left. Where it is to
         be `redrawn` from a level, the sampling begins there."""
@@ -196,9 +198,9 @@ class Rollout:
         else:
             doubted, steps = doubt(self._stack, self.config), self.steps
             level = float(doubted if self._keeper is None else self._keeper.doubt(doubted))
-            given = noised(detailed(self._stack, self.config), level, self._generator, c)
+            given = noised(detailed(self._stack, self.config), level, self._generator, c)  # as in training
             seen = self._engine.look((given, led(action, self.config.step_gain), *self._recalled(here)))
-        label = torch.full((1, 1), level)
+        label = torch.full((1, 1), level)  # tells the network how noisy its history is
         keys, values, bias = self._cache.view()
 
         def with_text(pooled: Tensor, words: Tensor) -> Denoise:
