@@ -171,7 +171,7 @@ class Rollout:
         return out
 
     def _moved(self, action: Action) -> Tensor:
-        """The motion into the next frame as the network sees it, `[1, 1, A]`; it leads the camera on. The first has none."""
+        """The motion into the next frame as the network sees it, `[1, 1, A]`; it leads the camera on. None at first."""
         if not self.index:
             return torch.zeros(1, 1, self.config.network.action_size)
         return torch.tensor(self._tracker.move(self._tracker.clip(action))).view(1, 1, -1)
