@@ -22,7 +22,7 @@ from .drift import FILE as DRIFT_FILE
 from .drift import Gauge, load_gauge
 from .engine_choice import choose
 from .engines import Engine, build
-from .errors import WeightsError
+from .errors import WeightsError as WeightsError
 from .familiarity import PictureViewer, load_familiarity
 from .judge import load_judge
 from .network import WorldNetwork

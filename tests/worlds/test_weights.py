@@ -15,10 +15,10 @@ from tests.worlds.tiny_world import WORLD, autoencoder, network
 from worldstream.worlds import engines, weights
 from worldstream.worlds.config import PRESETS, WorldConfig
 from worldstream.worlds.core import Action
-from worldstream.worlds.errors import WeightsError
 from worldstream.worlds.procedural.attributes import THEMES
 from worldstream.worlds.weights import (
     SHIPPED,
+    WeightsError,
     WorldCard,
     catalogue,
     find,

@@ -17,11 +17,10 @@ from ...kernels.qk_norm_rope import qk_norm_rope
 from ...kernels.rms_norm import rms_norm
 from .attention import Context, LayerContext, attend
 from .attention_choice import AttentionShape, Choice, Say, candidates, choose
-from .block import Act, ApplyActions, Block
 from .kv_cache import ChunkPass, KVCache
 from .layers import LayerNorm
 from .products import BlockProducts, products_of
-from .transformer import WanTransformer, told_pair
+from .transformer import Act, ApplyActions, Block, WanTransformer, told_pair
 
 Attend = Callable[
     [int, Block, Tensor], Tensor

@@ -17,8 +17,8 @@ from ...kernels.bias_gelu import bias_gelu, bias_gelu_fp8
 from ...kernels.norm_modulate import norm_modulate, norm_modulate_fp8
 from ...kernels.quantise_rows import quantise_rows
 from ...kernels.residual_norm import residual_norm, residual_norm_fp8
-from .block import Block
 from .fp8_matmul import Fp8Matmul, multiplied
+from .transformer import Block
 
 Rows = Tensor | tuple[Tensor, Tensor]
 """Tokens `[B, N, d]`, or the same as float8 with scales `[B, N, 1]`."""
