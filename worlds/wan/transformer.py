@@ -19,8 +19,9 @@ from .attention import Context, CrossAttention, SelfAttention, contexts
 from .attention import attend as attend_to
 from .block import Act as Act
 from .block import ApplyActions as ApplyActions
-from .block import Attend, Grid, Head
+from .block import Attend, Head
 from .block import Block as Block
+from .block import Grid as Grid
 from .config import WanConfig
 from .kv_cache import KVCache
 from .layers import ImageEmbedding, LayerNorm, RMSNorm, RotaryPositions, rotate, sinusoid
