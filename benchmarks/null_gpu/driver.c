@@ -110,6 +110,11 @@ API CUresult cuTensorMapEncodeTiled(CUtensorMap *map, CUtensorMapDataType type, 
     return good ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
+/* Tables between NVIDIA's own libraries; NVRTC asks for one, and does without. */
+API CUresult cuGetExportTable(const void **table, const CUuuid *which) {
+    return (void)which, *table = NULL, CUDA_ERROR_NOT_SUPPORTED;
+}
+
 static CUresult absent(void) {
     null_misuse("a driver function that is not made");
     return CUDA_ERROR_NOT_SUPPORTED;
