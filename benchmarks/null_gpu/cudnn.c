@@ -108,6 +108,9 @@ API cudnnStatus_t cudnnGetStream(cudnnHandle_t handle, cudaStream_t *stream) {
     return *stream = ((struct handle *)handle)->stream, CUDNN_STATUS_SUCCESS;
 }
 API size_t cudnnGetVersion(void) { return 91900; }
+API cudnnStatus_t cudnnGetProperty(libraryPropertyType which, int *out) {
+    return *out = which == MAJOR_VERSION ? 9 : which == MINOR_VERSION ? 19 : 0, CUDNN_STATUS_SUCCESS;
+}
 API size_t cudnnGetCudartVersion(void) { return 13000; }
 API size_t cudnnGetMaxDeviceVersion(void) { return 1200; }
 API const char *cudnnGetErrorString(cudnnStatus_t status) { return status ? "an error" : "no error"; }
