@@ -40,7 +40,7 @@ elif [ -n "$quick" ]; then
     step operators 90 "$python" benchmarks/operators.py --json "$out/operators.json" --size 832x480
     step throughput 40 "$python" benchmarks/throughput.py --json "$out/throughput.json" --quick --embedded
 else
-    step steps 40 "${tests[@]}" -k "not openvino" tests/worlds/wan/test_steps.py tests/kernels/test_on_gpu.py
+    step steps 40 "${tests[@]}" -k "not openvino" tests/worlds/wan/test_steps.py tests/worlds/test_recording.py tests/kernels/test_on_gpu.py
     step open_checkpoints 290 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" --seconds 225
     step operators 100 "$python" benchmarks/operators.py --json "$out/operators.json"
     step throughput 45 "$python" benchmarks/throughput.py --json "$out/throughput.json" --quick --embedded

@@ -21,6 +21,7 @@ struct graph {
 struct capture {
     unsigned long long id;
     enum cudaStreamCaptureMode mode;
+    pthread_t thread; /* that began it */
     bool broken, ended;
     int joined; /* other streams that were forked off and have not come back */
     struct stream *origin;
@@ -46,7 +47,7 @@ struct event {
 };
 
 static struct stream streams[STREAMS] = {{.live = true}}; /* the first is the legacy stream */
-static int capturing_globally;
+static int capturing; /* captures that have begun and not ended */
 static unsigned long long captures;
 static struct { struct stream *stream; uint64_t place; void *host; const void *device; size_t bytes; } later[LATER];
 static int waiting;
@@ -67,17 +68,20 @@ static void broken(struct capture *capture, const char *what) {
     if (capture) capture->broken = true;
 }
 
+/* As cudaThreadExchangeStreamCaptureMode says: a thread's own captures forbid it everything that may wait, captures in
+   global mode forbid it to all threads. */
 cudaError_t unsafe_call(const char *what) {
     pthread_mutex_lock(&null_lock);
-    cudaError_t error = cudaSuccess;
-    if (capturing_globally && thread_mode == cudaStreamCaptureModeGlobal) {
-        for (struct stream *s = streams; s < streams + STREAMS; s++)
-            if (s->capture && s->capture->mode == cudaStreamCaptureModeGlobal) s->capture->broken = true;
-        broken(NULL, what);
-        error = cudaErrorStreamCaptureUnsupported;
+    bool forbidden = false;
+    for (struct stream *s = streams; thread_mode != cudaStreamCaptureModeRelaxed && s < streams + STREAMS; s++) {
+        struct capture *c = s->capture;
+        if (!c || c->mode == cudaStreamCaptureModeRelaxed) continue;
+        bool own = pthread_equal(c->thread, pthread_self());
+        bool all = c->mode == cudaStreamCaptureModeGlobal && thread_mode == cudaStreamCaptureModeGlobal;
+        if (own || all) broken(c, what), forbidden = true;
     }
     pthread_mutex_unlock(&null_lock);
-    return error;
+    return forbidden ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }
 
 /* The host has waited for a stream up to a place. */
@@ -166,7 +170,9 @@ API cudaError_t null_enqueue(cudaStream_t handle, enum kind kind, const char *wh
                 broken(other->capture, "work in the legacy stream");
                 error = cudaErrorStreamCaptureImplicit;
             }
-        if (capturing_globally) null_misuse("%s in another stream while a graph is captured: it is not recorded", what);
+        for (struct stream *other = streams; capturing && other < streams + STREAMS; other++)
+            if (other->capture && other->capture->origin == other && pthread_equal(other->capture->thread, pthread_self()))
+                null_misuse("%s in another stream while this thread captures a graph: it is not recorded", what);
         s->issued++;
         struct graph one = {0};
         add(&one, kind);
@@ -304,8 +310,8 @@ API cudaError_t cudaStreamBeginCapture(cudaStream_t handle, enum cudaStreamCaptu
     }
     pthread_mutex_lock(&null_lock);
     s->capture = calloc(1, sizeof *s->capture);
-    *s->capture = (struct capture){++captures, mode, false, false, 0, s, calloc(1, sizeof(struct graph))};
-    capturing_globally += mode == cudaStreamCaptureModeGlobal;
+    *s->capture = (struct capture){++captures, mode, pthread_self(), false, false, 0, s, calloc(1, sizeof(struct graph))};
+    capturing++;
     null_counts.captures++;
     pthread_mutex_unlock(&null_lock);
     return cudaSuccess;
@@ -316,7 +322,7 @@ API cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t *out) {
     if (!s || !s->capture) return kept(cudaErrorIllegalState);
     pthread_mutex_lock(&null_lock);
     struct capture *capture = s->capture;
-    capturing_globally -= capture->mode == cudaStreamCaptureModeGlobal;
+    capturing--;
     for (struct stream *other = streams; other < streams + STREAMS; other++)
         if (other->capture == capture) other->capture = NULL;
     capture->ended = true;
