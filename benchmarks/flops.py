@@ -17,7 +17,8 @@ META = torch.device("meta")
 
 
 def block_tflop(network: WanTransformer, preset: LivePreset, rows: int, columns: int, window: int) -> float:
-    """Of one block whose window is full: its denoising passes and the clean one. `network` lies on the meta device."""
+    """Of one block whose window is full: its denoising passes and the clean one. `network` lies on the meta device. One
+    pass is counted, because all do the same: counting takes seconds, and a borrowed GPU waits for it."""
     c, step = network.config, EagerStep(network, preset, rows, columns, window)
     while step.cache.held < window - preset.block:
         step.cache.advance(step.cache.begin(preset.block, True))
@@ -25,15 +26,15 @@ def block_tflop(network: WanTransformer, preset: LivePreset, rows: int, columns:
     words = torch.empty(1, c.text_len, c.text_dim, device=META)
     context = network.context(words) if c.has_text else network.context(image=image)
     shape = (preset.block, rows, columns)
-    noise = tuple(torch.empty(1, c.out_channels, *shape, device=META) for _ in range(passes(preset, False)))
+    noise = torch.empty(1, c.out_channels, *shape, device=META)
     seen, acted = None, None
     if c.in_channels > c.out_channels:
         seen = torch.empty(1, c.in_channels - c.out_channels, *shape, device=META)
     if preset.actions is not None:
         acted = _acted(step, preset)
     with FlopCounterMode(display=False) as counter:
-        step.block(Block(noise, context, seen, acted))
-    return float(counter.get_total_flops()) / 1e12
+        step.shown(noise, 500.0, Block((noise,), context, seen, acted), step.memory, commit=False)
+    return (passes(preset, False) + 1) * float(counter.get_total_flops()) / 1e12
 
 
 def _acted(step: EagerStep, preset: LivePreset) -> ActionRows:

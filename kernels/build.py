@@ -131,7 +131,7 @@ class CudaDevice:
             self._call(driver.cuInit, 0)
             self.driver = int(self._call(driver.cuDriverGetVersion))
             device = self._call(driver.cuDeviceGet, index)
-            self.name = self._call(driver.cuDeviceGetName, 128, device).rstrip(b"\0").decode()
+            self.name = self._call(driver.cuDeviceGetName, 128, device).split(b"\0")[0].decode()
             attribute = driver.CUdevice_attribute
             major, minor = (
                 int(self._call(driver.cuDeviceGetAttribute, which, device))

@@ -41,7 +41,7 @@ def record(work: Callable[[], None], device: torch.device, undo: Callable[[], No
     """
     if device.type == "cuda":
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             work()
         return Recording(graph.replay)
     tape = Tape()

@@ -2,9 +2,9 @@
 
 Every output row of the weight and every token has a scale of its own, the token's found as it comes (dynamic,
 row-wise). The same layers as in `fp8.py` are changed but those of the first and the last block, which stay in sixteen
-bits, as is usual for diffusion transformers in fp8. `torch._scaled_mm` does the product: cuBLASLt or CUTLASS on a GPU
-from sm_89 on, a reference on a CPU with the same rounding of its inputs. In a fused pass (`products.py`) the kernel
-before a product writes its input in eight bits at once.
+bits, as is usual for diffusion transformers in fp8. On a GPU `torch._scaled_mm` does the product, from
+sm_89 on, by cuBLASLt or CUTLASS; on a CPU it is spelled out, with the same rounding of its inputs. In a fused pass
+(`products.py`) the kernel before a product writes its input in eight bits at once.
 """
 
 from __future__ import annotations
@@ -60,9 +60,13 @@ def multiplied(
     """`[B, N, out]` of float8 rows `[B, N, in]` with their scales `[B, N, 1]`; the bias is added in the product."""
     tokens, levels = (part.flatten(0, 1) for part in rows)
     added = None if bias is None else bias.to(torch.bfloat16)
-    out = torch._scaled_mm(
-        tokens, weight.t(), levels, scale, bias=added, out_dtype=torch.bfloat16, use_fast_accum=tokens.is_cuda
-    )
+    if tokens.is_cuda:
+        out = torch._scaled_mm(
+            tokens, weight.t(), levels, scale, bias=added, out_dtype=torch.bfloat16, use_fast_accum=True
+        )
+    else:  # torch 2.11 takes no scale for each row there
+        exact = (tokens.float() @ weight.float().t()) * levels * scale
+        out = (exact if added is None else exact + added).to(torch.bfloat16)
     return out.to(dtype).unflatten(0, rows[0].shape[:2])
 
 
