@@ -27,7 +27,8 @@ from .headers import header_folders, headers_hash, own_headers
 from .launch import SOURCES, Kernel, Launch
 
 OPTIONS = ("-std=c++17", "-O1", "-fPIC", "-w", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti")
-WATCH = ("-fsanitize=thread", "-fsanitize=alignment,bounds,shift,signed-integer-overflow", "-g1")
+WATCH = ("-fsanitize=thread", "-fsanitize=alignment,bounds,shift,signed-integer-overflow", "-g1", "-gdwarf-4")
+LINKED = "-Wl,-z,defs"  # what the runtime lacks, atomics for one, is an error now and not when it is loaded
 RUNTIME = "host_runtime.cuh"
 REPORT_BYTES = 4096
 
@@ -153,7 +154,7 @@ def build(kernel: Kernel, folder: Path, compiler: tuple[str, ...] | None = None,
         folders = [shim, kernel.path.parent, SOURCES]
         _compile((*command, *options), ["-c", str(source), "-o", str(made)], folders, str(kernel))
         # without the sanitizers' options, or their libraries would come along
-        _compile(_linker(command), ["-shared", str(made), str(shim / "runtime.o"), "-o", str(linked)], [], str(kernel))
+        _compile(_linker(command), ["-shared", LINKED, str(made), str(shim / "runtime.o"), "-o", str(linked)], [], str(kernel))
         linked.replace(library)
     return library
 

@@ -13,7 +13,8 @@
 #undef __shared__
 #undef __global__
 #undef __launch_bounds__
-#define __shared__ static __attribute__((section("shared_memory")))  // of the one block that runs
+// Of the one block that runs. Not within a template, whose variables GCC leaves out of the section.
+#define __shared__ static __attribute__((section("shared_memory")))
 #define __global__
 #define __launch_bounds__(...)
 

@@ -92,11 +92,12 @@ static void in_region(int number, size_t first, size_t bytes, bool write, size_t
         const bool inside = i < region.bytes && region.allowed[i];
         const char* what = inside ? watched(region_shadows[number][i], write, here()) : write ? "writes" : "reads";
         if (what == nullptr) continue;
-        if (inside)
+        if (inside) {
             tell("%s, in no order: byte %zu of allocation %d (at %#zx)", what, i, number, place);
-        else
-            tell("%s outside its tensors: byte %zu of allocation %d of %zu bytes (at %#zx)", what, i, number, region.bytes, place);
-        return;
+            return;
+        }
+        tell("%s outside its tensors: byte %zu of allocation %d of %zu bytes (at %#zx)", what, i, number, region.bytes, place);
+        stop();
     }
 }
 
@@ -115,6 +116,7 @@ static void access(void* address, size_t bytes, bool write, void* caller, bool w
             return in_region(i, (size_t)(at - region.begin), bytes, write, place);
     }
     tell("%s %zu bytes outside every tensor (at %#zx)", write ? "writes" : "reads", bytes, place);
+    stop();
 }
 
 struct SourceLocation {
@@ -159,7 +161,10 @@ void __ubsan_handle_type_mismatch_v1(host::SourceLocation* at, void* address) {
     host::tell("an address, %#zx, that is no multiple of what is read or written there (%s:%u)",
                (size_t)address & 0xFFF, host::base(at->file), at->line);
 }
-WRONG(__ubsan_handle_out_of_bounds, "an index outside its array")
+void __ubsan_handle_out_of_bounds(host::SourceLocation* at) {
+    host::tell("an index outside its array (%s:%u)", host::base(at->file), at->line);
+    host::stop();
+}
 WRONG(__ubsan_handle_add_overflow, "a sum beyond the range of int")
 WRONG(__ubsan_handle_sub_overflow, "a difference beyond the range of int")
 WRONG(__ubsan_handle_mul_overflow, "a product beyond the range of int")

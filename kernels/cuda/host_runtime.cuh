@@ -36,6 +36,7 @@ static int current = -1;  // the thread that runs, -1: none
 static unsigned epoch = 0;  // barriers that the block has passed
 static int found = 0;
 static size_t told = 0;
+static bool broken = false;  // nothing of this launch goes on
 static void (*entry)(void*) = nullptr;
 static void* entry_bound = nullptr;
 
@@ -62,6 +63,12 @@ static void tell(const char* format, ...) {
 static void wait(Wait kind) {
     fibers[current].wait = kind;
     swapcontext(&fibers[current].context, &scheduler);
+}
+
+// What comes next would damage this process: it does not come.
+static void stop() {
+    broken = true;
+    wait(DONE);
 }
 
 static void run_fiber() {
@@ -164,6 +171,7 @@ static bool advance(int first) {
         any = true;
         indices.thread = {(unsigned)current, 0, 0};
         swapcontext(&scheduler, &fibers[current].context);
+        if (broken) return false;
     }
     return release_warp(first) || any;
 }
@@ -215,6 +223,7 @@ static bool run_block() {
                 if (run->order != 1) break;
             }
         }
+        if (broken) return false;
         moved |= release_block();
         if (!moved && !left_out) {
             tell_who_waits();
@@ -225,7 +234,7 @@ static bool run_block() {
 }
 
 int execute(const Run* how, void (*kernel)(void*), void* bound) {
-    run = how, entry = kernel, entry_bound = bound, found = 0, told = 0;
+    run = how, entry = kernel, entry_bound = bound, found = 0, told = 0, broken = false;
     random_state = how->order * 0x9E3779B97F4A7C15ull + 1;
     indices.block_size = {(unsigned)how->block, 1, 1};
     indices.grid_size = {(unsigned)how->grid_x, (unsigned)how->grid_y, 1};

@@ -10,7 +10,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK) residual_norm(
     const long long group = at.row / group_tokens;
     float held[HELD][8], part[HELD][8];
     load_row(added + (long long)at.row * WIDTH, at.thread, part);
-    load_row(x + (long long)at.row * WIDTH, at.thread, held);
+    // who has no row reads none that another warp writes at the same time
+    load_row((at.active ? x : added) + (long long)at.row * WIDTH, at.thread, held);
 #pragma unroll
     for (int j = 0; j < HELD; ++j) {
         const int piece = j * GROUP + at.thread;
