@@ -154,7 +154,12 @@ def build(kernel: Kernel, folder: Path, compiler: tuple[str, ...] | None = None,
         folders = [shim, kernel.path.parent, SOURCES]
         _compile((*command, *options), ["-c", str(source), "-o", str(made)], folders, str(kernel))
         # without the sanitizers' options, or their libraries would come along
-        _compile(_linker(command), ["-shared", LINKED, str(made), str(shim / "runtime.o"), "-o", str(linked)], [], str(kernel))
+        _compile(
+            _linker(command),
+            ["-shared", LINKED, str(made), str(shim / "runtime.o"), "-o", str(linked)],
+            [],
+            str(kernel),
+        )
         linked.replace(library)
     return library
 
@@ -166,7 +171,7 @@ def _linker(command: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _shim(folder: Path, command: tuple[str, ...], options: tuple[str, ...]) -> Path:
-    """A folder with the runtime and the headers that CUDA's want, by g++ precompiled: a kernel then takes 0.2 s, not 1."""
+    """A folder with the runtime and the headers that CUDA's want; g++ precompiles: a kernel then takes 0.2 s, not 1."""
     texts = {"host.cuh": (SOURCES / "host.cuh").read_text(), "crt/host_defines.h": HOST_DEFINES}
     if "ziglang" in command:
         texts |= {"utility": UTILITY, "cstring": CSTRING}

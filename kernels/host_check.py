@@ -1,10 +1,10 @@
 """A launch executed on the CPU in several orders of its threads and blocks, every access to memory watched.
 
-What it finds, and names: two threads that reach the same byte with no barrier between them, one of them writing; shared
-memory that is read before it is written; blocks that depend on each other; shuffles and barriers that not all threads of
-a warp or block reach, or reach at different lines; addresses that are no multiple of what is read or written there;
-access outside the launch's tensors, also into the gaps of strided views; indices beyond an array; results that depend on
-the order. What it cannot find: what only a GPU's own compiler does, and speed.
+What it finds, and names: two threads that reach the same byte with no barrier between them, one of them writing;
+shared memory that is read before it is written; blocks that depend on each other; shuffles and barriers that not all
+threads of a warp or block reach, or reach at different lines; addresses that are no multiple of what is read or written
+there; access outside the launch's tensors, also into the gaps of strided views; indices beyond an array; results that
+depend on the order. What it cannot find: what only a GPU's own compiler does, and speed.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _allocations(launches: Iterable[Launch]) -> dict[int, tuple[Tensor, Tensor]]
     for tensor in (tensor for launch in launches for tensor in launch.tensors()):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in found:
-            bytes_ = torch.empty(0, dtype=torch.uint8).set_(storage)  # type: ignore[call-overload]
+            bytes_ = torch.empty(0, dtype=torch.uint8).set_(storage)
             found[storage.data_ptr()] = bytes_, torch.zeros_like(bytes_)
         width = tensor.element_size()
         shape, strides = (*tensor.shape, width), (*(stride * width for stride in tensor.stride()), 1)
