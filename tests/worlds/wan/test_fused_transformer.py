@@ -16,11 +16,13 @@ from tests.worlds.wan.test_rollout import TEXT, model, picture, randomly
 from worldstream.kernels.quantise_rows import quantise_rows
 from worldstream.worlds.core import Frame
 from worldstream.worlds.wan import products
+from worldstream.worlds.wan.attention import attend
 from worldstream.worlds.wan.chunk_graph import GraphStep
 from worldstream.worlds.wan.chunk_step import EagerStep
 from worldstream.worlds.wan.fp8 import store_fp8
 from worldstream.worlds.wan.fp8_matmul import compute_fp8
 from worldstream.worlds.wan.fused_transformer import FusedTransformer
+from worldstream.worlds.wan.kv_cache import KVCache
 from worldstream.worlds.wan.rollout import WanModel, WanRollout
 from worldstream.worlds.wan.transformer import WanTransformer
 
@@ -149,3 +151,38 @@ def test_pairs_are_fused_too() -> None:
 def test_eight_bits_recorded() -> None:
     _, _, m = eight("causal-forcing-framewise-1step")
     assert differ(walk(m, 6), walk(m, 6, GraphStep)) <= 1
+
+
+@pytest.mark.parametrize("sink", [0, 1])
+def test_a_commit_that_asks_for_no_velocity_remembers_the_same(sink: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit, in all layers, while the ring rolls; of the last block only keys and values are made."""
+    m = fused("longlive").transformer
+    assert isinstance(m, FusedTransformer)
+    g = torch.Generator().manual_seed(5)
+    words = m.context(torch.randn(1, 5, m.config.text_dim, generator=g))
+    whole, ours = (KVCache(m.config, 2, 4, 8, sink=sink) for _ in range(2))
+    asked: list[int] = []
+    monkeypatch.setattr(m, "attends", lambda q, k, v: asked.append(k.shape[1]) or attend(q, k, v))
+    still = torch.zeros(1)
+    for _ in range(5):
+        x = torch.randn(1, m.config.in_channels, 3, 2, 4, generator=g)
+        m.chunk(x, still, words, whole, commit=True)
+        before = len(asked)
+        m.commit(x, still, words, ours)
+        assert len(asked) - before == m.config.layers - 1
+        assert torch.equal(whole.keys, ours.keys)
+        assert torch.equal(whole.values, ours.values)
+    noisy = torch.randn(1, m.config.in_channels, 3, 2, 4, generator=g)
+    given = (noisy, torch.tensor([500.0]), words)
+    assert torch.equal(m.chunk(*given, whole), m.chunk(*given, ours))
+    assert whole.snapshot().next == ours.snapshot().next == 15
+
+
+def test_a_commit_runs_whole_where_the_last_block_remembers_actions() -> None:
+    """As a plain walk: its action modules have caches of their own."""
+    m = fused("matrix-game-2-gta-drive").transformer
+    assert isinstance(m, FusedTransformer)
+    plain = model("matrix-game-2-gta-drive").transformer
+    acts = [block.action_model is not None for block in m._blocks()]
+    assert acts == [block.action_model is not None for block in plain._blocks()]
+    assert any(acts)
