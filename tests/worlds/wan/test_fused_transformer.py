@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.worlds.wan.test_chunk_graph import busy, differ
 from tests.worlds.wan.test_rollout import TEXT, model, picture, randomly
@@ -179,10 +179,18 @@ def test_a_commit_that_asks_for_no_velocity_remembers_the_same(sink: int, monkey
 
 
 def test_a_commit_runs_whole_where_the_last_block_remembers_actions() -> None:
-    """As a plain walk: its action modules have caches of their own."""
+    """Its action module has a cache of its own, which comes after keys and values."""
     m = fused("matrix-game-2-gta-drive").transformer
-    assert isinstance(m, FusedTransformer)
-    plain = model("matrix-game-2-gta-drive").transformer
-    acts = [block.action_model is not None for block in m._blocks()]
-    assert acts == [block.action_model is not None for block in plain._blocks()]
-    assert any(acts)
+    c, seen = m.config, []
+    context = m.context(image=torch.randn(1, c.image_tokens, c.image_dim or 0))
+
+    def acts(module: nn.Module, x: Tensor, grid: tuple[int, int, int], layer: int, commit: bool) -> Tensor:
+        seen.append((layer, commit))
+        return x
+
+    x, cache = torch.randn(1, c.in_channels, 3, 2, 4), KVCache(c, 2, 4, 6)
+    m.commit(x, torch.zeros(1), context, cache, actions=acts)
+    assert seen == [(0, True)]
+    m._blocks()[-1].action_model = nn.Identity()
+    m.commit(x, torch.zeros(1), context, cache, actions=acts)
+    assert seen[1:] == [(0, True), (1, True)]
