@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...kernels.qk_norm_rope import qk_norm_rope
+from ...kernels.residual_norm import residual_norm
 from ...kernels.rms_norm import rms_norm
 from .activation_choice import Activated, ActivationChoice, ProductShape, apart, choose_activation
 from .attention import Context, LayerContext, attend
@@ -110,9 +111,9 @@ class FusedTransformer(WanTransformer):
         grid = self._grid(x, timestep, context, actions)
         if not self._fits(x, grid, cache):
             return super().chunk(x, timestep, context, cache, commit=commit, actions=actions)
-        time, parts = self._time(timestep)
-        tokens = self._through_cache(x, parts, context, cache, self._acting(actions, grid, commit), commit)
-        return self._pixels(self.head(tokens, time), grid)
+        normed = self._through_cache(x, timestep, context, cache, self._acting(actions, grid, commit), commit)
+        assert normed is not None
+        return self._pixels(self.head.head(normed), grid)
 
     @torch.no_grad()
     def commit(
@@ -131,7 +132,7 @@ class FusedTransformer(WanTransformer):
             super().commit(x, timestep, context, cache, actions=actions)
         else:
             acting = self._acting(actions, grid, commit=True)
-            self._through_cache(x, self._time(timestep)[1], context, cache, acting, commit=True, asked=False)
+            self._through_cache(x, timestep, context, cache, acting, commit=True, asked=False)
 
     def _fits(self, x: Tensor, grid: Grid, cache: KVCache) -> bool:
         return cache.grid == grid[1:] and cache.batch == x.shape[0] and grid[0] <= cache.chunk
@@ -139,23 +140,24 @@ class FusedTransformer(WanTransformer):
     def _through_cache(
         self,
         x: Tensor,
-        parts: Tensor,
+        timestep: Tensor,
         context: Context,
         cache: KVCache,
         act: Act | None,
         commit: bool,
         asked: bool = True,
-    ) -> Tensor:
-        """Tokens after all blocks; where nobody asks for them, the last block's are left out."""
+    ) -> Tensor | None:
+        """What the head's product reads; None where nobody asks for it: what comes after the last block's keys is left
+        out."""
         plan, last = cache.begin(x.shape[2], commit), len(self._products) - 1
 
         def attended(layer: int, block: Block, qkv: Tensor) -> Tensor | None:
             return self._attended(layer, block, qkv, cache, plan, commit, asked or layer < last)
 
-        tokens = self._fused(self._patches(x, self.patch_embedding).contiguous(), parts, context, attended, act)
+        normed = self._fused(x, timestep, context, attended, act)
         if commit:
             cache.advance(plan)
-        return tokens
+        return normed
 
     @torch.no_grad()
     def chunk_pair(
@@ -181,23 +183,25 @@ class FusedTransformer(WanTransformer):
             ]
             return torch.cat([half for half in halves if half is not None], 1)
 
-        time, parts = self._time(told)
-        tokens = self._patches(x, self.patch_embedding).contiguous()
-        tokens = self._fused(tokens, parts, context, attended, self._acting(actions, grid, commit=True))
+        normed = self._fused(x, told, context, attended, self._acting(actions, grid, commit=True))
         cache.advance(plans[0])
-        half = tokens.shape[1] // 2
-        return self._pixels(self.head(tokens[:, half:], time[:, frames:]), (frames, grid[1], grid[2]))
+        assert normed is not None
+        return self._pixels(self.head.head(normed.chunk(2, 1)[1]), (frames, grid[1], grid[2]))
 
-    def _fused(self, x: Tensor, time: Tensor, context: Context, attended: Attend, act: Act | None) -> Tensor:
-        """All blocks on the residual stream x `[B, N, dim]`, which is changed in place."""
-        blocks, eps, dtype = self._blocks(), self.config.eps, x.dtype
-        parts = [(block.modulation.float()[:, None] + time).unbind(2) for block in blocks]
+    def _fused(
+        self, latents: Tensor, timestep: Tensor, context: Context, attended: Attend, act: Act | None
+    ) -> Tensor | None:
+        """All blocks on the residual stream `[B, N, dim]`, which is changed in place, then the norm of the head;
+        None where `attended` wants nothing after it."""
+        x = self._patches(latents, self.patch_embedding).contiguous()
+        blocks, eps, dtype, (time, projected) = self._blocks(), self.config.eps, x.dtype, self._time(timestep)
+        parts = [(block.modulation.float()[:, None] + projected).unbind(2) for block in blocks]
         normed = self._products[0].normed(x, parts[0][0], parts[0][1], eps)
         for i, (block, products) in enumerate(zip(blocks, self._products, strict=True)):
             shift, scale, gate = parts[i][3:]
             given = attended(i, block, products.qkv(normed, dtype))
             if given is None:
-                return x
+                return None
             seen = products.out(products.rows(given), dtype)
             affine = block.norm3
             assert isinstance(affine, LayerNorm)
@@ -210,14 +214,11 @@ class FusedTransformer(WanTransformer):
             else:
                 normed = products.added_and_normed(x, crossed, None, shift, scale, eps, affine=False)
             fed = products.fed(normed, dtype, self.activates)
-            if i + 1 < len(blocks):
-                following = parts[i + 1]
-                normed = self._products[i + 1].added_and_normed(
-                    x, fed, gate, following[0], following[1], eps, affine=False
-                )
-            else:
-                x = (x.float() + (fed.unflatten(1, (gate.shape[1], -1)) * gate[:, :, None]).flatten(1, 2)).to(dtype)
-        return x
+            if i + 1 == len(blocks):
+                return residual_norm(x, fed, gate, *self.head.conditions(time), eps=self.head.eps)
+            following = parts[i + 1]
+            normed = self._products[i + 1].added_and_normed(x, fed, gate, following[0], following[1], eps, affine=False)
+        raise AssertionError("a transformer without blocks")
 
     def _attended(
         self,

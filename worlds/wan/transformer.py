@@ -80,9 +80,13 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """x `[B, N, dim]`, time `[B, G, dim]`."""
-        shift, scale = (self.modulation.float()[:, None] + time.float()[:, :, None]).unbind(2)
-        out: Tensor = self.head(modulated(x, shift, scale, self.eps))
+        out: Tensor = self.head(modulated(x, *self.conditions(time), self.eps))
         return out
+
+    def conditions(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Shift and scale of its norm, float32 `[B, G, dim]`."""
+        shift, scale = (self.modulation.float()[:, None] + time.float()[:, :, None]).unbind(2)
+        return shift, scale
 
 
 class WanTransformer(nn.Module):

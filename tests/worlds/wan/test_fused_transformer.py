@@ -162,7 +162,12 @@ def test_a_commit_that_asks_for_no_velocity_remembers_the_same(sink: int, monkey
     words = m.context(torch.randn(1, 5, m.config.text_dim, generator=g))
     whole, ours = (KVCache(m.config, 2, 4, 8, sink=sink) for _ in range(2))
     asked: list[int] = []
-    monkeypatch.setattr(m, "attends", lambda q, k, v: asked.append(k.shape[1]) or attend(q, k, v))
+
+    def counted(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        asked.append(k.shape[1])
+        return attend(q, k, v)
+
+    monkeypatch.setattr(m, "attends", counted)
     still = torch.zeros(1)
     for _ in range(5):
         x = torch.randn(1, m.config.in_channels, 3, 2, 4, generator=g)
