@@ -103,6 +103,7 @@ int launch(void (*kernel)(A...), const Run* how, void** arguments) {
 #define __expf(x) expf(x)
 #define __fdividef(a, b) ((a) / (b))
 #define rsqrtf(x) (1.0f / sqrtf(x))
+#define __float2int_rn(x) ((int)lrintf(x))
 #define __fmul_rn(a, b) ((a) * (b))
 #define __fadd_rn(a, b) ((a) + (b))
 

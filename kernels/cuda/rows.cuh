@@ -23,7 +23,7 @@ static_assert(WIDTH % 8 == 0 && GROUP % 32 == 0 && BLOCK % GROUP == 0, "a row is
 struct Place {
     int row;
     int thread;   // of the group
-    bool active;  // whether there is such a row; the others compute along, because the sums need whole warps, and store nothing
+    bool active;  // whether there is such a row; the others leave, whole warps for which no sum waits, or store nothing
 };
 
 __device__ inline Place place(int rows) {
@@ -150,8 +150,8 @@ __device__ inline void store_row_fp8(unsigned char* row, float* scale, const Pla
 #pragma unroll
         for (int i = 0; i < 8; ++i) most = fmaxf(most, fabsf(held[j][i]));
     most = fmaxf(over_group(most, false), 1e-12f);  // a row of zeros has a scale too
-    const float factor = LARGEST_E4M3 / most;
-    if (at.active && at.thread == 0) *scale = most / LARGEST_E4M3;
+    const float factor = __fdividef(LARGEST_E4M3, most);  // exact divisions would call a subroutine
+    if (at.active && at.thread == 0) *scale = most * (1.0f / LARGEST_E4M3);
 #pragma unroll
     for (int j = 0; j < HELD; ++j) {
         uint2 packed;
