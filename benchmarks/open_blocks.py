@@ -121,6 +121,8 @@ def measured(
     if isinstance(model.transformer, FusedTransformer):
         for shape, choice in model.transformer.choices.items():
             print(f"{name}: attention {shape}: {choice}")
+        for product, activation in model.transformer.activations.items():
+            print(f"{name}: activation {product}: {activation}")
     yield from _work_figures(case, model, name, times, small, ceiling_tflops)
     if cuda:
         what, peak = f"{name}: peak memory", torch.cuda.max_memory_allocated() / GIB

@@ -167,7 +167,7 @@ class CudaDevice:
 def _options(kernel: Kernel, architecture: str) -> tuple[str, ...]:
     """What decides about the code, without the folders of headers, whose contents are hashed instead."""
     defines = (f"-D{name}={value}" for name, value in kernel.defines)
-    return (f"--gpu-architecture=sm_{architecture}", "-std=c++17", "--fmad=true", *defines)
+    return (f"--gpu-architecture=sm_{architecture}", "-std=c++17", "--fmad=true", "--ftz=true", *defines)
 
 
 def compiled(kernel: Kernel, architecture: str, compiler: Compiler, cache: CubinCache) -> bytes:

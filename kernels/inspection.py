@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RESOURCES = re.compile(r"Function (\w+):\s+REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)")
-KINDS = {0x981: "LDG", 0x986: "STG", 0x983: "LDL", 0x387: "STL"}
+KINDS = {0x981: "LDG", 0x986: "STG", 0x983: "LDL", 0x387: "STL", 0x950: "RET"}
 WIDE = 6  # 128 bits
 FUNCTION = re.compile(r"^\.text\.(\w+):", re.MULTILINE)
-ACCESS = re.compile(r"\b(LDG|STG|LDL|STL)\b((?:\.\w+)*)")
+ACCESS = re.compile(r"\b(LDG|STG|LDL|STL|RET)\b((?:\.\w+)*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Inspection:
     wide_stores: int
     narrow_stores: int
     spills: int  # loads and stores of local memory
+    subroutines: int  # their returns: of exact divisions and roots, wide integer divisions
 
 
 def tool(name: str) -> str:
@@ -93,7 +94,7 @@ def _accesses(code: bytes) -> Iterator[str]:
     for low, high in struct.iter_unpack("<QQ", code):
         kind = KINDS.get(low & 0xFFF)
         if kind:
-            yield kind + (" wide" if high >> 9 & 7 == WIDE else "")
+            yield kind + (" wide" if kind != "RET" and high >> 9 & 7 == WIDE else "")
 
 
 def _function(counts: Counter[str], numbers: list[int]) -> Inspection:
@@ -106,6 +107,7 @@ def _function(counts: Counter[str], numbers: list[int]) -> Inspection:
         narrow_loads=counts["LDG"],
         wide_stores=counts["STG wide"],
         narrow_stores=counts["STG"],
+        subroutines=counts["RET"],
         spills=sum(count for kind, count in counts.items() if kind[:3] in ("LDL", "STL")),
     )
 

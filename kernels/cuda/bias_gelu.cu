@@ -1,16 +1,17 @@
 // tanh-GELU of x + bias; bf16 or row-scaled e4m3.
 #include "rows.cuh"
 
-// x tanh-GELU as x * sigmoid(2u), which needs one exponential and no branch.
+// tanh-GELU is x * sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3): x / (1 + 2^(x (a + b x^2))) with a = -2 sqrt(2 / pi)
+// log2(e) and b = 0.044715 a. Two of the slow functions a value, and six quick instructions.
 __device__ inline float gelu(float x) {
-    const float u = 0.7978845608028654f * fmaf(0.044715f * x * x, x, x);
-    return __fdividef(x, 1.0f + __expf(-2.0f * u));
+    return __fdividef(x, 1.0f + exp2f(x * fmaf(x * x, -0.1029432396f, -2.302208198f)));
 }
 
 // x [rows, WIDTH]; bias [WIDTH] bf16, read with BIAS 1.
 extern "C" __global__ void __launch_bounds__(BLOCK) bias_gelu(
     const __nv_bfloat16* x, const __nv_bfloat16* bias, int rows, void* out, float* out_scales) {
     const Place at = place(rows);
+    if (!at.active) return;
     float held[HELD][8];
     load_row(x + (long long)at.row * WIDTH, at.thread, held);
 #pragma unroll

@@ -31,7 +31,7 @@ typedef float Value;
 
 // -1 to 1 as 0 to 255, rounded half to even: the arithmetic of `worlds.wan.streaming.pictures`, product and sum rounded apart.
 __device__ inline int level(float value) {
-    return (int)fminf(fmaxf(rintf(__fadd_rn(__fmul_rn(value, 127.5f), 127.5f)), 0.0f), 255.0f);
+    return __float2int_rn(fminf(fmaxf(__fadd_rn(__fmul_rn(value, 127.5f), 127.5f), 0.0f), 255.0f));
 }
 
 // [3, frames, rows, columns]: the channels lie `plane` values apart.

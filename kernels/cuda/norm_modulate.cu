@@ -6,6 +6,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK) norm_modulate(
     const __nv_bfloat16* x, const float* shift, const float* scale, long long stride, int group_tokens, int rows,
     float eps, void* out, float* out_scales) {
     const Place at = place(rows);
+    if (!at.active) return;
     float held[HELD][8];
     load_row(x + (long long)at.row * WIDTH, at.thread, held);
     normalise(held, at.thread, eps);

@@ -7,6 +7,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK) residual_norm(
     __nv_bfloat16* x, const __nv_bfloat16* added, const float* gate, long long gate_stride, const float* shift,
     const float* scale, long long stride, int group_tokens, int rows, float eps, void* out, float* out_scales) {
     const Place at = place(rows);
+    if (!at.active) return;  // also lest it reads what another warp writes
     const long long group = at.row / group_tokens;
     float held[HELD][8], part[HELD][8];
     load_row(added + (long long)at.row * WIDTH, at.thread, part);
@@ -22,7 +23,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK) residual_norm(
 #pragma unroll
         for (int i = 0; i < 8; ++i) held[j][i] = fmaf(part[j][i], g[i], held[j][i]);
         const uint4 packed = pack(held[j]);
-        if (at.active) reinterpret_cast<uint4*>(x + (long long)at.row * WIDTH)[piece] = packed;
+        reinterpret_cast<uint4*>(x + (long long)at.row * WIDTH)[piece] = packed;
         unpack(packed, held[j]);  // the norm sees x as it is stored
     }
     normalise(held, at.thread, eps);

@@ -5,6 +5,7 @@
 extern "C" __global__ void __launch_bounds__(BLOCK) rms_norm(
     const __nv_bfloat16* x, long long stride, const float* weight, int rows, float eps, __nv_bfloat16* out) {
     const Place at = place(rows);
+    if (!at.active) return;
     float held[HELD][8];
     load_row(x + (long long)at.row * stride, at.thread, held);
     const float scale = rsqrtf(mean_of_squares(held) + eps);

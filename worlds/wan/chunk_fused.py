@@ -73,7 +73,7 @@ class FusedStep(EagerStep):
         def velocity(z: Tensor, timestep: float) -> Tensor:
             nonlocal first
             if not first:
-                return self.shown(z, timestep, block, memory, commit=False)
+                return self.shown(z, timestep, block, memory)
             first = False
             return self._paired(clean, z, timestep, block, memory)
 
@@ -94,8 +94,7 @@ class FusedStep(EagerStep):
         """Commit the clean block by a pass of its own."""
         if self._clean is not None:
             clean, self._clean = self._clean, None
-            told = self.preset.schedule.context_noise
-            self.shown(clean.latents, told, clean.block, self.memory, commit=True)
+            self.commit(clean.latents, clean.block, self.memory)
 
     def recache(self, latents: Tensor, context: Context) -> None:
         self._settle()

@@ -157,7 +157,7 @@ class GraphStep(RecordedStep):
 
         def work() -> None:
             latents = self.denoised(fixed, memory)
-            self.shown(latents, self.preset.schedule.context_noise, fixed, memory, commit=True)
+            self.commit(latents, fixed, memory)
             out.copy_(latents)
 
         recording = recorded_work(work, out.device, self)

@@ -109,6 +109,7 @@ class EagerStep:
         self.fused = isinstance(transformer, FusedTransformer)
         if isinstance(transformer, FusedTransformer):
             transformer.choose_attention(self.cache, logger.warning)
+            transformer.choose_activation(preset.block * self.cache.tokens, logger.warning)
         self.actions: ActionCache | ActionRing | None = None
         if preset.actions is not None:
             ring = self.fused and preset.actions.window >= preset.block
@@ -129,12 +130,12 @@ class EagerStep:
 
     def block(self, block: Block) -> Tensor:
         latents = self.denoised(block, self.memory) if block.given is None else block.given
-        self.shown(latents, self.preset.schedule.context_noise, block, self.memory, commit=True)
+        self.commit(latents, block, self.memory)
         return latents
 
     def denoised(self, block: Block, memory: Memory) -> Tensor:
         """The clean block; what is remembered is only read."""
-        return self.sampled(lambda z, timestep: self.shown(z, timestep, block, memory, commit=False), block)
+        return self.sampled(lambda z, timestep: self.shown(z, timestep, block, memory), block)
 
     def sampled(self, velocity: Velocity, block: Block) -> Tensor:
         """The clean block of its noises."""
@@ -144,15 +145,21 @@ class EagerStep:
             return sample_block_fused(velocity, lambda: next(noise), schedule.timesteps(block.first), levels)
         return sample_block(velocity, lambda: next(noise), schedule, first_block=block.first)
 
-    def shown(self, latents: Tensor, timestep: float, block: Block, memory: Memory, commit: bool) -> Tensor:
+    def shown(self, latents: Tensor, timestep: float, block: Block, memory: Memory) -> Tensor:
         """One pass over the block: its velocity."""
+        x, told = self._asked(latents, timestep, block)
+        return self.transformer.chunk(x, told, block.context, memory.cache, actions=memory.acting(block.rows))
+
+    def commit(self, latents: Tensor, block: Block, memory: Memory) -> None:
+        """The pass that makes the clean block the newest part of what is remembered."""
+        x, told = self._asked(latents, self.preset.schedule.context_noise, block)
+        self.transformer.commit(x, told, block.context, memory.cache, actions=memory.acting(block.rows))
+        memory.keep(latents.shape[2])
+
+    def _asked(self, latents: Tensor, timestep: float, block: Block) -> tuple[Tensor, Tensor]:
+        """What the transformer is shown, and when."""
         x = latents if block.seen is None else torch.cat([latents, block.seen], 1)
-        told = torch.full((1,), timestep, device=latents.device)
-        acting = memory.acting(block.rows)
-        out = self.transformer.chunk(x, told, block.context, memory.cache, commit=commit, actions=acting)
-        if commit:
-            memory.keep(latents.shape[2])
-        return out
+        return x, torch.full((1,), timestep, device=latents.device)
 
     def recache(self, latents: Tensor, context: Context) -> None:
         # together, as the released code does: its cached attention never looked at the mask it was given

@@ -14,17 +14,19 @@ import torch
 from torch import Tensor
 
 from ...kernels.qk_norm_rope import qk_norm_rope
+from ...kernels.residual_norm import residual_norm
 from ...kernels.rms_norm import rms_norm
+from .activation_choice import Activated, ActivationChoice, ProductShape, apart, choose_activation
 from .attention import Context, LayerContext, attend
 from .attention_choice import AttentionShape, Choice, Say, candidates, choose
 from .kv_cache import ChunkPass, KVCache
 from .layers import LayerNorm
 from .products import BlockProducts, products_of
-from .transformer import Act, ApplyActions, Block, WanTransformer, told_pair
+from .transformer import Act, ApplyActions, Block, Grid, WanTransformer, told_pair
 
 Attend = Callable[
-    [int, Block, Tensor], Tensor
-]  # a block's index, the block, queries, keys and values in one [B, N, 3d]
+    [int, Block, Tensor], Tensor | None
+]  # a block's index, the block, queries, keys and values in one [B, N, 3d]; None: nothing comes after them
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]  # as `attention.attend`
 
 
@@ -35,6 +37,8 @@ class FusedTransformer(WanTransformer):
     attends: Attention  # to the cache, and across, to words and pictures
     attends_across: Attention
     choices: dict[AttentionShape, Choice]  # what was measured
+    activates: Activated  # the first product of a feed-forward in sixteen bits
+    activations: dict[ProductShape, ActivationChoice]
 
     @classmethod
     def of(cls, transformer: WanTransformer) -> FusedTransformer:
@@ -54,6 +58,7 @@ class FusedTransformer(WanTransformer):
         made._products = tuple(products)
         made.attends = made.attends_across = attend
         made.choices = {}
+        made.activates, made.activations = apart, {}
         return made
 
     def choose_attention(self, cache: KVCache, say: Say) -> None:
@@ -79,6 +84,19 @@ class FusedTransformer(WanTransformer):
         self.attends, self.attends_across = (choice.attends for choice in found)
 
     @torch.no_grad()
+    def choose_activation(self, rows: int, say: Say) -> None:
+        """Measure, once for each count of tokens, how a feed-forward's first product gets its activation; on a CPU, and
+        where all blocks are computed in eight bits, that is not asked."""
+        up = next((products.up for products in self._products if not products.eight), None)
+        if self.device.type != "cuda" or up is None or up.bias is None:
+            return
+        shape = ProductShape(rows, up.weight.shape[1], up.weight.shape[0], self.dtype)
+        if shape not in self.activations:
+            self.activations[shape] = choose_activation(shape, self.device, say)
+            say(f"activation {shape}: {self.activations[shape]}")
+        self.activates = self.activations[shape].activates
+
+    @torch.no_grad()
     def chunk(
         self,
         x: Tensor,
@@ -91,19 +109,55 @@ class FusedTransformer(WanTransformer):
     ) -> Tensor:
         """As `WanTransformer.chunk`."""
         grid = self._grid(x, timestep, context, actions)
-        if cache.grid != grid[1:] or cache.batch != x.shape[0] or grid[0] > cache.chunk:
+        if not self._fits(x, grid, cache):
             return super().chunk(x, timestep, context, cache, commit=commit, actions=actions)
-        plan = cache.begin(grid[0], commit)
+        normed = self._through_cache(x, timestep, context, cache, self._acting(actions, grid, commit), commit)
+        assert normed is not None
+        return self._pixels(self.head.head(normed), grid)
 
-        def attended(layer: int, block: Block, qkv: Tensor) -> Tensor:
-            return self._attended(layer, block, qkv, cache, plan, commit)
+    @torch.no_grad()
+    def commit(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        context: Context,
+        cache: KVCache,
+        *,
+        actions: ApplyActions | None = None,
+    ) -> None:
+        """As `WanTransformer.commit`. Of the last block only keys and values are made, where it has no actions of its
+        own to remember: no cache depends on what comes after them."""
+        grid, last = self._grid(x, timestep, context, actions), self._blocks()[-1]
+        if last.action_model is not None or not self._fits(x, grid, cache):
+            super().commit(x, timestep, context, cache, actions=actions)
+        else:
+            acting = self._acting(actions, grid, commit=True)
+            self._through_cache(x, timestep, context, cache, acting, commit=True, asked=False)
 
-        time, parts = self._time(timestep)
-        tokens = self._patches(x, self.patch_embedding).contiguous()
-        tokens = self._fused(tokens, parts, context, attended, self._acting(actions, grid, commit))
+    def _fits(self, x: Tensor, grid: Grid, cache: KVCache) -> bool:
+        return cache.grid == grid[1:] and cache.batch == x.shape[0] and grid[0] <= cache.chunk
+
+    def _through_cache(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        context: Context,
+        cache: KVCache,
+        act: Act | None,
+        commit: bool,
+        asked: bool = True,
+    ) -> Tensor | None:
+        """What the head's product reads; None where nobody asks for it: what comes after the last block's keys is left
+        out."""
+        plan, last = cache.begin(x.shape[2], commit), len(self._products) - 1
+
+        def attended(layer: int, block: Block, qkv: Tensor) -> Tensor | None:
+            return self._attended(layer, block, qkv, cache, plan, commit, asked or layer < last)
+
+        normed = self._fused(x, timestep, context, attended, act)
         if commit:
             cache.advance(plan)
-        return self._pixels(self.head(tokens, time), grid)
+        return normed
 
     @torch.no_grad()
     def chunk_pair(
@@ -123,25 +177,32 @@ class FusedTransformer(WanTransformer):
         plans = cache.begin_pair(frames)
 
         def attended(layer: int, block: Block, qkv: Tensor) -> Tensor:
-            first, second = qkv.chunk(2, 1)
-            before = self._attended(layer, block, first, cache, plans[0], True)
-            return torch.cat([before, self._attended(layer, block, second, cache, plans[1], False)], 1)
+            halves = [
+                self._attended(layer, block, half, cache, plan, plan is plans[0])
+                for half, plan in zip(qkv.chunk(2, 1), plans, strict=True)
+            ]
+            return torch.cat([half for half in halves if half is not None], 1)
 
-        time, parts = self._time(told)
-        tokens = self._patches(x, self.patch_embedding).contiguous()
-        tokens = self._fused(tokens, parts, context, attended, self._acting(actions, grid, commit=True))
+        normed = self._fused(x, told, context, attended, self._acting(actions, grid, commit=True))
         cache.advance(plans[0])
-        half = tokens.shape[1] // 2
-        return self._pixels(self.head(tokens[:, half:], time[:, frames:]), (frames, grid[1], grid[2]))
+        assert normed is not None
+        return self._pixels(self.head.head(normed.chunk(2, 1)[1]), (frames, grid[1], grid[2]))
 
-    def _fused(self, x: Tensor, time: Tensor, context: Context, attended: Attend, act: Act | None) -> Tensor:
-        """All blocks on the residual stream x `[B, N, dim]`, which is changed in place."""
-        blocks, eps, dtype = self._blocks(), self.config.eps, x.dtype
-        parts = [(block.modulation.float()[:, None] + time).unbind(2) for block in blocks]
+    def _fused(
+        self, latents: Tensor, timestep: Tensor, context: Context, attended: Attend, act: Act | None
+    ) -> Tensor | None:
+        """All blocks on the residual stream `[B, N, dim]`, which is changed in place, then the norm of the head;
+        None where `attended` wants nothing after it."""
+        x = self._patches(latents, self.patch_embedding).contiguous()
+        blocks, eps, dtype, (time, projected) = self._blocks(), self.config.eps, x.dtype, self._time(timestep)
+        parts = [(block.modulation.float()[:, None] + projected).unbind(2) for block in blocks]
         normed = self._products[0].normed(x, parts[0][0], parts[0][1], eps)
         for i, (block, products) in enumerate(zip(blocks, self._products, strict=True)):
             shift, scale, gate = parts[i][3:]
-            seen = products.out(products.rows(attended(i, block, products.qkv(normed, dtype))), dtype)
+            given = attended(i, block, products.qkv(normed, dtype))
+            if given is None:
+                return None
+            seen = products.out(products.rows(given), dtype)
             affine = block.norm3
             assert isinstance(affine, LayerNorm)
             weight, bias = affine.weight.float(), affine.bias.float()
@@ -152,18 +213,25 @@ class FusedTransformer(WanTransformer):
                 normed = products.normed(x, shift, scale, eps)
             else:
                 normed = products.added_and_normed(x, crossed, None, shift, scale, eps, affine=False)
-            fed = products.fed(normed, dtype)
-            if i + 1 < len(blocks):
-                following = parts[i + 1]
-                normed = self._products[i + 1].added_and_normed(
-                    x, fed, gate, following[0], following[1], eps, affine=False
-                )
-            else:
-                x = (x.float() + (fed.unflatten(1, (gate.shape[1], -1)) * gate[:, :, None]).flatten(1, 2)).to(dtype)
-        return x
+            fed = products.fed(normed, dtype, self.activates)
+            if i + 1 == len(blocks):
+                return residual_norm(x, fed, gate, *self.head.conditions(time), eps=self.head.eps)
+            following = parts[i + 1]
+            normed = self._products[i + 1].added_and_normed(x, fed, gate, following[0], following[1], eps, affine=False)
+        raise AssertionError("a transformer without blocks")
 
-    def _attended(self, layer: int, block: Block, qkv: Tensor, cache: KVCache, plan: ChunkPass, commit: bool) -> Tensor:
-        """Self-attention of one block before its last product, its keys and values written to the cache."""
+    def _attended(
+        self,
+        layer: int,
+        block: Block,
+        qkv: Tensor,
+        cache: KVCache,
+        plan: ChunkPass,
+        commit: bool,
+        asked: bool = True,
+    ) -> Tensor | None:
+        """Self-attention of one block before its last product, its keys and values written to the cache; only that,
+        and None, where nobody asks for it."""
         q, k, v = qkv.chunk(3, -1)
         attention, unrotated = block.self_attn, None
         if commit and cache.sink:
@@ -175,7 +243,7 @@ class FusedTransformer(WanTransformer):
             eps=self.config.eps, unrotated=unrotated,
         )  # fmt: skip
         keys, values = cache.seen(layer, plan)
-        out = self.attends(queries, keys, values)
+        out = self.attends(queries, keys, values) if asked else None
         if commit:
             own = keys[:, : plan.frames * cache.tokens] if unrotated is None else unrotated
             cache.keep(layer, own, keys, values, plan)

@@ -17,6 +17,7 @@ from ...kernels.bias_gelu import bias_gelu, bias_gelu_fp8
 from ...kernels.norm_modulate import norm_modulate, norm_modulate_fp8
 from ...kernels.quantise_rows import quantise_rows
 from ...kernels.residual_norm import residual_norm, residual_norm_fp8
+from .activation_choice import Activated, apart
 from .fp8_matmul import Fp8Matmul, multiplied
 from .transformer import Block
 
@@ -75,12 +76,14 @@ class BlockProducts:
         """Tokens as they are, for a product."""
         return quantise_rows(x.contiguous()) if self.eight else x
 
-    def fed(self, rows: Rows, dtype: torch.dtype) -> Tensor:
-        """The feed-forward."""
-        inner = self.up(rows, dtype, bias=False)
-        return self.down(
-            bias_gelu_fp8(inner, self._up_bias(dtype)) if self.eight else bias_gelu(inner, self.up.bias), dtype
-        )
+    def fed(self, rows: Rows, dtype: torch.dtype, activates: Activated = apart) -> Tensor:
+        """The feed-forward; `activates`: how its first product gets bias and activation in sixteen bits."""
+        if self.eight:
+            return self.down(bias_gelu_fp8(self.up(rows, dtype, bias=False), self._up_bias(dtype)), dtype)
+        assert isinstance(rows, Tensor), "rows of eight bits for a product in sixteen"
+        weight, bias = self.up.weight, self.up.bias
+        inner = bias_gelu(F.linear(rows, weight)) if bias is None else activates(rows, weight, bias)
+        return self.down(inner, dtype)
 
     def _up_bias(self, dtype: torch.dtype) -> Tensor | None:
         return None if self.up.bias is None else self.up.bias.to(dtype)

@@ -142,6 +142,19 @@ class WanTransformer(nn.Module):
         return out
 
     @torch.no_grad()
+    def commit(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        context: Context,
+        cache: KVCache,
+        *,
+        actions: ApplyActions | None = None,
+    ) -> None:
+        """Make the clean latents x the newest part of the past: `chunk(commit=True)` whose velocity nobody wants."""
+        self.chunk(x, timestep, context, cache, commit=True, actions=actions)
+
+    @torch.no_grad()
     def chunk_pair(
         self,
         clean: Tensor,
@@ -207,7 +220,7 @@ class WanTransformer(nn.Module):
         cache.rewind(frames, keep_sink)
         for part in latents.split(frames if bidirectional else cache.chunk, 2):
             time = torch.full((part.shape[0],), timestep, device=part.device)
-            self.chunk(part, time, context, cache, commit=True)
+            self.commit(part, time, context, cache)
 
     def _run(
         self,

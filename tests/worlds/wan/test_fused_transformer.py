@@ -9,18 +9,20 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.worlds.wan.test_chunk_graph import busy, differ
 from tests.worlds.wan.test_rollout import TEXT, model, picture, randomly
 from worldstream.kernels.quantise_rows import quantise_rows
 from worldstream.worlds.core import Frame
 from worldstream.worlds.wan import products
+from worldstream.worlds.wan.attention import attend
 from worldstream.worlds.wan.chunk_graph import GraphStep
 from worldstream.worlds.wan.chunk_step import EagerStep
 from worldstream.worlds.wan.fp8 import store_fp8
 from worldstream.worlds.wan.fp8_matmul import compute_fp8
 from worldstream.worlds.wan.fused_transformer import FusedTransformer
+from worldstream.worlds.wan.kv_cache import KVCache
 from worldstream.worlds.wan.rollout import WanModel, WanRollout
 from worldstream.worlds.wan.transformer import WanTransformer
 
@@ -149,3 +151,51 @@ def test_pairs_are_fused_too() -> None:
 def test_eight_bits_recorded() -> None:
     _, _, m = eight("causal-forcing-framewise-1step")
     assert differ(walk(m, 6), walk(m, 6, GraphStep)) <= 1
+
+
+@pytest.mark.parametrize("sink", [0, 1])
+def test_a_commit_that_asks_for_no_velocity_remembers_the_same(sink: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit, in all layers, while the ring rolls; of the last block only keys and values are made."""
+    m = fused("longlive").transformer
+    assert isinstance(m, FusedTransformer)
+    g = torch.Generator().manual_seed(5)
+    words = m.context(torch.randn(1, 5, m.config.text_dim, generator=g))
+    whole, ours = (KVCache(m.config, 2, 4, 8, sink=sink) for _ in range(2))
+    asked: list[int] = []
+
+    def counted(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        asked.append(k.shape[1])
+        return attend(q, k, v)
+
+    monkeypatch.setattr(m, "attends", counted)
+    still = torch.zeros(1)
+    for _ in range(5):
+        x = torch.randn(1, m.config.in_channels, 3, 2, 4, generator=g)
+        m.chunk(x, still, words, whole, commit=True)
+        before = len(asked)
+        m.commit(x, still, words, ours)
+        assert len(asked) - before == m.config.layers - 1
+        assert torch.equal(whole.keys, ours.keys)
+        assert torch.equal(whole.values, ours.values)
+    noisy = torch.randn(1, m.config.in_channels, 3, 2, 4, generator=g)
+    given = (noisy, torch.tensor([500.0]), words)
+    assert torch.equal(m.chunk(*given, whole), m.chunk(*given, ours))
+    assert whole.snapshot().next == ours.snapshot().next == 15
+
+
+def test_a_commit_runs_whole_where_the_last_block_remembers_actions() -> None:
+    """Its action module has a cache of its own, which comes after keys and values."""
+    m = fused("matrix-game-2-gta-drive").transformer
+    c, seen = m.config, []
+    context = m.context(image=torch.randn(1, c.image_tokens, c.image_dim or 0))
+
+    def acts(module: nn.Module, x: Tensor, grid: tuple[int, int, int], layer: int, commit: bool) -> Tensor:
+        seen.append((layer, commit))
+        return x
+
+    x, cache = torch.randn(1, c.in_channels, 3, 2, 4), KVCache(c, 2, 4, 6)
+    m.commit(x, torch.zeros(1), context, cache, actions=acts)
+    assert seen == [(0, True)]
+    m._blocks()[-1].action_model = nn.Identity()
+    m.commit(x, torch.zeros(1), context, cache, actions=acts)
+    assert seen[1:] == [(0, True), (1, True)]
