@@ -208,6 +208,7 @@ def _asked(way: Candidate, q: Tensor, k: Tensor, v: Tensor) -> Callable[[], Tens
     scales.fit(0, v)
     layer = scales.layers[0]
     cast = quantised(q, layer.queries), quantised(k, layer.keys), quantised(v, layer.values)
+    scales.fit_out(0, attend(q[:, :CHECKED], k, v))
     return partial(way.eight, *cast, layer)
 
 

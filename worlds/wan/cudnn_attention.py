@@ -1,4 +1,4 @@
-"""Attention in eight bits by cuDNN, through its Python frontend (`nvidia-cudnn-frontend`), which only this file imports.
+"""Attention in eight bits by cuDNN, through its Python frontend (`nvidia-cudnn-frontend`), which nothing else imports.
 
 On Hopper cuDNN gives the result of float8 attention as float8 too, with one scale, as `EightRows` are; heads lie beside
 each other, `[B, N, H, d]`, in all four. A plan holds for one shape. It is made, and its kernel compiled and loaded, by

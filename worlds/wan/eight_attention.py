@@ -7,7 +7,8 @@ number is written, so that the past is kept in eight bits and never cast again:
   larger than sqrt(d) times the largest weight of their norm. That is a bound, so nothing is ever cut off.
 - Values have no bound. While nothing is remembered, every pass over the first chunk sets their scale by its own
   largest value, with room for larger ones to come; with the first commit it stays for the walk. No host waits for it.
-- What comes out is an average of values.
+- What comes out is an average of values, and of many much smaller than they are. Its scale is set in the same passes,
+  which are attended to in sixteen bits, by the largest that came out. An average over more tokens is rarely larger.
 
 Four bits of exponent make this work: numbers a thousand times smaller than the largest still have three bits of
 mantissa. Every scale is a power of two, so that multiplying by it rounds nothing.
@@ -26,7 +27,7 @@ from .attention import attend
 
 STORED = torch.float8_e4m3fn
 ROOM = 16.0  # how much larger than those of the first chunk values may become
-ROOM_OUT = 4.0  # the same of averages of values, which are smaller: of many equal ones 1/sqrt(keys)
+ROOM_OUT = 8.0  # the same of their averages
 PROBABILITIES = 256.0  # what probabilities, at most 1, are multiplied by before they are cast
 LAZY = 16.0  # a library may let the largest grow so far before it scales its sums anew: so much less they are cast with
 
@@ -71,6 +72,7 @@ class AttentionScales:
         levels = torch.ones(queries.shape[0], kinds, 4, device=queries.device)  # 16 bytes each
         levels[:, 0, 0], levels[:, 1, 0] = powers_of_two(queries), powers_of_two(keys)
         self._levels = levels
+        self._averaged: set[int] = set()  # layers whose result has been seen
         self.layers = tuple(LayerScales(*(part[:1] for part in layer.unbind(0))) for layer in levels.unbind(0))
 
     @property
@@ -78,20 +80,30 @@ class AttentionScales:
         return self._levels.nbytes
 
     def fit(self, layer: int, values: Tensor) -> None:
-        """Scales for a walk whose first values are these: any shape."""
-        most = values.abs().amax().float()
+        """For a walk whose first values are these: any shape."""
         scales = self.layers[layer]
-        scales.values.copy_(powers_of_two(most * ROOM))
-        scales.out.copy_(powers_of_two(most * ROOM_OUT))
+        scales.values.copy_(powers_of_two(values.abs().amax().float() * ROOM))
+        if layer not in self._averaged:  # no average is larger than what it is of
+            self._set_out(layer, scales.values)
+
+    def fit_out(self, layer: int, out: Tensor) -> None:
+        """For a walk whose first result is this."""
+        self._averaged.add(layer)
+        self._set_out(layer, powers_of_two(out.abs().amax().float() * ROOM_OUT))
+
+    def _set_out(self, layer: int, scale: Tensor) -> None:
+        scales = self.layers[layer]
+        scales.out.copy_(scale)
         scales.out_factor.copy_(1 / scales.out)
 
-    def of_values(self) -> Tensor:
-        """A copy of what `fit` has set, for snapshots."""
+    def of_walk(self) -> Tensor:
+        """A copy of what the walk has set, for snapshots."""
         return self._levels[:, 2:].clone()
 
-    def put_back(self, values: Tensor) -> None:
-        """What `of_values` gave."""
-        self._levels[:, 2:] = values
+    def put_back(self, levels: Tensor) -> None:
+        """What `of_walk` gave."""
+        self._levels[:, 2:] = levels
+        self._averaged.update(range(len(self.layers)))
 
 
 def powers_of_two(largest: Tensor) -> Tensor:

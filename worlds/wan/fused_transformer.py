@@ -19,7 +19,7 @@ from ...kernels.reference import as_bytes
 from ...kernels.rms_norm import rms_norm
 from .attention import Context, LayerContext, attend
 from .attention_choice import PLAIN, AttentionShape, Choice, Say, candidates, choose, in_eight_bits
-from .eight_attention import AttentionScales, EightAttention, EightRows, attend_eight, attend_exactly
+from .eight_attention import AttentionScales, EightAttention, EightRows, LayerScales, attend_eight, attend_exactly
 from .kv_cache import ChunkPass, KVCache
 from .layers import LayerNorm
 from .products import BlockProducts, Rows, products_of
@@ -216,14 +216,21 @@ class FusedTransformer(WanTransformer):
         keys, values = cache.seen(layer, plan)
         if scales is None:
             out: Tensor | EightRows = self.attends(queries, keys, values)
-        elif self.attends_eight is not None:
-            out = self.attends_eight(queries, keys, values, scales)
-        else:  # the cache is of a step that chose otherwise
-            out = attend_exactly(queries, keys, values, scales, self.dtype)
+        else:
+            out = self._in_eight(queries, keys, values, scales, plan.held > 0)
+            if isinstance(out, Tensor) and not plan.held and cache.scales is not None:
+                cache.scales.fit_out(layer, out)
         if commit:
             own = keys[:, : plan.frames * cache.tokens] if unrotated is None else unrotated
             cache.keep(layer, own, keys, values, plan)
         return out
+
+    def _in_eight(self, q: Tensor, k: Tensor, v: Tensor, scales: LayerScales, known: bool) -> Tensor | EightRows:
+        """Attention to a cache of eight bits; in sixteen while it is not `known` how large the result is, or where the
+        cache is of a step that chose eight bits and another has chosen otherwise since."""
+        if known and self.attends_eight is not None:
+            return self.attends_eight(q, k, v, scales)
+        return attend_exactly(q, k, v, scales, self.dtype)
 
     def _crossed(self, block: Block, products: BlockProducts, q: Tensor, context: LayerContext) -> Tensor:
         """Cross-attention of one block, to words and, apart from them, to the picture."""

@@ -43,7 +43,7 @@ class CacheState:
     sink_from: int
     sink_held: int
     sink_at: int
-    scales: Tensor | None = None  # of values, where they are of eight bits
+    scales: Tensor | None = None  # that the walk has set, where it is of eight bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +269,7 @@ class KVCache:
         unrotated = None if self._unrotated is None else self._unrotated.clone()
         keys, values = self.keys[:, :, part].clone(), self.values[:, :, part].clone()
         numbers = self.next, self._ring_from, self._sink_from, self._sink_held, self._sink_at
-        return CacheState(keys, values, unrotated, *numbers, None if self.scales is None else self.scales.of_values())
+        return CacheState(keys, values, unrotated, *numbers, None if self.scales is None else self.scales.of_walk())
 
     def restore(self, state: CacheState) -> None:
         """Continue from a snapshot of a cache of the same shape. Raises ValueError on another's."""
