@@ -4,7 +4,9 @@ steps, and when it runs, addresses alone. It reads and writes the memory there, 
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import sys
+import time
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +19,7 @@ from worldstream.kernels.reference import quantised
 from worldstream.worlds.wan.attention import attend
 from worldstream.worlds.wan.attention_choice import AttentionShape, choose, in_eight_bits
 from worldstream.worlds.wan.cudnn_attention import CudnnAttention, PlanShape, lies_as, planned, why_not
-from worldstream.worlds.wan.eight_attention import AttentionScales, EightRows, LayerScales
+from worldstream.worlds.wan.eight_attention import AttentionScales, EightRows, LayerScales, attend_eight
 
 TYPES = {"e4m3": torch.float8_e4m3fn, "float": torch.float32}
 
@@ -196,3 +198,49 @@ def test_only_tensors_that_lie_as_planned_go_to_cudnn() -> None:
     assert not lies_as(q, torch.zeros(2, 9, 3, 8)[:, :6], k, shape), "the second batch lies elsewhere"
     assert not lies_as(q.transpose(1, 2).contiguous().transpose(1, 2), k, k, shape)
     assert lies_as(torch.zeros(1, 4, 3, 8), torch.zeros(1, 9, 3, 8)[:, :6], k[:1], PlanShape(1, 4, 6, 3, 8))
+
+
+MISSING = None if torch.cuda.is_available() and importlib.util.find_spec("cudnn") else "no GPU, or no cuDNN frontend"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+@pytest.mark.parametrize(("queries", "keys"), [(4680, 32_760), (4680, 18_720), (2640, 5280)])
+def test_cudnn_itself(queries: int, keys: int) -> None:
+    """At the worlds' shapes, fresh numbers, beside the twin and beside sixteen bits; then held by a CUDA graph, whose
+    replay reads other bytes and other scales at the same addresses."""
+    seed = time.time_ns() % 100_000
+    low, exact, layer = on_gpu(queries, keys, seed)
+    attends, asked = CudnnAttention(), 64
+
+    def compare(out: Tensor | EightRows, low: tuple[Tensor, Tensor, Tensor], exact: Tensor) -> None:
+        assert isinstance(out, EightRows)
+        numbers = out.exact(torch.float32)
+        twin = attend_eight(low[0][:, :asked], *low[1:], layer).exact(torch.float32)
+        assert (numbers - exact).norm() / exact.norm() < 0.12, f"seed {seed}"
+        assert (numbers[:, :asked] - twin).norm() / twin.norm() < 0.06, f"seed {seed}"
+
+    compare(attends(*low, layer), low, exact)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        recorded = attends(*low, layer)
+    others, exact, scales = on_gpu(queries, keys, seed + 1, 3.0)
+    for old, new in zip(low, others, strict=True):
+        old.view(torch.uint8).copy_(new.view(torch.uint8))
+    for field in ("queries", "keys", "values", "out", "out_factor"):
+        getattr(layer, field).copy_(getattr(scales, field))
+    graph.replay()
+    compare(recorded, others, exact)
+
+
+def on_gpu(
+    queries: int, keys: int, seed: int, size: float = 1.0
+) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, LayerScales]:
+    g = torch.Generator("cuda").manual_seed(seed)
+    q, k, v = (torch.randn(1, n, 12, 128, generator=g, device="cuda") for n in (queries, keys, keys))
+    scales = AttentionScales(*torch.tensor([[40.0], [50.0]], device="cuda"))
+    scales.fit(0, v * size)
+    exact = attend(*(x.bfloat16() for x in (q, k, v * size))).float()
+    scales.fit_out(0, exact)
+    layer = scales.layers[0]
+    return (quantised(q, layer.queries), quantised(k, layer.keys), quantised(v * size, layer.values)), exact, layer
