@@ -1,4 +1,4 @@
-"""What cuDNN makes of our attention in eight bits for a GPU that is not here: plans built from a description of the chip.
+"""What cuDNN makes of our attention in eight bits for a GPU that is not here: plans built from a chip's description.
 
     python -m venv V
     V/bin/pip install nvidia-cudnn-cu13==9.19.0.56 "cuda-toolkit[cublas,cudart,nvrtc]==13.0.2"

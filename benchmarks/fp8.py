@@ -109,11 +109,12 @@ def walked(
     return WalkErrors(tuple(forced), sum(last) / len(last))
 
 
-def in_eight_bits(chunks: int, attention: bool) -> WalkErrors:
-    """The fused pass with float8 products, or with float8 attention too, beside the same pass in bf16."""
+def in_eight_bits(chunks: int, products: bool, attention: bool) -> WalkErrors:
+    """The fused pass with float8 products, float8 attention or both, beside the same pass in bf16."""
     exact = network().cast(torch.bfloat16)
     small = copy.deepcopy(exact)
-    compute_fp8(small)
+    if products:
+        compute_fp8(small)
     models = FusedTransformer.of(exact), FusedTransformer.of(small, "always" if attention else "never")
     steps = [EagerStep(m, PRESET, ROWS, COLUMNS, WINDOW) for m in (models[0], models[1], models[1])]
     assert (steps[1].cache.scales is not None) == attention
@@ -234,9 +235,8 @@ def main() -> int:
         for sharpness in (1.0, 3.0):
             what = f"emulated: float8 attention over {KEYS} keys, scores of {sharpness:g}, beside float32"
             found.append(at_most(what, long_attention_error(sharpness), "", ATTENDED))
-        for attention in (False, True):
-            what = "products and attention" if attention else "products"
-            walk = in_eight_bits(chunks, attention)
+        for what, parts in (("products", (1, 0)), ("attention", (0, 1)), ("products and attention", (1, 1))):
+            walk = in_eight_bits(chunks, *map(bool, parts))
             found += figures(f"tiny, emulated: fused pass, float8 {what} beside bf16", walk, chunks)
         for attention in (False, True):
             what = "products and attention" if attention else "products"

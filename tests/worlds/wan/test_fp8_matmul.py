@@ -90,7 +90,7 @@ def test_a_walk_stays_by_the_side_of_the_exact_one() -> None:
     beside bf16, with attention in eight bits too, and through TensorRT's graph beside float32."""
     with torch.inference_mode():
         layers, attentions = layer_errors(), attention_errors(5)
-        walk, attended = in_eight_bits(24, attention=False), in_eight_bits(24, attention=True)
+        walk, attended = in_eight_bits(24, products=True, attention=False), in_eight_bits(24, True, attention=True)
         graph = graph_in_eight_bits(16)
     assert len(layers) == 2 * 10
     assert all(0.01 < error < LAYER for error in layers.values())
