@@ -107,9 +107,9 @@ class AttentionScales:
 
 
 def powers_of_two(largest: Tensor) -> Tensor:
-    """The smallest powers of two that bring numbers of up to `largest` into float8."""
-    _, exponent = torch.frexp(largest.clamp(min=1e-12) / LARGEST_E4M3)
-    return torch.ldexp(torch.ones_like(largest), exponent)
+    """Powers of two that bring float32 numbers of up to `largest` into float8; half of each would not, or just so."""
+    _, exponent = torch.frexp(largest.clamp(1e-12, 1e30) / LARGEST_E4M3)
+    return ((exponent.int() + 127) << 23).view(torch.float32)  # their bits: no device's power function is trusted
 
 
 def exact(x: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:

@@ -272,5 +272,9 @@ def test_only_who_asks_gets_it() -> None:
         FusedTransformer.of(network, "fp8")
 
 
-def test_powers_of_two_of_nothing() -> None:
-    assert float(powers_of_two(torch.zeros(()))) > 0
+def test_powers_of_two() -> None:
+    largest = torch.tensor([0.0, 448.0, 449.0, 1e-3, 3e38])
+    found = powers_of_two(largest).tolist()
+    assert found[1:4] == [2.0, 2.0, 2.0**-18]
+    assert found[0] > 0
+    assert found[4] < float("inf")
