@@ -90,6 +90,11 @@ class Inputs:
     def given(self, values: list[int], dtype: torch.dtype) -> Tensor:
         return torch.tensor(values, dtype=dtype, device=self._device)
 
+    def scales(self, queries: float, keys: float, values: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Of float8 tensors, each a float32 `[1]`."""
+        q, k, v = (torch.tensor([scale], device=self._device) for scale in (queries, keys, values))
+        return q, k, v
+
     def poisoned(self, *shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
         """To be written: NaN, or 0xAB where there is none."""
         empty = torch.empty(shape, dtype=dtype, device=self._device)
@@ -113,32 +118,34 @@ def _rounded(value: Tensor, fp8: bool) -> dict[str, Tensor]:
     return _named(*reference.quantised_rows(value)) if fp8 else _named(value.to(torch.bfloat16))
 
 
-def qk_norm_rope_case(size: Size, inputs: Inputs, batch: int = 1, unrotated: bool = False) -> Case:
-    """Views of one product as inputs, each latent frame to a slot of its own, the last frame's before the first's."""
+def qk_norm_rope_case(size: Size, inputs: Inputs, batch: int = 1, unrotated: bool = False, fp8: bool = False) -> Case:
+    """Views of one product as inputs, each latent frame to a slot of its own, the last frame's before the first's. With
+    `fp8` queries and rings are float8, at scales that cut a few of the values off."""
     tokens, heads = size.frames * size.tokens, size.dim // size.head
     q, k, v = inputs.normal(batch, tokens, 3 * size.dim).chunk(3, -1)
     q_weight, k_weight = (inputs.normal(size.dim, dtype=torch.float32, spread=0.2, mean=1.0) for _ in range(2))
     angle = inputs.normal(tokens, size.head // 2, dtype=torch.float32, spread=3.0)
     cos, sin = angle.cos(), inputs.counted(angle.sin())
     slots = inputs.given([size.tokens * (size.window - 1 - frame) for frame in range(size.frames)], torch.int64)
-    poison = [inputs.poisoned(batch, tokens, heads, size.head) for _ in range(3 + unrotated)]
-    ring = poison[0].new_full((2, batch, size.window * size.tokens, heads, size.head), float("nan"))
+    stored, shape = FP8 if fp8 else torch.bfloat16, (batch, tokens, heads, size.head)
+    poison = [inputs.poisoned(*shape, dtype=torch.bfloat16 if i == 3 else stored) for i in range(3 + unrotated)]
+    ring = poison[0].new_empty(2, batch, size.window * size.tokens, heads, size.head).fill_(float("nan"))
+    scales = inputs.scales(2.0**-6, 0.013, 0.0071) if fp8 else None
     outputs = {"q": poison[0], "k_ring": ring[0], "v_ring": ring[1]} | ({"unrotated": poison[3]} if unrotated else {})
     given = (q, k, v, q_weight, k_weight, cos, sin, slots)
 
     def launches() -> tuple[Launch, ...]:
         kept = outputs.get("unrotated")
-        return (qk_norm_rope.plan(*given, ring[0], ring[1], EPS, outputs["q"], kept),)
+        return (qk_norm_rope.plan(*given, ring[0], ring[1], EPS, outputs["q"], kept, scales),)
 
     def twin() -> dict[str, Tensor]:
-        rings, kept = torch.full_like(ring, float("nan")), torch.empty_like(poison[0]) if unrotated else None
-        queries = reference.qk_norm_rope(*given, rings[0], rings[1], EPS, kept)
+        rings, kept = ring.clone().fill_(float("nan")), torch.empty_like(poison[3]) if unrotated else None
+        queries = reference.qk_norm_rope(*given, rings[0], rings[1], EPS, kept, scales)
         made = {"q": queries, "k_ring": rings[0], "v_ring": rings[1]}
         return made if kept is None else made | {"unrotated": kept}
 
-    return Case(
-        "qk_norm_rope", size.name + (" + keys kept" if unrotated else ""), launches, twin, outputs, inputs.bytes
-    )
+    label = size.name + (" + keys kept" if unrotated else "") + (" fp8" if fp8 else "")
+    return Case("qk_norm_rope", label, launches, twin, outputs, inputs.bytes)
 
 
 def _parts(size: Size, inputs: Inputs, batch: int, count: int) -> tuple[Tensor, ...]:
@@ -324,6 +331,8 @@ def cases(size: Size, device: torch.device | str, seed: int = 0, batch: int = 1)
     made: list[Callable[[Inputs], Case]] = [
         lambda i: qk_norm_rope_case(size, i, batch),
         lambda i: qk_norm_rope_case(size, i, batch, unrotated=True),
+        lambda i: qk_norm_rope_case(size, i, batch, fp8=True),
+        lambda i: qk_norm_rope_case(size, i, batch, unrotated=True, fp8=True),
         lambda i: norm_modulate_case(size, i, batch),
         lambda i: norm_modulate_case(size, i, batch, fp8=True),
         lambda i: residual_norm_case(size, i, batch),

@@ -24,6 +24,16 @@ def quantised_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     return (x * (LARGEST_E4M3 / most)).clamp(-LARGEST_E4M3, LARGEST_E4M3).to(torch.float8_e4m3fn), most / LARGEST_E4M3
 
 
+def quantised(x: Tensor, scale: Tensor) -> Tensor:
+    """Float8 e4m3 of x / scale, with one scale; what is beyond 448 becomes 448: x is about bytes * scale."""
+    return (x.float() * (1 / scale)).clamp(-LARGEST_E4M3, LARGEST_E4M3).to(torch.float8_e4m3fn)
+
+
+def as_bytes(x: Tensor) -> Tensor:
+    """Float8 as integers of eight bits, which every operation of torch can move; others as they are."""
+    return x.view(torch.uint8) if x.dtype == torch.float8_e4m3fn else x
+
+
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x / rms(x) * weight over the last axis."""
     return F.rms_norm(x.float(), weight.shape, weight, eps).to(x.dtype)
@@ -55,6 +65,7 @@ def qk_norm_rope(
     v_ring: Tensor,
     eps: float,
     unrotated: Tensor | None = None,
+    scales: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> Tensor:
     """See `worldstream.kernels.qk_norm_rope`. Raises IndexError on a place outside the ring."""
     heads = k_ring.shape[2]
@@ -63,11 +74,16 @@ def qk_norm_rope(
         for x, weight in ((q, q_weight), (k, k_weight))
     )
     rows = ring_rows(slots, q.shape[1])
-    k_ring.index_copy_(1, rows, rotated(keys, cos, sin).to(k_ring.dtype))
-    v_ring.index_copy_(1, rows, v.unflatten(-1, (heads, -1)))
+    attended = [rotated(queries, cos, sin), rotated(keys, cos, sin), v.unflatten(-1, (heads, -1))]
+    if scales is None:
+        attended = [x.to(q.dtype) for x in attended]
+    else:
+        attended = [quantised(x, scale) for x, scale in zip(attended, scales, strict=True)]
+    for ring, new in ((k_ring, attended[1]), (v_ring, attended[2])):
+        as_bytes(ring).index_copy_(1, rows, as_bytes(new.to(ring.dtype)))
     if unrotated is not None:
         unrotated.copy_(keys)
-    return rotated(queries, cos, sin).to(q.dtype)
+    return attended[0]
 
 
 def modulated(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:

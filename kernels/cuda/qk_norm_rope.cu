@@ -1,9 +1,15 @@
 // RMSNorm of queries and keys over the whole width of a token, rotary positions, keys and values into the ring.
 //
-// blockIdx.y says whose rows a block works on: 0 queries, 1 keys, 2 values. Each row is read once and written once.
+// blockIdx.y says whose rows a block works on: 0 queries, 1 keys, 2 values. Each row is read once and written once. With
+// FP8 queries and ring are e4m3, and value = byte * scale with one scale each, read on the device.
 #include "rows.cuh"
 
 constexpr int HEAD = HEAD_WIDTH;
+#if FP8
+using Stored = unsigned char;
+#else
+using Stored = __nv_bfloat16;
+#endif
 static_assert(HEAD % 8 == 0 && WIDTH % HEAD == 0, "a piece of eight lies in one head");
 
 // Pairs of neighbouring channels, turned by the angles of the row's token.
@@ -41,19 +47,33 @@ __device__ inline void rms_normalise(float (&held)[HELD][8], int thread, const f
     }
 }
 
+// A row of queries, keys or values as attention reads it.
+__device__ inline void store_attended(Stored* row, const Place& at, const float (&held)[HELD][8], float factor) {
+#if FP8
+    store_row_e4m3(row, at, held, factor);
+#else
+    store_row(row, at, held);
+#endif
+}
+
 // q, k, v: rows of WIDTH values, `stride` apart. cos, sin [tokens, HEAD / 2]. slots [tokens / slot_tokens]: the row of
-// the ring at which every run of slot_tokens tokens begins. A place outside the ring is not written to.
+// the ring at which every run of slot_tokens tokens begins. A place outside the ring is not written to. q_scale, k_scale,
+// v_scale: one number each, of float8; else null.
 extern "C" __global__ void __launch_bounds__(BLOCK) qk_norm_rope(
     const __nv_bfloat16* q, const __nv_bfloat16* k, const __nv_bfloat16* v, long long stride, const float* q_weight,
     const float* k_weight, const float* cos_table, const float* sin_table, const long long* slots, int slot_tokens,
-    int tokens, int rows, float eps, __nv_bfloat16* q_out, __nv_bfloat16* k_ring, __nv_bfloat16* v_ring,
-    long long ring_rows, long long ring_stride, __nv_bfloat16* unrotated) {
+    int tokens, int rows, float eps, Stored* q_out, Stored* k_ring, Stored* v_ring, long long ring_rows,
+    long long ring_stride, __nv_bfloat16* unrotated, const float* q_scale, const float* k_scale, const float* v_scale) {
     Place at = place(rows);
     const int task = blockIdx.y, token = (int)(at.row % tokens);
     const __nv_bfloat16* from = (task == 0 ? q : task == 1 ? k : v) + (long long)at.row * stride;
     const long long slot = slots[token / slot_tokens] + token % slot_tokens;
     const bool in_ring = slot >= 0 && slot < ring_rows;
     const long long ring_at = at.row / tokens * ring_stride + slot * WIDTH;
+#if FP8
+    const float factor = 1.0f / *(task == 0 ? q_scale : task == 1 ? k_scale : v_scale);
+#else
+    const float factor = 1.0f;
     if (task == 2) {
         uint4 packed[HELD];
 #pragma unroll
@@ -68,14 +88,17 @@ extern "C" __global__ void __launch_bounds__(BLOCK) qk_norm_rope(
         }
         return;
     }
+#endif
     float held[HELD][8];
     load_row(from, at.thread, held);
-    rms_normalise(held, at.thread, task == 0 ? q_weight : k_weight, eps);
+    if (task < 2) {  // the same for all threads of a block
+        rms_normalise(held, at.thread, task == 0 ? q_weight : k_weight, eps);
 #if KEEP_UNROTATED
-    if (task == 1) store_row(unrotated + (long long)at.row * WIDTH, at, held);
+        if (task == 1) store_row(unrotated + (long long)at.row * WIDTH, at, held);
 #endif
-    rotate(held, at.thread, cos_table + (long long)token * (HEAD / 2), sin_table + (long long)token * (HEAD / 2));
-    __nv_bfloat16* to = task == 0 ? q_out + (long long)at.row * WIDTH : k_ring + ring_at;
+        rotate(held, at.thread, cos_table + (long long)token * (HEAD / 2), sin_table + (long long)token * (HEAD / 2));
+    }
+    Stored* to = task == 0 ? q_out + (long long)at.row * WIDTH : (task == 1 ? k_ring : v_ring) + ring_at;
     at.active = at.active && (task == 0 || in_ring);
-    store_row(to, at, held);
+    store_attended(to, at, held, factor);
 }

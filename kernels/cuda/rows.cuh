@@ -142,16 +142,8 @@ __device__ inline void store_row(__nv_bfloat16* row, const Place& at, const floa
 }
 
 #if FP8
-// A row as e4m3 with one float32 scale: value = byte * scale, the largest magnitude becomes 448.
-__device__ inline void store_row_fp8(unsigned char* row, float* scale, const Place& at, const float (&held)[HELD][8]) {
-    float most = 0;
-#pragma unroll
-    for (int j = 0; j < HELD; ++j)
-#pragma unroll
-        for (int i = 0; i < 8; ++i) most = fmaxf(most, fabsf(held[j][i]));
-    most = fmaxf(over_group(most, false), 1e-12f);  // a row of zeros has a scale too
-    const float factor = __fdividef(LARGEST_E4M3, most);  // exact divisions would call a subroutine
-    if (at.active && at.thread == 0) *scale = most * (1.0f / LARGEST_E4M3);
+// A row as e4m3, every value times `factor`; what is beyond 448 becomes 448.
+__device__ inline void store_row_e4m3(unsigned char* row, const Place& at, const float (&held)[HELD][8], float factor) {
 #pragma unroll
     for (int j = 0; j < HELD; ++j) {
         uint2 packed;
@@ -164,6 +156,18 @@ __device__ inline void store_row_fp8(unsigned char* row, float* scale, const Pla
         const int piece = j * GROUP + at.thread;
         if (at.active && inside(piece)) reinterpret_cast<uint2*>(row)[piece] = packed;
     }
+}
+
+// The same with one float32 scale: value = byte * scale, the largest magnitude becomes 448.
+__device__ inline void store_row_fp8(unsigned char* row, float* scale, const Place& at, const float (&held)[HELD][8]) {
+    float most = 0;
+#pragma unroll
+    for (int j = 0; j < HELD; ++j)
+#pragma unroll
+        for (int i = 0; i < 8; ++i) most = fmaxf(most, fabsf(held[j][i]));
+    most = fmaxf(over_group(most, false), 1e-12f);  // a row of zeros has a scale too
+    if (at.active && at.thread == 0) *scale = most * (1.0f / LARGEST_E4M3);
+    store_row_e4m3(row, at, held, __fdividef(LARGEST_E4M3, most));  // exact divisions would call a subroutine
 }
 #endif
 

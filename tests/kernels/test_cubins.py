@@ -15,7 +15,7 @@ from worldstream.kernels.cubins import CubinCache
 from worldstream.kernels.inspection import Inspection, accesses, disassembled, inspect
 from worldstream.kernels.launch import SOURCES, Kernel
 
-# Loads of device memory that are not 16 bytes wide: indices, counts and levels.
+# Loads of device memory that are not 16 bytes wide: indices, counts and levels; one more where a scale is read.
 NARROW_LOADS = {"qk_norm_rope": 1, "scheduler_step": 2, "action_attention": 16}
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="CUDA's compiler and headers are wheels for Linux")
@@ -38,6 +38,7 @@ def complaints(kernel: Kernel, seen: Inspection) -> list[str]:
     """What is wrong with a compiled kernel."""
     sizes = dict(kernel.defines)
     fp8 = bool(sizes.get("FP8"))
+    scaled = int(fp8 and kernel.source == "qk_norm_rope")
     # rows of float8 are stored eight bytes at once, and their scale; chroma is half as wide as luma
     pieces = -(-sizes.get("ROW_WIDTH", 0) // (8 * sizes.get("ROW_THREADS", 1)))
     narrow_stores = pieces + 1 if fp8 else 2 if kernel.source == "i420" else 0
@@ -46,7 +47,7 @@ def complaints(kernel: Kernel, seen: Inspection) -> list[str]:
         "spills": seen.spills == 0,
         "subroutines": seen.subroutines == 0,
         "registers": seen.registers <= 128,
-        "wide loads": seen.wide_loads > 0 and seen.narrow_loads <= NARROW_LOADS.get(kernel.source, 0),
+        "wide loads": seen.wide_loads > 0 and seen.narrow_loads <= NARROW_LOADS.get(kernel.source, 0) + scaled,
         "wide stores": (seen.wide_stores > 0 or fp8) and seen.narrow_stores <= narrow_stores,
     }
     return [f"{kernel}: {name}: {seen}" for name, right in checks.items() if not right]

@@ -62,10 +62,11 @@ def per_frame(part: Tensor, rows: int) -> Tensor:
     return part.double().repeat_interleave(rows // part.shape[1], 1)
 
 
+@pytest.mark.parametrize("fp8", [False, True], ids=["bf16", "fp8"])
 @pytest.mark.parametrize(("size", "batch"), [(SMALL, 2), (ODD, 1)], ids=["small", "odd"])
-def test_qk_norm_rope(size: Size, batch: int, compiled_folder: Path) -> None:
+def test_qk_norm_rope(size: Size, batch: int, fp8: bool, compiled_folder: Path) -> None:
     inputs = Recorded(1)
-    out = ran(made.qk_norm_rope_case(size, inputs, batch, unrotated=size is SMALL), compiled_folder)
+    out = ran(made.qk_norm_rope_case(size, inputs, batch, size is SMALL, fp8), compiled_folder)
     q, k, v = inputs.kept[0].double().chunk(3, -1)
     angle = inputs.kept[3].double()
     tokens = q.shape[1]
@@ -80,16 +81,35 @@ def test_qk_norm_rope(size: Size, batch: int, compiled_folder: Path) -> None:
         ).flatten(-2)
         for x in normed
     ]
-    expect_rounded_once(out["q"], turned[0])
     rows = [size.tokens * (size.window - 1 - n // size.tokens) + n % size.tokens for n in range(tokens)]
-    expect_rounded_once(out["k_ring"][:, rows], turned[1])
-    assert torch.equal(out["v_ring"][:, rows].flatten(2).double(), v)
+    keys, values = (out[name].float()[:, rows] for name in ("k_ring", "v_ring"))
+    if fp8:
+        for got, exact, scale in zip(
+            (out["q"], keys, values), (*turned, v.unflatten(-1, (-1, size.head))), inputs.told, strict=True
+        ):
+            expect_bytes(got, exact, float(scale))
+    else:
+        expect_rounded_once(out["q"], turned[0])
+        expect_rounded_once(keys, turned[1])
+        assert torch.equal(values.flatten(2).double(), v)
     others = sorted(set(range(out["k_ring"].shape[1])) - set(rows))
     assert others
-    assert out["k_ring"][:, others].isnan().all()
-    assert out["v_ring"][:, others].isnan().all()
+    assert out["k_ring"].float()[:, others].isnan().all()
+    assert out["v_ring"].float()[:, others].isnan().all()
     if size is SMALL:
         expect_rounded_once(out["unrotated"], normed[1])
+
+
+def expect_bytes(got: Tensor, exact: Tensor, scale: float) -> None:
+    """`got` float8 is `exact` float64 / scale rounded once; what is beyond its range is its largest number."""
+    wanted = exact / scale
+    within = wanted.abs() <= 448
+    assert 0 < within.double().mean() <= 1
+    assert torch.equal(got.double()[~within], wanted[~within].sign() * 448)
+    error = (got.double() - wanted).abs()[within]
+    assert not error.isnan().any()
+    bound = wanted.abs()[within] * (2.0**-4 * 1.001) + 2.0**-10 * 1.001
+    assert (error <= bound).all(), f"off by {float((error - bound).max()):.3g}"
 
 
 class Recorded(Inputs):
@@ -98,6 +118,11 @@ class Recorded(Inputs):
     def __init__(self, seed: int) -> None:
         super().__init__(seed, "cpu")
         self.kept: list[Tensor] = []
+        self.told: tuple[Tensor, ...] = ()
+
+    def scales(self, queries: float, keys: float, values: float) -> tuple[Tensor, Tensor, Tensor]:
+        self.told = super().scales(queries, keys, values)
+        return self.told[0], self.told[1], self.told[2]
 
     def normal(
         self, *shape: int, dtype: torch.dtype = torch.bfloat16, spread: float = 1.0, mean: float = 0.0
