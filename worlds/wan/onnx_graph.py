@@ -17,7 +17,7 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from .graph import FLOAT8, Binary, Port, Shape, Unary, through_float8
+from .graph import FLOAT8, Binary, Operator, Port, Shape, Unary, through_float8
 
 OPSET = 24  # the first with TensorScatter and with lengths in Attention
 TYPES = {
@@ -170,6 +170,9 @@ class OnnxGraph:
     def dequantize(self, value: Value, scale: Value, axis: int | None = None) -> Value:
         how = {} if axis is None else {"axis": axis}
         return self._node("DequantizeLinear", [value, scale], value.shape, scale.dtype, **how)
+
+    def fused(self, operator: Operator, *values: Value) -> tuple[Value, ...]:
+        return operator.body(self, *values)
 
     def model(self) -> onnx.ModelProto:
         """The whole, checked by ONNX's own rules."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..tensorrt_edition import AHEAD, Edition
-from .graph import FLOAT8, Binary, Port, Shape, Unary
+from .graph import FLOAT8, Binary, Operator, Port, Shape, Unary
 
 TYPES = {
     torch.float32: "FLOAT",
@@ -198,6 +198,9 @@ class TensorRTGraph:
         if axis is not None:
             layer.axis = axis
         return self._made(layer)
+
+    def fused(self, operator: Operator, *values: Any) -> tuple[Any, ...]:
+        return operator.body(self, *values)
 
     def layers(self) -> dict[str, int]:
         """How many layers of each kind were written."""
