@@ -1,9 +1,9 @@
 """The kernels as TensorRT launches them inside an engine: entry, grid, block, and the numbers that it passes.
 
 TensorRT's ahead-of-time plugins call a kernel with the addresses of the inputs, then 32-bit integers, then the
-addresses of the outputs, and know no floats. So each source has a second entry in that order (`PLUGIN`), which runs the same code;
-floats go as their bits. TensorRT finds a kernel by its name, whatever cubin it came in, so the name tells the
-specialisation. Nothing here needs TensorRT: lengths are integers, or its symbolic expressions of them.
+addresses of the outputs, and know no floats. So each source has a second entry in that order (`PLUGIN`), which runs the
+same code; floats go as their bits. TensorRT finds a kernel by its name, whatever cubin it came in, so the name tells
+the specialisation. Nothing here needs TensorRT: lengths are integers, or its symbolic expressions of them.
 """
 
 from __future__ import annotations

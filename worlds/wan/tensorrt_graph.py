@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..tensorrt_edition import AHEAD, Edition
 from .graph import FLOAT8, Binary, Operator, Port, Shape, Unary
+from .tensorrt_plugins import Plugins
 
 TYPES = {
     torch.float32: "FLOAT",
@@ -51,6 +52,7 @@ class TensorRTGraph:
     """A `Graph` of TensorRT layers; `build()` when all is written. Weights are read by the builder where they lie."""
 
     edition: Edition
+    plugins: Plugins | None = None  # None: what one of our kernels could do is written as layers
     inputs: dict[str, Port] = field(default_factory=dict)
     outputs: dict[str, Port] = field(default_factory=dict)
     aliased: list[tuple[str, str]] = field(default_factory=list)
@@ -200,7 +202,12 @@ class TensorRTGraph:
         return self._made(layer)
 
     def fused(self, operator: Operator, *values: Any) -> tuple[Any, ...]:
-        return operator.body(self, *values)
+        ports = [Port(value.name, self.shape(value), self.dtype(value)) for value in values]
+        if self.plugins is None or not self.plugins.takes(operator, ports):
+            return operator.body(self, *values)
+        layer = self._network.add_plugin(self.plugins.made(operator, ports, values), True)
+        self._made(layer)
+        return tuple(layer.get_output(i) for i in range(layer.num_outputs))
 
     def layers(self) -> dict[str, int]:
         """How many layers of each kind were written."""
