@@ -52,10 +52,6 @@ class Edition:
         except (ImportError, OSError, RuntimeError, AttributeError) as error:
             return f"{self} has no ahead-of-time plugins ({_reason(error)})"
 
-    @property
-    def has_plugins(self) -> bool:
-        return not isinstance(self.plugins(), str)
-
     def builds_for(self, capability: str) -> bool:
         """Whether an engine for this compute capability can be built here: by the RTX edition for any that it knows,
         by the other one for the GPU of this machine alone."""

@@ -205,8 +205,7 @@ class TensorRTGraph:
         ports = [Port(value.name, self.shape(value), self.dtype(value)) for value in values]
         if self.plugins is None or not self.plugins.takes(operator, ports):
             return operator.body(self, *values)
-        layer = self._network.add_plugin(self.plugins.made(operator, ports, values), True)
-        self._made(layer)
+        layer = self.plugins.layer(self._network, operator, ports, values)
         return tuple(layer.get_output(i) for i in range(layer.num_outputs))
 
     def layers(self) -> dict[str, int]:

@@ -132,16 +132,18 @@ class Plugins:
             return False
         return True
 
-    def made(self, operator: Operator, values: Sequence[Port], tensors: Sequence[Any]) -> Any:
-        """What `INetworkDefinition.add_plugin` takes. Raises PluginError where the kernel does not compile or the
-        edition refuses the plugin."""
+    def layer(self, network: Any, operator: Operator, values: Sequence[Port], tensors: Sequence[Any]) -> Any:
+        """The plugin in a network. Raises PluginError where the kernel does not compile or the edition refuses it."""
         numbers = given(operator)
         launch = self.launch(operator.name, [value.shape for value in values], numbers, _ceil_div)
         self.cubin(launch.kernel)  # now: an error inside TensorRT's own call would be lost
         try:
-            return self._definition(operator.name)(*tensors, **numbers)
-        except Exception as error:  # NVIDIA's code in an experimental module: whatever it raises, layers do it as well
+            layer = network.add_plugin(self._definition(operator.name)(*tensors, **numbers), True)
+        except Exception as error:  # of NVIDIA's experimental module: whatever it is, layers can do the work
             raise PluginError(f"plugin {operator.name}: {_line(error)}") from None
+        if layer is None:
+            raise PluginError(f"plugin {operator.name}: TensorRT refused it")
+        return layer
 
     def launch(
         self, name: str, shapes: Sequence[Shape[L]], numbers: Numbers, ceil_div: CeilDiv[L], width: int | None = None
