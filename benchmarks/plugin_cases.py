@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from worldstream.kernels import host
-from worldstream.kernels.launch import Kernel, Launch, pointer
+from worldstream.kernels.launch import Argument, Kernel, Launch, pointer
 from worldstream.worlds.wan.graph import FLOAT8, Operator, Port
 from worldstream.worlds.wan.graph_operators import Gelu, NormModulate, QkNormRope, ResidualNorm, RmsNorm
 
@@ -55,8 +55,9 @@ def executed(asked: Asked, kernel: Kernel, inputs: Sequence[Tensor], folder: Pat
     assert asked.shared == 0
     poison = [torch.empty(shape, dtype=torch.float32).fill_(float("nan")) for shape, _ in asked.outputs]
     outputs = [empty.to(dtype) for empty, (_, dtype) in zip(poison, asked.outputs, strict=True)]
-    given = [*(pointer(t) for t in inputs), *(c_int(n) for n in asked.numbers), *(pointer(t) for t in outputs)]
-    host.run(Launch(kernel, asked.grid[:2], asked.block[0], tuple(given)), folder)
+    numbers = (c_int(n) for n in asked.numbers)
+    given: tuple[Argument, ...] = (*(pointer(t) for t in inputs), *numbers, *(pointer(t) for t in outputs))
+    host.run(Launch(kernel, asked.grid[:2], asked.block[0], given), folder)
     return outputs
 
 
@@ -91,10 +92,14 @@ def plugin_cases(dim: int, head: int, frames: int, tokens: int, eight: bool, see
     x, added = half(1, count, dim, mean=3.0), half(1, count, dim)
     parts, others = (normal(1, frames, n, dim, spread=0.3) for n in (6, 2))
     weight, bias = normal(1, 1, dim, mean=1.0, spread=0.2), normal(1, 1, dim)
+
+    def modulated(first: int) -> Callable[[Tensor], list[Tensor]]:
+        return lambda _: [_modulated(x, parts, first)]
+
     for first in (0, 3):
         yield PluginCase(
             f"norm_modulate from {first}{suffix}", NormModulate(first, EPS, scale), (x, parts),
-            lambda _, first=first: [_modulated(x, parts, first)], (scale,),
+            modulated(first), (scale,),
         )  # fmt: skip
     new = _gated(x, added, parts, 5)
     yield PluginCase(

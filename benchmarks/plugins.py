@@ -2,9 +2,9 @@
 
 TensorRT's libraries are not to be had here, but its Python bindings are a package of their own. Their extension asks
 nine functions of those libraries, which are made here as stand-ins that end the process when they are called; so all of
-the package's Python runs: registration, symbolic lengths, launch parameters, the integers that go along. What it says of
-every plugin is then worked out for several numbers of tokens, and the kernel is executed on the CPU in TensorRT's order
-of arguments and held against float64. Nothing here is TensorRT itself: no engine is built, and no GPU is used.
+the package's Python runs: registration, symbolic lengths, launch parameters, the integers that go along. What it says
+of every plugin is then worked out for several numbers of tokens, and the kernel is executed on the CPU in TensorRT's
+order of arguments and held against float64. Nothing here is TensorRT itself: no engine is built, and no GPU is used.
 
     pip download --no-deps -d wheels "tensorrt-cu13-bindings==11.4.*"
     python benchmarks/plugins.py wheels/tensorrt_cu13_bindings-*.whl
@@ -130,11 +130,17 @@ class Network:
         found = {name: told.python.at(run) for name, told in vars(params).items()}
         kinds = {getattr(trt.DataType, name): kind for kind, name in TYPES.items()}
         return Asked(
-            entry, cubin, *(tuple(found[f"{what}_{axis}"] for axis in "xyz") for what in ("grid", "block")),
-            found["shared_mem"], tuple(number.python.at(run) for number in numbers.held),
-            tuple((tuple(e.at(run) for e in shape), kinds[kind])
-                  for shape, kind in zip(out_lengths, out_types, strict=True)),
-        )  # fmt: skip
+            entry,
+            cubin,
+            grid=(found["grid_x"], found["grid_y"], found["grid_z"]),
+            block=(found["block_x"], found["block_y"], found["block_z"]),
+            shared=found["shared_mem"],
+            numbers=tuple(number.python.at(run) for number in numbers.held),
+            outputs=tuple(
+                (tuple(length.at(run) for length in shape), kinds[kind])
+                for shape, kind in zip(out_lengths, out_types, strict=True)
+            ),
+        )
 
 
 class Parameters:

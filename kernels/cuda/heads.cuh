@@ -8,7 +8,9 @@ static_assert(HEAD % 8 == 0 && WIDTH % HEAD == 0, "a piece of eight lies in one 
 
 __device__ inline void store_heads(
     __nv_bfloat16* out, int tokens, const Place& at, const float (&held)[HELD][8], float factor) {
-    const long long first = (long long)(at.row / tokens) * tokens * WIDTH + (long long)(at.row % tokens) * HEAD;
+    // in pieces of eight, so that a piece is stored at once
+    const long long first = ((long long)(at.row / tokens) * tokens * WIDTH + (long long)(at.row % tokens) * HEAD) / 8;
+    uint4* pieces = reinterpret_cast<uint4*>(out);
 #pragma unroll
     for (int j = 0; j < HELD; ++j) {
         const int piece = j * GROUP + at.thread;
@@ -16,7 +18,7 @@ __device__ inline void store_heads(
         float scaled[8];
 #pragma unroll
         for (int i = 0; i < 8; ++i) scaled[i] = held[j][i] * factor;
-        const long long head = (long long)(piece * 8 / HEAD) * tokens * HEAD;
-        reinterpret_cast<uint4*>(out + first + head + piece * 8 % HEAD)[0] = pack(scaled);
+        const long long head = (long long)(piece / (HEAD / 8)) * tokens * (HEAD / 8);
+        pieces[first + head + piece % (HEAD / 8)] = pack(scaled);
     }
 }

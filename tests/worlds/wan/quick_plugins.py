@@ -42,7 +42,7 @@ class SymInt32:
     builder: Any = None
 
     def __init__(self, value: Any) -> None:
-        self.expr = value.expr if isinstance(value, SymInt32) else value
+        self.expr: Any = value.expr if isinstance(value, SymInt32) else value
         if isinstance(value, int):
             assert -(2**31) <= value < 2**31
             self.expr = SymInt32.builder.constant(value)
@@ -72,7 +72,7 @@ class SymIntExprs(list[Any]):
 
 
 class TensorDesc:
-    """A tensor that goes in or out: its type and expressions of its lengths; with numbers where a kernel is asked for."""
+    """A tensor that goes in or out: its type, expressions of its lengths, and numbers where a kernel is asked for."""
 
     def __init__(self, shape_expr: Any, dtype: Any) -> None:
         self.shape_expr, self.dtype = list(shape_expr), dtype
@@ -215,7 +215,7 @@ def quick_plugins() -> tuple[Any, Any]:
 
     def aot_impl(plugin_id: str) -> Callable[..., Any]:
         namespace, name = plugin_id.split("::")
-        return getattr(getattr(op, namespace), name).implement  # type: ignore[no-any-return]
+        return getattr(getattr(op, namespace), name).implement
 
     return trt, SimpleNamespace(
         op=op,

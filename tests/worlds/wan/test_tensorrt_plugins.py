@@ -18,6 +18,7 @@ from benchmarks.plugins import Network
 from tests.worlds.wan.quick_plugins import ITensor, quick_plugins
 from tests.worlds.wan.test_tensorrt_build import AMAX, SHAPE, chunk, edition
 from tests.worlds.wan.tiny_engines import COLUMNS, ROWS, TINY, transformer
+from worldstream.kernels import build
 from worldstream.kernels.build import CompileError, Unavailable
 from worldstream.kernels.cubins import CubinCache
 from worldstream.kernels.launch import Kernel
@@ -27,7 +28,7 @@ from worldstream.worlds.tensorrt_edition import Device, Edition
 from worldstream.worlds.wan import engine_backend, tensorrt_plugins
 from worldstream.worlds.wan.engine_backend import EngineOptions, open_chunk
 from worldstream.worlds.wan.graph import FLOAT8, Operator, Port
-from worldstream.worlds.wan.graph_operators import Gelu, NormModulate, QkNormRope, ResidualNorm, RmsNorm
+from worldstream.worlds.wan.graph_operators import Gelu, NormModulate, ResidualNorm
 from worldstream.worlds.wan.onnx_graph import OnnxGraph, OnnxRun
 from worldstream.worlds.wan.pass_graph import ChunkShape, write_chunk
 from worldstream.worlds.wan.tensorrt_graph import TensorRTGraph
@@ -73,8 +74,9 @@ def compiled_folder(request: pytest.FixtureRequest) -> Path:
     return cache.mkdir("worldstream-kernels")
 
 
-@pytest.mark.parametrize("eight", [False, True], ids=["bf16", "fp8"])
-@pytest.mark.parametrize(("dim", "head"), [(256, 64), (320, 80)], ids=["whole", "odd"])
+@pytest.mark.parametrize(
+    ("dim", "head", "eight"), [(256, 64, False), (256, 64, True), (320, 80, False)], ids=["bf16", "fp8", "odd"]
+)
 def test_what_tensorrt_would_launch_gives_what_it_should(
     dim: int, head: int, eight: bool, tmp_path: Path, compiled_folder: Path
 ) -> None:
@@ -208,7 +210,7 @@ def test_editions_without_plugins_and_machines_without_a_compiler(monkeypatch: p
     assert isinstance(found, Plugins)
     assert (found.architecture, found.api) == ("90a", api)
     assert plugins_here(edition, "7.0", said.append) is None
-    monkeypatch.setattr(tensorrt_plugins.build, "Nvrtc", refusing)
+    monkeypatch.setattr(build, "Nvrtc", refusing)
     assert plugins_here(edition, "9.0", said.append) is None
     assert [line.split(";")[0] for line in said] == [
         "TensorRT plugins: compute capability 7.0 is not among 8.0, 8.6, 8.7, 8.9, 9.0, 10.0, 10.3, 12.0, 12.1",
@@ -226,11 +228,8 @@ class Written(Plugins):
 
     graph: Any = None
     told: list[tuple[Operator, Sequence[Port]]] = field(default_factory=list)
-    why_not: str = ""
 
     def layer(self, network: Any, operator: Operator, values: Sequence[Port], tensors: Sequence[Any]) -> Any:
-        if self.why_not:
-            raise PluginError(self.why_not)
         self.told.append((operator, values))
         plain = copy(self.graph)
         plain.plugins = None
@@ -245,7 +244,7 @@ def written(folder: Path) -> Written:
 
 @pytest.mark.parametrize("eight", [False, True], ids=["bf16", "fp8"])
 def test_a_pass_gives_its_kernels_to_the_plugins(eight: bool, tmp_path: Path) -> None:
-    """In a network of the real TensorRT-RTX, which takes the layers that stand for them: the same network as without."""
+    """In a network of the real TensorRT-RTX, which takes the layers that stand for them: the same as without."""
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX has no wheel for this machine")
     ours, amax = written(tmp_path), AMAX if eight else None
     ours.graph, plain = TensorRTGraph(edition(), ours), TensorRTGraph(edition())
@@ -255,7 +254,7 @@ def test_a_pass_gives_its_kernels_to_the_plugins(eight: bool, tmp_path: Path) ->
     names = [operator.name for operator, _ in ours.told]
     between = ["residual_norm_gated", "qk_norm_rope", "residual_norm_gated_affine", "rms_norm", "residual_norm"]
     assert names == ["norm_modulate", *between[1:], *between, "residual_norm_gated"]
-    scales = [operator.scale for operator, _ in ours.told if not isinstance(operator, QkNormRope | RmsNorm)]
+    scales = [operator.scale for operator, _ in ours.told if isinstance(operator, NormModulate | ResidualNorm)]
     assert [scale is not None for scale in scales] == [eight] * (len(scales) - 1) + [False]
     for operator, values in ours.told:
         launch = ours.launch(operator.name, [value.shape for value in values], given(operator), ceil_div)
@@ -265,21 +264,26 @@ def test_a_pass_gives_its_kernels_to_the_plugins(eight: bool, tmp_path: Path) ->
 def test_an_engine_with_plugins_is_kept_apart_and_a_refused_one_is_built_without(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX has no wheel for this machine")
-    monkeypatch.setattr(tensorrt_edition, "find", tensorrt_edition._rtx)
-    monkeypatch.setattr(tensorrt_edition, "device", lambda: Device("NVIDIA L4", "8.9"))
-    shape, said, ours = ChunkShape(TINY, ROWS, COLUMNS, 1, 2), [], written(tmp_path)  # type: ignore[var-annotated]
-    twin = OnnxGraph()
+    """On a machine that seems to have an H100 and TensorRT, whose builder is not here."""
+    monkeypatch.setattr(tensorrt_edition, "find", lambda: Edition("TensorRT", "11.4", SimpleNamespace(), rtx=False))
+    monkeypatch.setattr(tensorrt_edition, "device", lambda: Device("NVIDIA H100 80GB HBM3", "9.0"))
+    compiler, said = Compiler(), []  # type: ignore[var-annotated]
+    ours, shape, twin = made(tmp_path, compiler), ChunkShape(TINY, ROWS, COLUMNS, 1, 2), OnnxGraph()
     write_chunk(twin, transformer(), shape, torch.float32)
-    monkeypatch.setattr(engine_backend, "TensorRTRun", lambda *_: OnnxRun(twin))
     monkeypatch.setattr(engine_backend, "plugins_here", lambda *_: ours)
+    monkeypatch.setattr(engine_backend, "TensorRTRun", lambda *_: OnnxRun(twin))
+    built: list[Plugins | None] = []
 
-    def graph(edition: Edition, plugins: Plugins | None) -> TensorRTGraph:
-        made = TensorRTGraph(edition, plugins)
-        ours.graph = made
-        return made
+    def graph(edition: Edition, plugins: Plugins | None) -> Any:
+        built.append(plugins)
+        return SimpleNamespace(build=lambda _: SimpleNamespace(data=b"an engine"))
+
+    def write(*_: Any) -> None:
+        if built[-1] is not None and compiler.refuses:
+            raise PluginError("the plugin is refused")
 
     monkeypatch.setattr(engine_backend, "TensorRTGraph", graph)
+    monkeypatch.setattr(engine_backend, "write_chunk", write)
 
     def opened() -> list[str]:
         said.clear()
@@ -290,14 +294,16 @@ def test_an_engine_with_plugins_is_kept_apart_and_a_refused_one_is_built_without
     (engine,) = tmp_path.glob("*.engine")
     assert engine.name.startswith("wan-chunk-4x6-1-2-0-bf16-plugins-")
     assert opened() == []
-    ours.compiler.version = "13.1"  # which other cubins would come from
+    compiler.version = "13.1"  # which other cubins come from
     assert [line.split(": ")[1].split(";")[0] for line in opened()] == [f"{engine.name} is of another graph"]
+    assert built == [ours, ours]
 
-    ours.why_not, ours.compiler.version = "the plugin is refused", "13.2"
+    compiler.refuses, compiler.version = "all", "13.2"
     first, why, last = opened()
     assert why == "TensorRT transformer: the plugin is refused; layers in place of our kernels"
     assert "bf16-plugins: " in first
     assert "bf16: " in last
+    assert built[2:] == [ours, None]
     assert sorted("plugins" in path.name for path in tmp_path.glob("*.engine")) == [False, True]
     assert open_chunk(transformer(), shape, EngineOptions(tmp_path, plugins=False), said.append) is not None
     assert len(said) == 3, "found again, and no plugin was asked for"
