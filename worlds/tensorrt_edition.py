@@ -7,6 +7,7 @@ data-centre's; the other one builds only on the GPU that it builds for.
 
 from __future__ import annotations
 
+import importlib
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,9 @@ import torch
 AHEAD = {"7.5": "SM75", "8.0": "SM80", "8.6": "SM86", "8.9": "SM89", "12.0": "SM120", "12.1": "SM121"}
 """Compute capabilities that the RTX edition builds for, and its names for them. 9.0, the H100's, is not among them."""
 NEEDED = ("KVCacheMode", "IAttention", "CausalMaskKind", "AttentionIOForm")  # TensorRT 11, TensorRT-RTX 1.7
+
+AHEAD_OF_TIME = ("IPluginV3QuickAOTBuild", "QuickPluginCreationRequest")
+"""What an edition has that can launch kernels of ours; TensorRT-RTX 1.7 does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,16 @@ class Edition:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
+
+    def plugins(self) -> Any | str:
+        """The edition's module for plugins that are compiled ahead of time, or one line that says why it has none."""
+        missing = [name for name in AHEAD_OF_TIME if not hasattr(self.api, name)]
+        if missing:
+            return f"{self} has no ahead-of-time plugins (no {missing[0]})"
+        try:
+            return importlib.import_module(f"{self.api.__name__}.plugin")
+        except (ImportError, OSError, RuntimeError, AttributeError) as error:
+            return f"{self} has no ahead-of-time plugins ({_reason(error)})"
 
     def builds_for(self, capability: str) -> bool:
         """Whether an engine for this compute capability can be built here: by the RTX edition for any that it knows,

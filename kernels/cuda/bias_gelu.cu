@@ -1,4 +1,4 @@
-// tanh-GELU of x + bias; bf16 or row-scaled e4m3.
+// tanh-GELU of x + bias; bf16 or e4m3.
 #include "rows.cuh"
 
 // tanh-GELU is x * sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3): x / (1 + 2^(x (a + b x^2))) with a = -2 sqrt(2 / pi)
@@ -8,8 +8,8 @@ __device__ inline float gelu(float x) {
 }
 
 // x [rows, WIDTH]; bias [WIDTH] bf16, read with BIAS 1.
-extern "C" __global__ void __launch_bounds__(BLOCK) bias_gelu(
-    const __nv_bfloat16* x, const __nv_bfloat16* bias, int rows, void* out, float* out_scales) {
+__device__ inline void activated_rows(
+    const __nv_bfloat16* x, const __nv_bfloat16* bias, int rows, const Output& out) {
     const Place at = place(rows);
     if (!at.active) return;
     float held[HELD][8];
@@ -24,5 +24,16 @@ extern "C" __global__ void __launch_bounds__(BLOCK) bias_gelu(
 #pragma unroll
         for (int i = 0; i < 8; ++i) held[j][i] = gelu(held[j][i] + b[i]);
     }
-    store_output(out, out_scales, at, held);
+    store_output(out, at, held);
 }
+
+#if PLUGIN
+PLUGIN_ENTRY(bias_gelu)(const __nv_bfloat16* x, int rows, int factor, void* out) {
+    activated_rows(x, nullptr, rows, {out, nullptr, float_of(factor)});
+}
+#else
+extern "C" __global__ void __launch_bounds__(BLOCK) bias_gelu(
+    const __nv_bfloat16* x, const __nv_bfloat16* bias, int rows, void* out, float* out_scales) {
+    activated_rows(x, bias, rows, {out, out_scales, 0});
+}
+#endif

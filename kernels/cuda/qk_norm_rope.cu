@@ -2,15 +2,13 @@
 //
 // blockIdx.y says whose rows a block works on: 0 queries, 1 keys, 2 values. Each row is read once and written once. With
 // FP8 queries and ring are e4m3, and value = byte * scale with one scale each, read on the device.
-#include "rows.cuh"
+#include "heads.cuh"
 
-constexpr int HEAD = HEAD_WIDTH;
 #if FP8
 using Stored = unsigned char;
 #else
 using Stored = __nv_bfloat16;
 #endif
-static_assert(HEAD % 8 == 0 && WIDTH % HEAD == 0, "a piece of eight lies in one head");
 
 // Pairs of neighbouring channels, turned by the angles of the row's token.
 __device__ inline void rotate(float (&held)[HELD][8], int thread, const float* cos_row, const float* sin_row) {
@@ -56,6 +54,24 @@ __device__ inline void store_attended(Stored* row, const Place& at, const float 
 #endif
 }
 
+#if PLUGIN
+// qkv [rows, 3 * WIDTH]; cos, sin [tokens, HEAD / 2]. q, k, v [rows / tokens, heads, tokens, HEAD]: the rotated queries,
+// times `factor`, the rotated keys, and the values. The ring is written by TensorRT, in place.
+PLUGIN_ENTRY(qk_norm_rope)(
+    const __nv_bfloat16* qkv, const float* q_weight, const float* k_weight, const float* cos_table,
+    const float* sin_table, int tokens, int rows, int eps, int factor, __nv_bfloat16* q, __nv_bfloat16* k,
+    __nv_bfloat16* v) {
+    const Place at = place(rows);
+    const int task = blockIdx.y, token = (int)(at.row % tokens);
+    float held[HELD][8];
+    load_row(qkv + ((long long)at.row * 3 + task) * WIDTH, at.thread, held);
+    if (task < 2) {  // the same for all threads of a block
+        rms_normalise(held, at.thread, task == 0 ? q_weight : k_weight, float_of(eps));
+        rotate(held, at.thread, cos_table + (long long)token * (HEAD / 2), sin_table + (long long)token * (HEAD / 2));
+    }
+    store_heads(task == 0 ? q : task == 1 ? k : v, tokens, at, held, task == 0 ? float_of(factor) : 1.0f);
+}
+#else
 // q, k, v: rows of WIDTH values, `stride` apart. cos, sin [tokens, HEAD / 2]. slots [tokens / slot_tokens]: the row of
 // the ring at which every run of slot_tokens tokens begins. A place outside the ring is not written to. q_scale, k_scale,
 // v_scale: one number each, of float8; else null.
@@ -102,3 +118,4 @@ extern "C" __global__ void __launch_bounds__(BLOCK) qk_norm_rope(
     at.active = at.active && (task == 0 || in_ring);
     store_attended(to, at, held, factor);
 }
+#endif

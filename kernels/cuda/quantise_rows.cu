@@ -7,5 +7,5 @@ extern "C" __global__ void __launch_bounds__(BLOCK) quantise_rows(
     if (!at.active) return;
     float held[HELD][8];
     load_row(x + (long long)at.row * WIDTH, at.thread, held);
-    store_output(out, out_scales, at, held);
+    store_output({out, out_scales, 0}, at, held);
 }

@@ -18,6 +18,15 @@ constexpr int PIECES = WIDTH / 8;
 constexpr int HELD = (PIECES + GROUP - 1) / GROUP;
 constexpr float LARGEST_E4M3 = 448.0f;
 
+// A TensorRT plugin's entry takes inputs, then 32-bit integers, then outputs, and is found by its name alone, so every
+// specialisation has a name of its own: PLUGIN is the number of its form, 0 where the entry is the plain one.
+#ifndef PLUGIN
+#define PLUGIN 0
+#endif
+#define PLUGIN_NAME_OF(name, width, form) name##_w##width##_f##form
+#define PLUGIN_NAME(name, width, form) PLUGIN_NAME_OF(name, width, form)
+#define PLUGIN_ENTRY(name) extern "C" __global__ void __launch_bounds__(BLOCK) PLUGIN_NAME(name, ROW_WIDTH, PLUGIN)
+
 static_assert(WIDTH % 8 == 0 && GROUP % 32 == 0 && BLOCK % GROUP == 0, "a row is whole pieces of eight, a group whole warps");
 
 struct Place {
@@ -171,11 +180,27 @@ __device__ inline void store_row_fp8(unsigned char* row, float* scale, const Pla
 }
 #endif
 
-// bf16, or with FP8 e4m3 and a scale for each row.
-__device__ inline void store_output(void* out, float* scales, const Place& at, const float (&held)[HELD][8]) {
-#if FP8
-    store_row_fp8(static_cast<unsigned char*>(out) + (long long)at.row * WIDTH, scales + at.row, at, held);
+// Where rows go. FP8 0: bf16. FP8 1: e4m3, and a scale for each row. FP8 2: e4m3 of every value times `factor`.
+struct Output {
+    void* values;
+    float* scales;
+    float factor;
+};
+
+__device__ inline void store_output(const Output& out, const Place& at, const float (&held)[HELD][8]) {
+    const long long first = (long long)at.row * WIDTH;
+#if FP8 == 2
+    store_row_e4m3(static_cast<unsigned char*>(out.values) + first, at, held, out.factor);
+#elif FP8
+    store_row_fp8(static_cast<unsigned char*>(out.values) + first, out.scales + at.row, at, held);
 #else
-    store_row(static_cast<__nv_bfloat16*>(out) + (long long)at.row * WIDTH, at, held);
+    store_row(static_cast<__nv_bfloat16*>(out.values) + first, at, held);
 #endif
+}
+
+// A float that TensorRT passes as an integer, the only kind of number it knows.
+__device__ inline float float_of(int bits) {
+    float number;
+    memcpy(&number, &bits, sizeof number);
+    return number;
 }

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks.operator_cases import SIZES, cases
+from worldstream.kernels import plugins
 from worldstream.kernels.build import ARCHITECTURES, Nvrtc, compiled
 from worldstream.kernels.cubins import CubinCache
 from worldstream.kernels.inspection import Inspection, accesses, disassembled, inspect
@@ -76,6 +77,38 @@ def test_other_worlds_need_few_kernels_more(compiled_folder: Path) -> None:
         "qk_norm_rope", "norm_modulate", "residual_norm", "rms_norm", "bias_gelu", "quantise_rows",
     }  # fmt: skip
     wrong = [line for kernel in wider for line in complaints(kernel, made(kernel, "90a", compiled_folder))]
+    assert wrong == []
+
+
+def plugin_kernels(scale: float | None) -> list[Kernel]:
+    """What TensorRT's plugins launch in a pass of the 1.3B worlds."""
+    x, parts, dim, head, eps = (1, 4680, 1536), (1, 3, 6, 1536), 1536, 128, 1e-6
+
+    def ceil_div(a: int, b: int) -> int:
+        return -(-a // b)
+
+    launches = [
+        plugins.norm_modulate(x, parts, dim, 0, eps, scale, ceil_div),
+        plugins.residual_norm(x, parts, None, dim, 2, 0, eps, scale, ceil_div),
+        plugins.residual_norm(x, parts, parts, dim, 5, 0, eps, scale, ceil_div),
+        plugins.residual_norm(x, None, parts, dim, 0, 3, eps, scale, ceil_div),
+        plugins.gelu((1, 4680, 8960), 8960, scale, ceil_div),
+    ]
+    if scale is None:
+        launches.append(plugins.qk_norm_rope((1, 4680, 3 * dim), dim, head, eps, 1.0, ceil_div))
+        launches.append(plugins.rms_norm(x, dim, head, eps, 1.0, ceil_div))
+    return [launch.kernel for launch in launches]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_kernels_of_the_plugins(architecture: str, compiled_folder: Path) -> None:
+    """The same sources with the entry that TensorRT calls: all forms for the reference GPU, for the others those that
+    store in another layout than the plain entry does."""
+    kernels = [*plugin_kernels(None), *plugin_kernels(0.01)]
+    assert {kernel.source for kernel in kernels} == set(plugins.PLUGIN_SOURCES)
+    if architecture != "90a":
+        kernels = [kernel for kernel in kernels if "HEAD_WIDTH" in dict(kernel.defines)]
+    wrong = [line for kernel in kernels for line in complaints(kernel, made(kernel, architecture, compiled_folder))]
     assert wrong == []
 
 

@@ -18,7 +18,7 @@ import torch
 from .. import tensorrt_edition
 from ..engine_files import EngineKey, obtain, sources_hash
 from ..tensorrt_edition import Device, Edition
-from . import action_graph, decoder_graph, fp8, graph, pass_graph, tensorrt_graph
+from . import action_graph, decoder_graph, fp8, graph, graph_operators, pass_graph, tensorrt_graph
 from .chunk_step import ChunkStep, EagerStep
 from .codec import VideoCodec
 from .decoder_graph import write_taehv, write_vae
@@ -30,6 +30,7 @@ from .live import LivePreset
 from .pass_graph import ChunkShape, weights_hash, write_chunk
 from .taehv import TAEHV
 from .tensorrt_graph import TensorRTGraph
+from .tensorrt_plugins import Plugins, plugins_here
 from .tensorrt_run import TensorRTRun
 from .transformer import WanTransformer
 from .vae import WanVAE
@@ -37,7 +38,10 @@ from .vae import WanVAE
 Say = Callable[[str], None]
 MakeStep = Callable[[WanTransformer, LivePreset, int, int, int], ChunkStep]
 """(transformer, preset, rows, columns, window) -> what draws the blocks of a walk."""
-FILES = tuple(Path(str(m.__file__)) for m in (graph, pass_graph, action_graph, decoder_graph, tensorrt_graph, fp8))
+FILES = tuple(
+    Path(str(module.__file__))
+    for module in (graph, graph_operators, pass_graph, action_graph, decoder_graph, tensorrt_graph, fp8)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class EngineOptions:
     name: str = "wan"  # of the world, in file names
     precision: Literal["fp16", "bf16"] = "bf16"
     amax: Mapping[str, float] | None = None  # with it the blocks' linear layers multiply in float8
+    plugins: bool = True  # our kernels inside the transformer's engine, where the edition takes them
 
     @property
     def words(self) -> str:
@@ -127,15 +132,30 @@ def _decoder_run(
 def _chunk_run(
     edition: Edition, here: Device, model: WanTransformer, shape: ChunkShape, options: EngineOptions, say: Say
 ) -> Runner:
+    """With our kernels inside where the edition takes them, else with its own layers."""
+    ours = plugins_here(edition, here.capability, say) if options.plugins else None
+    if ours is not None:
+        try:
+            return _chunk_engine(edition, here, model, shape, options, say, ours)
+        except RuntimeError as error:  # refused by the plugins, the builder, or where the engine is loaded
+            say(f"TensorRT transformer: {str(error).splitlines()[0]}; layers in place of our kernels")
+    return _chunk_engine(edition, here, model, shape, options, say, None)
+
+
+def _chunk_engine(
+    edition: Edition, here: Device, model: WanTransformer, shape: ChunkShape, options: EngineOptions, say: Say,
+    ours: Plugins | None,
+) -> Runner:  # fmt: skip
     def build() -> bytes:
-        written = TensorRTGraph(edition)
+        written = TensorRTGraph(edition, ours)
         write_chunk(written, model, shape, BUILT_FOR[options.precision], options.amax)
         return written.build(here.capability).data
 
     kind = f"chunk-{shape.rows}x{shape.columns}-{shape.chunk}-{shape.window}-{shape.sink}"
     scales = sorted((options.amax or {}).items())
-    numbers = sources_hash(shape, options.precision, scales, files=FILES)
-    return _run(edition, here, f"{options.name}-{kind}-{options.words}", numbers, model, options, build, say)
+    numbers = sources_hash(shape, options.precision, scales, ours and ours.identity, files=FILES)
+    name = f"{options.name}-{kind}-{options.words}{'-plugins' * (ours is not None)}"
+    return _run(edition, here, name, numbers, model, options, build, say)
 
 
 def _run(

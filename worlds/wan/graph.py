@@ -93,6 +93,20 @@ class Graph(Protocol[V]):
         """From float8 to the type of the scale."""
         ...
 
+    def fused(self, operator: Operator, *values: V) -> tuple[V, ...]:
+        """What one kernel could do: by that kernel where this graph has it, else by the layers of its body."""
+        ...
+
+
+class Operator(Protocol):
+    """Several layers that are one kernel of ours; see `graph_operators`. Hashable: equal ones have equal bodies."""
+
+    @property
+    def name(self) -> str: ...
+    def body(self, graph: Graph[V], *values: V) -> tuple[V, ...]:
+        """Write the layers."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Port:
@@ -121,9 +135,14 @@ def rms(graph: Graph[V], value: V, axis: int, eps: float = 0.0, least: float = 0
 
 def normalised(graph: Graph[V], value: V, weight: Tensor, axis: int, eps: float = 0.0, least: float = 0.0) -> V:
     """value / rms(value) * weight in float32, returned in the type of `value`. `weight` has the axes of `value`."""
+    return normalised_by(graph, value, graph.constant(weight.float()), axis, eps, least)
+
+
+def normalised_by(graph: Graph[V], value: V, weight: V, axis: int, eps: float = 0.0, least: float = 0.0) -> V:
+    """The same with a weight of the graph, in float32."""
     exact = graph.cast(value, torch.float32)
     unit = graph.binary("div", exact, rms(graph, exact, axis, eps, least))
-    return graph.cast(graph.binary("mul", unit, graph.constant(weight.float())), graph.dtype(value))
+    return graph.cast(graph.binary("mul", unit, weight), graph.dtype(value))
 
 
 def silu(graph: Graph[V], value: V) -> V:
@@ -137,15 +156,18 @@ def gelu(graph: Graph[V], value: V) -> V:
     return graph.cast(graph.unary("gelu", graph.cast(value, torch.float32)), graph.dtype(value))
 
 
-def linear(graph: Graph[V], x: V, weight: Tensor, bias: Tensor | None, scale: tuple[Tensor, float] | None = None) -> V:
+def linear(
+    graph: Graph[V], x: V, weight: Tensor, bias: Tensor | None, scale: tuple[Tensor, float | None] | None = None
+) -> V:
     """x `[B, N, in]` times weight `[out, in]`, plus bias. With a `scale`, the weight is float8 and the first of the
-    pair its scale of each row, float32 `[out]`; the second is the scale that x is quantised with."""
+    pair its scale of each row, float32 `[out]`; the second is the scale that x is quantised with, None where x has been
+    through float8 already."""
     dtype = graph.dtype(x)
     if scale is None:
         rows = graph.constant(weight.to(dtype)[None])
     else:
         rows_scale, x_scale = scale
-        x = through_float8(graph, x, x_scale)
+        x = x if x_scale is None else through_float8(graph, x, x_scale)
         of_rows = graph.constant(rows_scale.to(dtype))
         rows = graph.dequantize(graph.constant(weight), of_rows, 0)
         rows = graph.reshape(rows, (1, *graph.shape(rows)))

@@ -17,9 +17,10 @@ import torch
 from onnx import TensorProto, helper
 from torch import Tensor
 
-from .graph import FLOAT8, Binary, Port, Shape, Unary, through_float8
+from .graph import FLOAT8, Binary, Operator, Port, Shape, Unary, through_float8
 
 OPSET = 24  # the first with TensorScatter and with lengths in Attention
+DOMAIN = "worldstream"  # of our operators, each a function of the model with its layers as the body
 TYPES = {
     torch.float32: TensorProto.FLOAT,
     torch.float16: TensorProto.FLOAT16,
@@ -49,6 +50,7 @@ class OnnxGraph:
     outputs: dict[str, Port] = field(default_factory=dict)
     _nodes: list[Any] = field(default_factory=list)
     _weights: list[Any] = field(default_factory=list)
+    _functions: dict[tuple[Operator, tuple[tuple[Shape, torch.dtype], ...]], _Function] = field(default_factory=dict)
 
     def input(self, name: str, shape: Shape, dtype: torch.dtype) -> Value:
         self.inputs[name] = Port(name, shape, dtype)
@@ -171,11 +173,25 @@ class OnnxGraph:
         how = {} if axis is None else {"axis": axis}
         return self._node("DequantizeLinear", [value, scale], value.shape, scale.dtype, **how)
 
+    def fused(self, operator: Operator, *values: Value) -> tuple[Value, ...]:
+        """A node of our own domain, whose function readers put in its place: its layers stay together in the file."""
+        key = (operator, tuple((v.shape, v.dtype) for v in values))
+        if key not in self._functions:
+            self._functions[key] = _function(f"{operator.name}_{len(self._functions)}", operator, values)
+        function = self._functions[key]
+        number = len(self._nodes)
+        made = tuple(Value(f"v{number}_{i}", v.shape, v.dtype) for i, v in enumerate(function.outputs))
+        names = [v.name for v in values], [v.name for v in made]
+        self._nodes.append(helper.make_node(function.proto.name, *names, domain=DOMAIN))
+        return made
+
     def model(self) -> onnx.ModelProto:
         """The whole, checked by ONNX's own rules."""
         inputs, outputs = ([_port(p) for p in group.values()] for group in (self.inputs, self.outputs))
         graph = helper.make_graph(self._nodes, "worldstream", inputs, outputs, self._weights)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=11)
+        imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
+        functions = [function.proto for function in self._functions.values()]
+        model = helper.make_model(graph, opset_imports=imports, ir_version=11, functions=functions)
         onnx.checker.check_model(model)
         return model
 
@@ -192,6 +208,33 @@ class OnnxGraph:
         name = f"w{len(self._weights)}"
         self._weights.append(helper.make_tensor(name, kind, shape, array.tobytes(), raw=True))
         return Value(name, shape, dtype)
+
+
+class _Body(OnnxGraph):
+    """The inside of a function, which has no weights of its own: constants are nodes."""
+
+    def _kept(self, array: Any, kind: int, shape: Shape, dtype: torch.dtype) -> Value:
+        value = helper.make_tensor("", kind, shape, array.tobytes(), raw=True)
+        return self._node("Constant", [], shape, dtype, value=value)
+
+    def function(self, name: str, inputs: Sequence[Value], outputs: Sequence[Value]) -> _Function:
+        given, gives = [v.name for v in inputs], [v.name for v in outputs]
+        proto = helper.make_function(DOMAIN, name, given, gives, self._nodes, [helper.make_opsetid("", OPSET)])
+        return _Function(proto, tuple(outputs))
+
+
+@dataclass(frozen=True, slots=True)
+class _Function:
+    """An operator for inputs of certain shapes and types."""
+
+    proto: Any
+    outputs: tuple[Value, ...]
+
+
+def _function(name: str, operator: Operator, given: Sequence[Value]) -> _Function:
+    body = _Body()
+    inputs = [Value(f"given_{i}", v.shape, v.dtype) for i, v in enumerate(given)]
+    return body.function(name, inputs, operator.body(body, *inputs))
 
 
 class OnnxRun:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..engines import OpenVINO
-from .graph import Binary, Port, Shape, Unary
+from .graph import Binary, Operator, Port, Shape, Unary
 
 BINARY: dict[Binary, str] = {
     "add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "max": "maximum", "min": "minimum",
@@ -201,6 +201,9 @@ class OpenVINOGraph:
     def dequantize(self, value: Value, scale: Value, axis: int | None = None) -> Value:
         """Raises ValueError."""
         raise ValueError("OpenVINO's graph does not multiply in float8")
+
+    def fused(self, operator: Operator, *values: Value) -> tuple[Value, ...]:
+        return operator.body(self, *values)
 
     def compiled(self, threads: int) -> Any:
         """The whole, compiled for this CPU. Raises RuntimeError where OpenVINO refuses it."""

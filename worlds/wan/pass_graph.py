@@ -34,7 +34,8 @@ from .actions import ActionConfig, ActionModule
 from .block import Block
 from .config import WanConfig
 from .fp8 import Fp8Linear, quantised
-from .graph import LARGEST_FLOAT8, Graph, Shape, V, gelu, linear, normalised, scalar, through_float8
+from .graph import FLOAT8, LARGEST_FLOAT8, Graph, Shape, V, linear, through_float8
+from .graph_operators import Gelu, NormModulate, QkNormRope, ResidualNorm, RmsNorm, gated
 from .transformer import WanTransformer
 
 ATTENDED = ("queries", "keys", "values")  # calibrated apart; queries already multiplied by the softmax's scale
@@ -116,10 +117,21 @@ def write_chunk(
     if config.vace_layers or config != shape.config:
         raise ValueError("the engine's graph is of another model, or of one with VACE hints")
     writer = _Writer(graph, model, shape, dtype, amax or {})
-    x = writer.patches()
+    tokens = _Tokens(writer.patches())
     for layer, block in enumerate(blocks):
-        x = writer.block(layer, block, x)
-    graph.output("velocity", writer.head(x))
+        tokens = writer.block(layer, block, tokens)
+    graph.output("velocity", writer.head(tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens(Generic[V]):
+    """Tokens between two sublayers: what the last one gave is still to be gated and added, so that the next one's norm
+    can be worked out along with it."""
+
+    x: V
+    added: V | None = None
+    gates: V | None = None  # `[1, T, 6, dim]`
+    gate: int = 0
 
 
 class _Writer(Generic[V]):
@@ -150,62 +162,64 @@ class _Writer(Generic[V]):
         embedding = self.model.patch_embedding
         return linear(self.g, flat, embedding.weight.flatten(1), embedding.bias)
 
-    def block(self, layer: int, block: Block, x: V) -> V:
-        g, dim = self.g, self.shape.config.dim
+    def block(self, layer: int, block: Block, tokens: _Tokens[V]) -> _Tokens[V]:
+        g = self.g
         own = g.constant(block.modulation.float()[:, None])
-        parts = g.binary("add", self.modulation, own)
-        part = [g.slice(parts, 2, i, 1) for i in range(6)]  # [1, T, 1, dim] each
-        attended = self._self_attention(layer, block, self._modulated(x, part[0], part[1], block.eps))
-        x = self._gated(x, attended, part[2])
-        normed = x
-        if isinstance(block.norm3, nn.LayerNorm):
-            scale, bias = (g.constant(t.float()[None, None]) for t in (block.norm3.weight, block.norm3.bias))
-            normed = g.cast(g.layer_norm(g.cast(x, torch.float32), scale, bias, block.norm3.eps), self.dtype)
-        x = g.binary("add", x, self._cross_attention(layer, block, normed))
+        parts = g.binary("add", self.modulation, own)  # [1, T, 6, dim]
+        x, normed = self._modulated(tokens, parts, 0, block.eps, self._scale(layer, "self_attn.qkv"))
+        attended = self._self_attention(layer, block, normed)
+        x, normed = self._between(layer, block, x, attended, parts)
+        crossed = self._cross_attention(layer, block, normed)
+        tokens = _Tokens(x, crossed)
         if isinstance(block.action_model, ActionModule) and self.actions is not None:
-            x = self.actions.write(layer, block.action_model, x)
-        y = self._linear(layer, "ffn.0", [block.ffn[0]], self._modulated(x, part[3], part[4], block.eps))
-        assert g.shape(x)[2] == dim
-        return self._gated(x, self._linear(layer, "ffn.2", [block.ffn[2]], gelu(g, y)), part[5])
+            tokens = _Tokens(self.actions.write(layer, block.action_model, g.binary("add", x, crossed)))
+        x, normed = self._modulated(tokens, parts, 3, block.eps, self._scale(layer, "ffn.0"))
+        y = self._linear(layer, "ffn.0", [block.ffn[0]], normed)
+        (y,) = g.fused(Gelu(self._scale(layer, "ffn.2")), y)
+        return _Tokens(x, self._linear(layer, "ffn.2", [block.ffn[2]], y), parts, 5)
 
-    def head(self, x: V) -> V:
+    def head(self, tokens: _Tokens[V]) -> V:
         """Tokens to velocity."""
         g, s, head = self.g, self.shape, self.model.head
         own = g.constant(head.modulation.float()[:, None])  # [1, 1, 2, dim]
         time = g.reshape(self.time, (1, s.chunk, 1, s.config.dim))
-        parts = g.binary("add", own, time)
-        shift, scale = (g.slice(parts, 2, i, 1) for i in range(2))
-        flat = linear(g, self._modulated(x, shift, scale, head.eps), head.head.weight, head.head.bias)
+        _, normed = self._modulated(tokens, g.binary("add", own, time), 0, head.eps, None)
+        flat = linear(g, normed, head.head.weight, head.head.bias)
         (_, p, q), out = s.config.patch, s.config.out_channels
         cells = g.reshape(flat, (1, s.chunk, s.rows // p, s.columns // q, p, q, out))
         cells = g.transpose(cells, (0, 6, 1, 2, 4, 3, 5))
         return g.cast(g.reshape(cells, (1, out, s.chunk, s.rows, s.columns)), torch.float32)
 
-    def _modulated(self, x: V, shift: V, scale: V, eps: float) -> V:
-        """layer_norm(x) * (1 + scale) + shift, shift and scale `[1, T, 1, dim]`."""
-        g, s, dim = self.g, self.shape, self.shape.config.dim
-        one, none = (g.constant(make(1, 1, dim)) for make in (torch.ones, torch.zeros))
-        normed = g.reshape(g.layer_norm(g.cast(x, torch.float32), one, none, eps), (1, s.chunk, s.frame, dim))
-        scaled = g.binary("mul", normed, g.binary("add", scale, scalar(g, 1.0, scale)))
-        return g.cast(g.reshape(g.binary("add", scaled, shift), (1, s.tokens, dim)), self.dtype)
+    def _modulated(self, tokens: _Tokens[V], parts: V, first: int, eps: float, scale: float | None) -> tuple[V, V]:
+        """The tokens with what was still to be added, and their norm, modulated by two of the parts."""
+        x, added, gates = tokens.x, tokens.added, tokens.gates
+        if added is None:
+            return x, self.g.fused(NormModulate(first, eps, scale), x, parts)[0]
+        operator = ResidualNorm(None if gates is None else tokens.gate, first, eps, scale)
+        x, normed = self.g.fused(operator, x, added, *([] if gates is None else [gates]), parts)
+        return x, normed
 
-    def _gated(self, x: V, added: V, gate: V) -> V:
-        g, s, dim = self.g, self.shape, self.shape.config.dim
-        frames = g.reshape(g.cast(added, torch.float32), (1, s.chunk, s.frame, dim))
-        part = g.reshape(g.binary("mul", frames, gate), (1, s.tokens, dim))
-        return g.cast(g.binary("add", g.cast(x, torch.float32), part), self.dtype)
+    def _between(self, layer: int, block: Block, x: V, attended: V, parts: V) -> tuple[V, V]:
+        """Tokens after self-attention, and what the cross-attention reads of them."""
+        g = self.g
+        if not isinstance(block.norm3, nn.LayerNorm):
+            x = gated(g, x, attended, parts, 2)
+            return x, x
+        weight, bias = (g.constant(t.float()[None, None]) for t in (block.norm3.weight, block.norm3.bias))
+        operator = ResidualNorm(2, None, block.norm3.eps, self._scale(layer, "cross_attn.q"))
+        x, normed = g.fused(operator, x, attended, parts, weight, bias)
+        return x, normed
 
     def _self_attention(self, layer: int, block: Block, x: V) -> V:
-        g, attention, dim = self.g, block.self_attn, self.shape.config.dim
+        g, attention = self.g, block.self_attn
         qkv = self._linear(layer, "self_attn.qkv", [attention.q, attention.k, attention.v], x)
-        q, k, v = (g.slice(qkv, 2, i * dim, dim) for i in range(3))
-        q = self._heads(self._normed(q, attention.norm_q))
-        k = self._heads(self._normed(k, attention.norm_k))
+        weights, eps = zip(*(self._weighted(norm) for norm in (attention.norm_q, attention.norm_k)), strict=True)
+        assert eps[0] == eps[1]
+        q, k, v = g.fused(QkNormRope(self.shape.config.heads, eps[0]), qkv, *weights, self.cos, self.sin)
         names, following = cache_names(layer), cache_names(layer, following=True)
         cache = [g.input(name, self.shape.cache(), self.dtype) for name in names]
-        keys = g.cache_update(cache[0], self._rotated(k), self.index)
-        values = g.cache_update(cache[1], self._heads(v), self.index)
-        y = self._attended(layer, self._scaled(self._rotated(q)), keys, values)
+        keys, values = (g.cache_update(kept, new, self.index) for kept, new in zip(cache, (k, v), strict=True))
+        y = self._attended(layer, q, keys, values)
         g.output(following[0], keys)
         g.output(following[1], values)
         return self._linear(layer, "self_attn.o", [attention.o], self._joined(y))
@@ -222,7 +236,8 @@ class _Writer(Generic[V]):
     def _cross_attention(self, layer: int, block: Block, x: V) -> V:
         g, s, attention = self.g, self.shape, block.cross_attn
         q = self._linear(layer, "cross_attn.q", [attention.q], x)
-        q = self._scaled(self._heads(self._normed(q, attention.norm_q)))
+        weight, eps = self._weighted(attention.norm_q)
+        (q,) = g.fused(RmsNorm(s.config.heads, eps), q, weight)
         heads, width = s.config.heads, s.config.head_width
         counts = [(False, s.text_rows)] + ([(True, s.config.image_tokens)] if attention.image else [])
         seen = []
@@ -232,37 +247,37 @@ class _Writer(Generic[V]):
         out = seen[0] if len(seen) == 1 else g.binary("add", seen[0], seen[1])
         return self._linear(layer, "cross_attn.o", [attention.o], self._joined(out))
 
-    def _normed(self, x: V, norm: nn.Module) -> V:
+    def _weighted(self, norm: nn.Module) -> tuple[V, float]:
+        """Of an RMSNorm: its weight `[1, 1, dim]` and eps."""
         weight, eps = norm.weight, norm.eps
         assert isinstance(weight, Tensor)
         assert isinstance(eps, float)
-        return normalised(self.g, x, weight[None, None], axis=2, eps=eps)
-
-    def _heads(self, x: V) -> V:
-        """`[1, N, dim]` to `[1, H, N, d]`."""
-        c, (_, count, _) = self.shape.config, self.g.shape(x)
-        return self.g.transpose(self.g.reshape(x, (1, count, c.heads, c.head_width)), (0, 2, 1, 3))
+        return self.g.constant(weight.float()[None, None]), eps
 
     def _joined(self, x: V) -> V:
         _, heads, count, width = self.g.shape(x)
         return self.g.reshape(self.g.transpose(x, (0, 2, 1, 3)), (1, count, heads * width))
 
-    def _rotated(self, x: V) -> V:
-        turned = self.g.rotary(self.g.cast(x, torch.float32), self.cos, self.sin)
-        return self.g.cast(turned, self.dtype)
-
-    def _scaled(self, q: V) -> V:
-        return self.g.binary("mul", q, scalar(self.g, self.shape.config.head_width**-0.5, q))
+    def _scale(self, layer: int, name: str) -> float | None:
+        """That the input of a linear layer is quantised with; None where the layer stays in 16 bits. As it is in the
+        graph's type, in which quantising and dequantising read it."""
+        largest = self.amax.get(f"blocks.{layer}.{name}")
+        if largest is None:
+            return None
+        return float(torch.tensor(max(largest, 1e-6) / LARGEST_FLOAT8, dtype=self.dtype))
 
     def _linear(self, layer: int, name: str, linears: list[nn.Module], x: V) -> V:
-        """Linear layers of one input as one product: their outputs beside each other."""
-        largest = self.amax.get(f"blocks.{layer}.{name}")
-        weight, scale = _weights(linears, eight_bits=largest is not None)
+        """Linear layers of one input, which may be quantised already, as one product: outputs beside each other."""
+        x_scale = self._scale(layer, name)
+        weight, scale = _weights(linears, eight_bits=x_scale is not None)
         biases = [m.bias for m in linears]
         bias = torch.cat([b for b in biases if isinstance(b, Tensor)])
-        if largest is None or scale is None:
+        if x_scale is None or scale is None:
             return linear(self.g, x, weight, bias)
-        return linear(self.g, x, weight, bias, (scale, max(largest, 1e-6) / LARGEST_FLOAT8))
+        if self.g.dtype(x) != FLOAT8:
+            return linear(self.g, x, weight, bias, (scale, x_scale))
+        x = self.g.dequantize(x, self.g.constant(torch.tensor(x_scale, dtype=self.dtype)))
+        return linear(self.g, x, weight, bias, (scale, None))
 
 
 def _weights(linears: list[nn.Module], eight_bits: bool) -> tuple[Tensor, Tensor | None]:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from ..tensorrt_edition import AHEAD, Edition
-from .graph import FLOAT8, Binary, Port, Shape, Unary
+from .graph import FLOAT8, Binary, Operator, Port, Shape, Unary
+from .tensorrt_plugins import Plugins
 
 TYPES = {
     torch.float32: "FLOAT",
@@ -51,6 +52,7 @@ class TensorRTGraph:
     """A `Graph` of TensorRT layers; `build()` when all is written. Weights are read by the builder where they lie."""
 
     edition: Edition
+    plugins: Plugins | None = None  # None: what one of our kernels could do is written as layers
     inputs: dict[str, Port] = field(default_factory=dict)
     outputs: dict[str, Port] = field(default_factory=dict)
     aliased: list[tuple[str, str]] = field(default_factory=list)
@@ -198,6 +200,13 @@ class TensorRTGraph:
         if axis is not None:
             layer.axis = axis
         return self._made(layer)
+
+    def fused(self, operator: Operator, *values: Any) -> tuple[Any, ...]:
+        ports = [Port(value.name, self.shape(value), self.dtype(value)) for value in values]
+        if self.plugins is None or not self.plugins.takes(operator, ports):
+            return operator.body(self, *values)
+        layer = self.plugins.layer(self._network, operator, ports, values)
+        return tuple(layer.get_output(i) for i in range(layer.num_outputs))
 
     def layers(self) -> dict[str, int]:
         """How many layers of each kind were written."""
