@@ -230,7 +230,7 @@ async def test_axe_has_no_objection(
 
 
 async def test_the_page_weighs_little(visit: Any, house: FakeServer) -> None:
-    tab = await studio(visit, house)
+    tab = await studio(visit, house, new=True)
     await tab.page.wait_for_load_state("networkidle")
     weighed = {url: size for url, size in tab.sizes.items() if "/app/" in url or url.endswith("/studio")}
     assert len(weighed) > 10

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import BrowserContext, Page, Request, Response
+from playwright.async_api import Page, Request, Response
+
+from tests.browser.profiles import Profile
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 30.0  # a busy machine is slow, not broken
@@ -86,7 +88,7 @@ class Visit:
     """One tab. Remembers every error in the console, every request to another host and every byte that came."""
 
     page: Page
-    context: BrowserContext
+    profile: Profile
     server: FakeServer
     forgiving: bool = False  # the test breaks the network, and the browser will complain about it
     complaints: list[str] = field(default_factory=list)
@@ -96,8 +98,8 @@ class Visit:
     def listen(self) -> None:
         self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
-        self.context.on("request", self._meet)
-        self.context.on("response", self._weigh)
+        self.profile.context.on("request", self._meet)
+        self.profile.context.on("response", self._weigh)
 
     def _meet(self, request: Request) -> None:
         if not request.url.startswith((self.server.url, "data:", "blob:", "about:")):
@@ -196,5 +198,6 @@ class Visit:
         )
 
     async def close(self) -> None:
-        await self.page.goto("about:blank")  # a page that is left says goodbye; a context that is closed may not
-        await self.context.close()
+        await self.page.goto("about:blank")  # a page that is left says goodbye; a tab that is closed may not
+        self.profile.context.remove_listener("request", self._meet)
+        self.profile.context.remove_listener("response", self._weigh)
