@@ -65,7 +65,7 @@ async def visit(profiles: Profiles, server: FakeServer) -> AsyncIterator[Open]:
     visits: list[Visit] = []
 
     async def open_tab(
-        width: int = 1280, height: int = 800, *, host: FakeServer | None = None, touch: bool = False, **options: bool
+        width: int = 1280, height: int = 640, *, host: FakeServer | None = None, touch: bool = False, **options: bool
     ) -> Visit:
         forgiving, new = options.pop("forgiving", False), options.pop("new", False)
         light, still = options.pop("light", False), options.pop("still", False)
