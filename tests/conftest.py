@@ -1,13 +1,17 @@
 """What tests of every kind share: how hard hypothesis tries, and where the browser is."""
 
+import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 import hypothesis
 import pytest
 
+COSTS = Path(__file__).with_name("costs.json")  # core-seconds of the files that have more than their tests would tell
+A_TEST_S = 0.05  # of any other file, for each of its tests
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 # In CI the same examples on every run, so that a red build is about the change; on a desk new ones each time.
@@ -32,11 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.loadscopereorder = False
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first, then those of many tests: what is begun last must not take minutes while a core is idle."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Costly files first: what is begun last must not take a minute while the other cores are idle."""
     sizes = Counter(item.path for item in items)
-    long = {item.path for item in items if item.get_closest_marker("browser") or item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path not in long, -sizes[item.path]))
+    seconds = {config.rootpath / "tests" / name: cost for name, cost in json.loads(COSTS.read_text()).items()}
+    items.sort(key=lambda item: -seconds.get(item.path, A_TEST_S * sizes[item.path]))
 
 
 def kernel_lines(passed: Iterable[str], failed: Iterable[str]) -> list[str]:

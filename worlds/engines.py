@@ -177,8 +177,10 @@ class OpenVINOEngine:
 
         def compiled(graph: nn.Module, example: tuple[Tensor, ...], chosen: dict[str, str] = settings) -> Any:
             with torch.no_grad(), warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # OpenVINO's converter still uses torch.jit.trace
-                model = ov.convert_model(graph.eval(), example_input=example)
+                warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.trace, which the converter reads
+                # the converter would trace a second and a third time to compare; the graphs have no branches
+                traced = torch.jit.trace(graph.eval(), example, check_trace=False)
+                model = ov.convert_model(traced, example_input=example)
             for port, tensor in zip(model.inputs, example, strict=True):
                 port.get_node().set_partial_shape(ov.PartialShape(list(tensor.shape)))
             model.validate_nodes_and_infer_types()

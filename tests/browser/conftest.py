@@ -12,6 +12,7 @@ from playwright.async_api import Browser, async_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that `tests.browser.visiting` can be imported
 
+from tests.browser.profiles import Profiles
 from tests.browser.visiting import FakeServer, Visit
 
 FLAGS = [
@@ -50,27 +51,32 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         await browser.close()
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def profiles(browser: Browser, server: FakeServer) -> Profiles:
+    return Profiles(browser, server.url + "healthz")
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def visit(browser: Browser, server: FakeServer) -> AsyncIterator[Open]:
-    """Opens tabs, each in a profile of its own; at the end looks at what they noticed."""
+async def visit(profiles: Profiles, server: FakeServer) -> AsyncIterator[Open]:
+    """Opens tabs, each in a profile of its own; at the end looks at what they noticed.
+
+    `new=True` asks for a profile that was never used, where a test measures how a page comes for the first time.
+    """
     visits: list[Visit] = []
 
     async def open_tab(
-        width: int = 1280, height: int = 800, *, host: FakeServer | None = None, touch: bool = False, **options: object
+        width: int = 1280, height: int = 640, *, host: FakeServer | None = None, touch: bool = False, **options: bool
     ) -> Visit:
-        forgiving = bool(options.pop("forgiving", False))
-        scheme = "light" if options.pop("light", False) else "dark"
-        motion = "reduce" if options.pop("still", False) else "no-preference"
+        forgiving, new = options.pop("forgiving", False), options.pop("new", False)
+        light, still = options.pop("light", False), options.pop("still", False)
         assert not options
-        context = await browser.new_context(
-            viewport={"width": width, "height": height},
-            has_touch=touch,
-            is_mobile=touch,
-            color_scheme="light" if scheme == "light" else "dark",
-            reduced_motion="reduce" if motion == "reduce" else "no-preference",
-            permissions=["clipboard-read", "clipboard-write"],
+        profile = await (profiles.new(touch) if new else profiles.lend(touch))
+        page = await profile.context.new_page()
+        await page.set_viewport_size({"width": width, "height": height})
+        await page.emulate_media(
+            color_scheme="light" if light else "dark", reduced_motion="reduce" if still else "no-preference"
         )
-        visit = Visit(await context.new_page(), context, host or server, forgiving)
+        visit = Visit(page, profile, host or server, forgiving)
         visit.listen()
         visits.append(visit)
         return visit
@@ -78,6 +84,7 @@ async def visit(browser: Browser, server: FakeServer) -> AsyncIterator[Open]:
     yield open_tab
     for each in visits:
         await each.close()
+        await profiles.take_back(each.profile, each.server.url)
     server.wait_until_empty()
     for each in visits:
         assert each.strangers == [], "the page asked another host"

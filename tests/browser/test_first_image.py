@@ -118,7 +118,7 @@ async def test_a_walk_from_a_picture_is_shared_with_the_picture(visit: Any, way:
 
     second: Visit = await visit()
     await second.page.goto(f"{link}&transport={way}")
-    await second.until("worldstream.timeline?.replay > 24")
+    await second.until("worldstream.timeline?.replay > 12")
     await second.state("live")
     assert (await second.ask("world"))["prompt"] == "forest"
     await second.page.click("#take-over")

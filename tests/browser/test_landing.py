@@ -16,7 +16,7 @@ MAX_FIRST_PAINT_MS = 1500.0  # the budget is 300 on a quiet machine; a shared on
 
 
 async def test_the_whole_page_weighs_little(visit: Any) -> None:
-    tab: Visit = await (await visit()).open()
+    tab: Visit = await (await visit(new=True)).open()
     await tab.page.wait_for_load_state("networkidle")
     weighed = {url: size for url, size in tab.sizes.items() if "/recordings/" not in url}
     assert len(weighed) > 10
@@ -25,7 +25,7 @@ async def test_the_whole_page_weighs_little(visit: Any) -> None:
 
 
 async def test_first_paint_is_quick(visit: Any) -> None:
-    tab: Visit = await (await visit()).open()
+    tab: Visit = await (await visit(new=True)).open()
     await tab.until("performance.getEntriesByName('first-contentful-paint').length > 0")
     assert (
         await tab.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")

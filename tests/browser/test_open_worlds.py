@@ -24,13 +24,13 @@ def command(*arguments: str) -> None:
         assert cli.main(arguments) == 0
 
 
-def serving(tmp_path: Path, preset: str) -> FakeServer:
+def serving(tmp_path: Path, preset: str, *flags: str) -> FakeServer:
     """A tiny checkpoint, synthesized, added and served."""
     data, folder = tmp_path / "data", tmp_path / preset
     command("models", "synthesize", preset, "--out", str(folder))
     command("models", "add", str(folder), "--as", preset, "--data", str(data))
     server = FakeServer(tmp_path / "log", program=(*COMMAND, "serve"))
-    server.start("--data", str(data), "--world", preset, "--size", "96x64")
+    server.start("--data", str(data), "--world", preset, "--size", "96x64", *flags)
     return server
 
 
@@ -43,7 +43,7 @@ def game(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeServer]:
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeServer]:
-    server = serving(tmp_path_factory.mktemp("words"), "self-forcing")
+    server = serving(tmp_path_factory.mktemp("words"), "self-forcing", "--engine", "eager")
     yield server
     server.kill()
 

@@ -209,28 +209,25 @@ async def test_keys_alone_from_words_to_result(visit: Any, house: FakeServer) ->
     assert "by keys alone" in await tab.page.inner_text("#facts")
 
 
-@pytest.mark.parametrize("light", [False, True], ids=["dark", "light"])
 @pytest.mark.parametrize(("width", "height", "touch"), SIZES)
-async def test_axe_has_no_objection(
-    visit: Any, house: FakeServer, width: int, height: int, touch: bool, light: bool
-) -> None:
-    tab = await studio(visit, house, width=width, height=height, touch=touch, light=light, still=True)
-    assert await find_faults(tab) == []
+async def test_axe_has_no_objection(visit: Any, house: FakeServer, width: int, height: int, touch: bool) -> None:
+    tab = await studio(visit, house, width=width, height=height, touch=touch, still=True)
+    assert await find_faults(tab, "light", "dark") == []
     assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     await make(tab, "slow for axe")
     await tab.until("document.querySelector('#view > .forming') !== null")
-    assert await find_faults(tab) == []
+    assert await find_faults(tab, "light", "dark") == []
     await tab.page.click("#actions >> text=Cancel")
     await tab.page.check("[name=make][value=edit]", force=True)
     await tab.page.click("#add-key")
-    assert await find_faults(tab) == []
+    assert await find_faults(tab, "light", "dark") == []
     await make(tab, "impossible")
     assert "Choose the video" in await tab.page.inner_text("#order-trouble")
     assert await tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_the_page_weighs_little(visit: Any, house: FakeServer) -> None:
-    tab = await studio(visit, house)
+    tab = await studio(visit, house, new=True)
     await tab.page.wait_for_load_state("networkidle")
     weighed = {url: size for url, size in tab.sizes.items() if "/app/" in url or url.endswith("/studio")}
     assert len(weighed) > 10

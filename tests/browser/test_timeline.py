@@ -41,7 +41,7 @@ async def test_walk_go_back_and_go_elsewhere(visit: Any, way: str) -> None:
     before = await tab.ask("timeline.now")
     frame = await tab.ask("lastFrame.frame")
     await tab.page.keyboard.press("z")
-    await tab.until(f"worldstream.timeline.now < {before} - 24")
+    await tab.until(f"worldstream.timeline.now < {before} - 12")
     await tab.until("worldstream.timeline.branches.length === 1")
     assert await tab.page.is_visible("#timeline")
     await tab.until("document.getElementById('toast').innerText.includes('s back')")
@@ -127,11 +127,11 @@ async def test_a_shared_walk_is_seen_again_and_taken_over(visit: Any, way: str) 
     second: Visit = await visit()
     await second.page.goto(f"{link}&{way}")
     await second.state("live")
-    await second.until("worldstream.timeline?.replay > 24")
+    await second.until("worldstream.timeline?.replay > 12")
     assert (await second.ask("world"))["seed"] == 42
     assert await second.page.is_visible("#take-over")
     assert "drawn again" in await second.page.inner_text("#replay")
-    await second.until("worldstream.timeline.now > 12")
+    await second.until("worldstream.timeline.now > 6")
     await second.page.click("#take-over")
     await second.until("worldstream.timeline.replay === null")
     assert not await second.page.is_visible("#replay")
@@ -148,7 +148,7 @@ async def test_a_key_takes_a_replay_over(visit: Any) -> None:
     link = await shared_link(first)
     second: Visit = await visit()
     await second.page.goto(f"{link}&transport=websocket")
-    await second.until("worldstream.timeline?.replay > 24")
+    await second.until("worldstream.timeline?.replay > 12")
     await second.page.keyboard.press("ArrowRight")
     await second.until("worldstream.timeline.replay === null")
 
@@ -178,7 +178,7 @@ async def test_a_log_can_be_kept_and_opened_again(visit: Any, tmp_path: Path) ->
     other: Visit = await (await visit()).open("?transport=websocket")
     await other.page.set_input_files("#log-file", kept)
     await other.state("live")
-    await other.until("worldstream.timeline?.replay > 24")
+    await other.until("worldstream.timeline?.replay > 12")
     assert (await other.ask("world"))["seed"] == 44
 
 

@@ -16,10 +16,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import BrowserContext, Page, Request, Response
+from playwright.async_api import Error, Page, Request, Response
+
+from tests.browser.profiles import Profile
 
 ROOT = Path(__file__).resolve().parents[2]
+FPS = "12"  # of the fake world: what a tab shows is drawn by processors here, and a picture is a picture
 PATIENCE_S = 30.0  # a busy machine is slow, not broken
+# Looks in the page itself, for half a second at a time: each question from here costs all four processes between.
+WATCH = """new Promise((tell, fail) => {
+    const end = performance.now() + 500;
+    const look = () => {
+        try {
+            if (%s) tell(true);
+            else if (performance.now() > end) tell(false);
+            else setTimeout(look, 50);
+        } catch (error) { fail(error); }
+    };
+    look();
+})"""
 GREEN_NOISE = 12  # of 255, what compression may do to it
 
 
@@ -45,7 +60,7 @@ class FakeServer:
     def start(self, *flags: str) -> None:
         """Returns when the server answers. Raises RuntimeError with its last words when it does not."""
         command = [sys.executable, *self.program, "--port", str(self.port), *flags]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / ".links")}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / ".links"), "WORLDSTREAM_FAKE_FPS": FPS}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         deadline = time.monotonic() + 3 * PATIENCE_S
@@ -86,7 +101,7 @@ class Visit:
     """One tab. Remembers every error in the console, every request to another host and every byte that came."""
 
     page: Page
-    context: BrowserContext
+    profile: Profile
     server: FakeServer
     forgiving: bool = False  # the test breaks the network, and the browser will complain about it
     complaints: list[str] = field(default_factory=list)
@@ -96,8 +111,8 @@ class Visit:
     def listen(self) -> None:
         self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
-        self.context.on("request", self._meet)
-        self.context.on("response", self._weigh)
+        self.profile.context.on("request", self._meet)
+        self.profile.context.on("response", self._weigh)
 
     def _meet(self, request: Request) -> None:
         if not request.url.startswith((self.server.url, "data:", "blob:", "about:")):
@@ -122,9 +137,12 @@ class Visit:
         """Wait until a JavaScript expression holds. (`wait_for_function` needs eval, which the page forbids.)"""
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
-            if await self.page.evaluate(expression):
-                return
-            await asyncio.sleep(0.05)
+            try:
+                if await self.page.evaluate(WATCH % expression):
+                    return
+            except Error as error:  # the page went elsewhere, and what it comes to is asked next
+                if "context was destroyed" not in error.message:
+                    raise
         said = await self.page.evaluate("[window.worldstream?.state, document.body.innerText]")
         raise AssertionError(f"never became true: {expression}; the page says {said}")
 
@@ -196,5 +214,6 @@ class Visit:
         )
 
     async def close(self) -> None:
-        await self.page.goto("about:blank")  # a page that is left says goodbye; a context that is closed may not
-        await self.context.close()
+        await self.page.goto("about:blank")  # a page that is left says goodbye; a tab that is closed may not
+        self.profile.context.remove_listener("request", self._meet)
+        self.profile.context.remove_listener("response", self._weigh)

@@ -1,6 +1,7 @@
 """Serve the fake world, for whoever works on the page: `python tests/realtime/serve_fake.py --port 8800`.
 
-Takes the flags of `worldstream serve`; WORLDSTREAM_FAKE_DRAW_MS makes each frame take that long.
+Takes the flags of `worldstream serve`; WORLDSTREAM_FAKE_DRAW_MS makes each frame take that long,
+WORLDSTREAM_FAKE_FPS draws other than 24 a second.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ def main() -> None:
     config = override(from_environment(), options)
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     draw_s = float(os.environ.get("WORLDSTREAM_FAKE_DRAW_MS", "0")) / 1e3
-    serve(config, FakeWorld(steps=config.steps or 2, draw_s=draw_s / 2), listen(config.host, config.port))
+    world = FakeWorld(
+        steps=config.steps or 2, draw_s=draw_s / 2, fps=float(os.environ.get("WORLDSTREAM_FAKE_FPS", "24"))
+    )
+    serve(config, world, listen(config.host, config.port))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -37,10 +38,17 @@ def inputs(model: WorldNetwork, seed: int = 0) -> StepInputs:
     return (*most, torch.where(torch.arange(len(bias)) < len(bias) // 2, 0.0, float("-inf")))
 
 
+@cache
+def compiled(config: NetworkConfig) -> tuple[WorldNetwork, OpenVINOEngine]:
+    """Made once for all tests: an engine keeps nothing between two calls. Every block is the same to a compiler."""
+    model = network(replace(config, blocks=1))
+    return model, OpenVINOEngine(model, autoencoder().decoder, 1)
+
+
 @pytest.mark.parametrize("config", [NETWORK, with_words()], ids=["pooled", "words"])
 def test_openvino_equals_eager(config: NetworkConfig) -> None:
-    model, decoder = network(replace(config, blocks=1)), autoencoder().decoder  # every block is the same to a compiler
-    eager, other = EagerEngine(model, decoder, 1), OpenVINOEngine(model, decoder, 1)
+    model, other = compiled(config)
+    eager = EagerEngine(model, autoencoder().decoder, 1)
     precision = other.name.split()[-1]
     given = inputs(model)
     for ours, theirs in zip(eager.step(given), other.step(given), strict=True):
@@ -55,8 +63,7 @@ def test_openvino_equals_eager(config: NetworkConfig) -> None:
 
 
 def test_pictures_decoded_beside_are_those_decoded_in_turn() -> None:
-    model = network(replace(NETWORK, blocks=1))
-    engine = OpenVINOEngine(model, autoencoder().decoder, 1)
+    model, engine = compiled(NETWORK)
     g = torch.Generator().manual_seed(2)
     latents = [torch.randn(1, 3, 4, 6, generator=g) for _ in range(6)]
     wanted = [engine.decode(each) for each in latents]
