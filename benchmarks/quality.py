@@ -49,7 +49,7 @@ from worldstream.worlds.training.rollouts import rollouts
 from worldstream.worlds.training.tokenizer import edge_ratio, psnr, stills, to_tensor
 from worldstream.worlds.training.truth import without_memory
 from worldstream.worlds.training.wander import Wander, drift, wander
-from worldstream.worlds.weights import SHIPPED, WorldCard, find, load_modules
+from worldstream.worlds.weights import SHIPPED, WorldCard, find, load_modules, load_painter
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def set_up(world: str | None, steps: int | None, quick: bool, data: Path, sheets
         raise ValueError(f"world {card.name} runs at {sorted(lists)} steps, not {steps}")
     chosen = card.config.step_lists[0] if steps is None else lists[steps]
     gauge = load_gauge(SHIPPED, autoencoder) if card.config.drift.on else None
-    model = Model(card.config, network, autoencoder, chosen, gauge)
+    model = Model(card.config, network, autoencoder, chosen, gauge, load_painter(card))
     extent = SHORT if quick else FULL
     return Bench(model, load_judge(SHIPPED), data, sheets, extent, not quick and steps is None), card
 
@@ -264,7 +264,7 @@ def main() -> int:
     print_table(figures)
     if not given.quick and not given.only and (absent := f.PROMISED - {figure.name for figure in figures}):
         raise SystemExit(f"promised and not measured: {sorted(absent)}")
-    world = f"{card.name} {card.sha256[:12]}"
+    world = f"{card.name} {card.identity[:12]}"
     if given.json:
         write(given.json, with_earlier(given.json, figures, world) if given.only else figures, {"world": world})
     if given.card:

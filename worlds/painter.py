@@ -7,8 +7,7 @@ as well as being modulated by their sum. The output is the clean latent (x-predi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -16,37 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import attend, rope_table, rotate
-from .conditioning import TextEncoder
+from .conditioning import MOST_WORDS, TextEncoder, word_ids
+from .config import NetworkConfig, PainterConfig
 from .network import Block, fourier
-from .config import NetworkConfig
 from .sampler import euler
 
 Paint = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """`Painter.forward`, or an engine's form of it for one row."""
 
 Words = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class PainterConfig:
-    """How first frames are painted."""
-
-    width: int = 192
-    blocks: int = 6
-    heads: int = 3
-    ffn: int = 768
-    steps: tuple[float, ...] = (1.0, 0.96, 0.91, 0.85, 0.78, 0.7, 0.6, 0.48, 0.34, 0.18)
-    guidance: float = 3.0  # classifier-free; 1 is off
-    guided_to: float = 0.0  # noise levels from which on it is left out: below, nothing that a prompt names is decided
-
-    def network(self, world: NetworkConfig) -> NetworkConfig:
-        """The painter's shapes in a world: its own blocks over the world's latents and words."""
-        from dataclasses import replace
-
-        return replace(
-            world, width=self.width, blocks=self.blocks, heads=self.heads, ffn=self.ffn, stack=0, anchor=False,
-            reproject=False, recall=False, cross_attention=True,
-        )  # fmt: skip
 
 
 class Painter(nn.Module):
@@ -95,8 +72,16 @@ class Painter(nn.Module):
         return F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, (rows, columns)), p)
 
 
+def example_painting(painter: Painter) -> tuple[Tensor, ...]:
+    """Zeros of the shapes of `Painter.forward` for one picture, for tracing."""
+    c = painter.config
+    words = torch.zeros(1, MOST_WORDS, c.width)
+    return torch.zeros(1, c.channels, c.rows, c.columns), torch.full((1,), 0.5), words[:, 0].clone(), words
+
+
 def painted(paint: Paint, config: PainterConfig, asked: Words, nothing: Words, noise: Tensor) -> Tensor:
-    """Clean latents `[B, C, h, w]`, drawn from `noise` by prompts, with guidance away from no prompt at all."""
+    """Clean latents `[B, C, h, w]`, drawn from `noise` by prompts, with guidance away from no prompt at all
+    (2207.12598)."""
 
     def clean(z: Tensor, sigma: float) -> Tensor:
         level = torch.full((len(z),), sigma)
@@ -106,14 +91,26 @@ def painted(paint: Paint, config: PainterConfig, asked: Words, nothing: Words, n
         plain = paint(z, level, *nothing)
         return plain + config.guidance * (drawn - plain)
 
-    z, levels = noise, checked(config.steps)
-    for sigma, to in pairwise((*levels, 0.0)):
+    z = noise
+    for sigma, to in pairwise((*config.steps, 0.0)):
         z = euler(z, clean(z, sigma), sigma, to)
     return z
 
 
-def checked(steps: Sequence[float]) -> Sequence[float]:
-    """The noise levels of a painting. Raises ValueError unless they fall from 1 and stay above 0."""
-    if not steps or steps[0] != 1.0 or not all(a > b > 0 for a, b in pairwise(steps)):
-        raise ValueError(f"a painter's steps must fall from 1.0 and stay above 0, got {tuple(steps)}")
-    return steps
+class FirstFrames:
+    """A painter ready to paint. Shared by the rollouts of a world; used by one thread at a time, as its engine is."""
+
+    def __init__(self, config: PainterConfig, painter: Painter, paint: Paint) -> None:
+        """`paint` runs `painter.forward` for one picture."""
+        self._config, self._painter, self._paint = config, painter, paint
+        self._nothing = self._told("")
+
+    def drawn(self, prompt: str, noise: Tensor) -> Tensor:
+        """The clean latent `[1, C, h, w]` of a first frame, from `noise` of that shape."""
+        return painted(self._paint, self._config, self._told(prompt), self._nothing, noise)
+
+    @torch.inference_mode()
+    def _told(self, prompt: str) -> Words:
+        """(pooled, words) of a prompt."""
+        pooled, words = self._painter.text_embedding(word_ids(prompt, self._painter.config.text_buckets)[None])
+        return pooled.clone(), words.clone()

@@ -26,6 +26,7 @@ from .kv_cache import CacheState, KVCache
 from .memory import SUSPECT, PlaceMemory, Poses, nothing, pose_of
 from .memory import State as PlacesState
 from .network import WorldNetwork
+from .painter import FirstFrames
 from .reanchor import Keeper, Standing, from_prompt
 from .reprojection import Places
 from .sampler import Denoise, draw_noise, guided, resample, sample
@@ -60,11 +61,12 @@ class Rollout:
         steps: tuple[float, ...],
         gauge: Gauge | None = None,
         autoencoder: Autoencoder | None = None,
+        painter: FirstFrames | None = None,
     ) -> None:
         """`gauge` reads frames for signs of drift. `autoencoder` is for worlds that begin from a picture; its encoder
-        alone is used."""
+        alone is used. `painter` draws first frames; without one, the walking network does."""
         self.config, self.steps = config, steps
-        self._autoencoder = autoencoder
+        self._autoencoder, self._painter = autoencoder, painter
         self._network, self._engine = network, engine
         self._cache = KVCache(network)
         self._memory = PlaceMemory(config.network, config.places)
@@ -186,11 +188,12 @@ class Rollout:
         c, here = self.config.network, pose_of(self.camera)
         first = known if known is not None else self._given
         if self._stack is None and first is not None and not redrawn:
-            latent, self._given = first, None
-            self._stack = begun(latent, c)
-            self._remember(latent[:, 0], here)
-            return latent
+            self._given = None
+            return self._begun(first, here)
         shape = (1, 1, c.channels, c.rows, c.columns)
+        if self._stack is None and first is None and self._painter is not None:
+            latent = self._painter.drawn(self._prompt, draw_noise(shape, self._generator)[:, 0])[:, None]
+            return self._begun(latent, here)
         if self._stack is None:
             seen, level, steps = torch.zeros(1, 1, c.seen, *shape[2:]), MISSING, self.config.first_steps
         else:
@@ -219,15 +222,19 @@ class Rollout:
         else:
             latent, (_, new_keys, new_values) = known, denoise((1 - steps[-1]) * known + steps[-1] * noise, steps[-1])
         if self._stack is None:
-            # a world begins as if one had stood still: the history is the first frame, the cache stays empty
-            self._stack = begun(latent, c)
-        else:
-            self._cache.commit(new_keys, new_values)
-            self._stack = pushed(self._stack, latent, c)
-            if self._anchor_in == 1:
-                self._stack = held_to(self._stack, latent, c)
-            self._stack = self._kept(self._stack, action)
-            self._anchor_in = max(0, self._anchor_in - 1)
+            return self._begun(latent, here)
+        self._cache.commit(new_keys, new_values)
+        self._stack = pushed(self._stack, latent, c)
+        if self._anchor_in == 1:
+            self._stack = held_to(self._stack, latent, c)
+        self._stack = self._kept(self._stack, action)
+        self._anchor_in = max(0, self._anchor_in - 1)
+        self._remember(latent[:, 0], here)
+        return latent
+
+    def _begun(self, latent: Tensor, here: Poses) -> Tensor:
+        """A world begins as if one had stood still: the history is the first frame, the cache stays empty."""
+        self._stack = begun(latent, self.config.network)
         self._remember(latent[:, 0], here)
         return latent
 

@@ -1,7 +1,7 @@
 """What the painter learns from: the first views of many different worlds, rendered once and kept as latents.
 
-`NNNN.npz` holds the views of `VIEWS_PER_SHARD` worlds and their mirror images (`latents`, float16 `[2, N, C, h, w]`) and
-what the worlds are made of (`attributes`, float32 `[N, 7]`, the fields of `Attributes`). Captions are written anew
+`NNNN.npz` holds the views of `VIEWS_PER_SHARD` worlds and their mirror images (`latents`, float16 `[2, N, C, h, w]`),
+and what the worlds are made of (`attributes`, float32 `[N, 7]`, the fields of `Attributes`). Captions are written anew
 whenever a view is used. Every shard is decided by its number alone, is written whole or not at all, and is skipped when
 it is there.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..autoencoder import UPSCALE, Autoencoder
-from ..conditioning import MOST_WORDS, word_ids
+from ..conditioning import word_ids
 from ..config import WorldConfig
 from ..procedural.attributes import TIMES, WEATHERS, Attributes
 from ..procedural.captions import caption
@@ -92,7 +92,6 @@ class Views:
         """(latents `[B, C, h, w]`, words `[B, S, I]`) of as many views; a share has no words at all."""
         rows = rng.integers(self.latents.shape[1], size=count)
         latents = self.latents[rng.integers(2, size=count), rows].float()
-        words = torch.zeros(count, MOST_WORDS, 0, dtype=torch.long)
         told = [self.told(int(row), rng) if rng.random() >= drop_text else "" for row in rows]
         words = torch.stack([word_ids(text, self.buckets) for text in told])
         return latents, words

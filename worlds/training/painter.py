@@ -14,12 +14,15 @@ import torch
 from torch import Tensor
 
 from ..conditioning import MISSING
-from ..config import WorldConfig
-from ..network import WorldNetwork
-from ..painter import Painter, PainterConfig
+from ..config import PainterConfig, WorldConfig
+from ..network import WorldNetwork, fourier
+from ..painter import Painter
 from ..sampler import draw_noise, noisy
-from .first_views import Views
-from .loop import Loop, LoopConfig, Metrics
+from ..weights import WorldCard, load_modules, save_painter
+from .data import timed
+from .export import training_facts
+from .first_views import FIRST_SEED, VIEWS_PER_SHARD, Views, render_views
+from .loop import Loop, LoopConfig, Metrics, launch
 
 LEAST_LEVEL = 0.1  # below which an error weighs no more
 
@@ -45,8 +48,8 @@ def painting_levels(rows: int, pure: float, generator: torch.Generator) -> Tenso
 
 
 def painter_loss(painter: Painter, clean: Tensor, words: Tensor, pure: float, generator: torch.Generator) -> Tensor:
-    """Squared error of the clean latents `[B, C, h, w]`, by the inverse of the noise level: structure is decided at high
-    levels, and an error at a low one, which is small, is what people see as blur."""
+    """Squared error of the clean latents `[B, C, h, w]`, over the noise level: structure is decided at high levels, and
+    an error at a low one, which is small, is what people see as blur."""
     sigma = painting_levels(len(clean), pure, generator)
     z = noisy(clean, draw_noise(clean.shape, generator), sigma)
     error = (painter(z, sigma, *painter.text_embedding(words)) - clean).square().mean((1, 2, 3))
@@ -61,11 +64,12 @@ def from_walker(network: WorldNetwork, painter: Painter) -> dict[str, Tensor]:
     token = own["patch_embedding.weight"].shape[1]
     weights = {k: kept.get(k, v) for k, v in own.items()}
     weights["patch_embedding.weight"] = kept["patch_embedding.weight"][:, :token]
-    from ..network import fourier
-
     missing = network.context_embedding(fourier(torch.tensor(MISSING), 64))
     still = network.action_embedding(torch.zeros(network.config.action_size))
     weights["time_embedding.2.bias"] = kept["time_embedding.2.bias"] + missing + still
+    for name in own:
+        if name.endswith("cross_attn.o.bias") and name not in kept:  # its weight is zero: what is new has no effect yet
+            weights[name] = torch.zeros_like(own[name])
     if network.config.reproject:  # the gate lets nothing through, in its share
         through = 1 - kept["gate.bias"].sigmoid()
         weights["head.weight"] = kept["head.weight"] * through[:, None]
@@ -92,3 +96,21 @@ def train_painter(rank: int, world: int, config: PainterTraining) -> None:
         return painter_loss(painter, latents, words, config.pure, generator), {}
 
     loop.run(loss_of)
+
+
+def make_painter(runs: Path, card: WorldCard, minutes: float, processes: int, views: int) -> WorldCard:
+    """`worldstream train painter`: render what is missing, train, and give the world its painter."""
+    config, start = card.config, load_modules(card)
+    folder = runs / "views"
+    timed("first views", render_views(folder, range(-(-views // VIEWS_PER_SHARD)), config, start[1]), views)
+    loop = LoopConfig(runs, "painter", minutes, learning_rate=1e-3, matrix_rate=0.01, decay_from=0.5, warmup_steps=50)
+    shapes = config.painter or PainterConfig()
+    training = PainterTraining(folder, loop, config, start[0].state_dict(), shapes)
+    launch(train_painter, processes, (training,))
+    trained = torch.load(runs / "painter.pt", map_location="cpu", weights_only=True)
+    facts = {
+        "first_views": views, "seeds_from": FIRST_SEED, "updates": trained["step"],
+        "minutes": round(trained["elapsed_s"] / 60, 1), "views_an_update": processes * training.batch,
+        "machine": training_facts(runs)["machine"],
+    }  # fmt: skip
+    return save_painter(card, shapes, trained["ema"], facts)

@@ -19,6 +19,7 @@ from ..history import begun, detailed, doubt, from_frames, noised, pushed
 from ..kv_cache import KVCache
 from ..memory import SUSPECT, PlaceMemory, Poses, poses_along
 from ..network import WorldNetwork
+from ..painter import Painter, painted
 from ..reanchor import Keeper, from_prompt
 from ..reprojection import Places
 from ..sampler import Denoise, draw_noise, guided, sample
@@ -34,6 +35,7 @@ class Model:
     autoencoder: Autoencoder
     steps: tuple[float, ...]
     gauge: Gauge | None = None  # without it no walk is brought back
+    painter: Painter | None = None  # of first frames; without it the walking network draws them
 
     @torch.no_grad()
     def encode(self, rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
@@ -53,7 +55,7 @@ def walk_batch(
     """Latents `[B, T, C, h, w]` of B walks at once.
 
     history `[B, K, C, h, w]` are true latents to start from, None starts from the prompt alone (the first frame is
-    then drawn with `first_steps`, its action is not read). actions `[B, T, A]`, words `[B, S, I]`.
+    then drawn by the painter, or with `first_steps`; its action is not read). actions `[B, T, A]`, words `[B, S, I]`.
     """
     network, c = model.network, model.config
     b, t = actions.shape[:2]
@@ -94,7 +96,12 @@ def walk_batch(
         denoise = with_text(pooled, text)
         if given is None and c.first_guidance != 1.0:
             denoise = guided(denoise, with_text(*nothing), c.first_guidance)
-        latent, keys, values = sample(denoise, draw_noise(shape, generator), steps)
+        noise = draw_noise(shape, generator)
+        if given is None and model.painter is not None and c.painter is not None:
+            asked, unasked = (model.painter.text_embedding(w) for w in (words, torch.zeros_like(words)))
+            latent = painted(model.painter.forward, c.painter, asked, unasked, noise[:, 0])[:, None]
+        else:
+            latent, keys, values = sample(denoise, noise, steps)
         if given is None:
             given = begun(latent, c.network)
         else:
