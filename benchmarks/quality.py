@@ -220,8 +220,9 @@ def measured(bench: Bench, chosen: list[str], processes: int, arguments: tuple[A
 
 
 def megabytes(card: WorldCard) -> float:
-    """Of this world's weights and the judge's."""
-    return sum(p.stat().st_size for p in {card.weights, SHIPPED / "judge.safetensors"}) / 1e6
+    """Of this world's weights, its painter's and the judge's."""
+    painter = {card.painter_weights} if card.config.painter is not None else set()
+    return sum(p.stat().st_size for p in {card.weights, SHIPPED / "judge.safetensors"} | painter) / 1e6
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -264,12 +265,14 @@ def main() -> int:
     print_table(figures)
     if not given.quick and not given.only and (absent := f.PROMISED - {figure.name for figure in figures}):
         raise SystemExit(f"promised and not measured: {sorted(absent)}")
-    world = f"{card.name} {card.identity[:12]}"
+    world = f"{card.name} {card.sha256[:12]}"  # the painter draws for `prompts` and `contact` alone
     if given.json:
-        write(given.json, with_earlier(given.json, figures, world) if given.only else figures, {"world": world})
+        versions = {"world": world, **({"painter": card.painter_sha256[:12]} if card.config.painter else {})}
+        write(given.json, with_earlier(given.json, figures, world) if given.only else figures, versions)
     if given.card:
         promised = {x.name: {"value": round(x.value, 4), "target": x.target, "met": x.met} for x in figures if x.target}
-        metrics = {"denoising steps": len(bench.model.steps), **promised}
+        earlier = card.facts.get("metrics", {}) if given.only else {}
+        metrics = {"denoising steps": len(bench.model.steps), **earlier, **promised}
         replace(card, facts={**card.facts, "metrics": metrics}).write()
     return 0
 
