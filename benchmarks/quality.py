@@ -49,7 +49,7 @@ from worldstream.worlds.training.rollouts import rollouts
 from worldstream.worlds.training.tokenizer import edge_ratio, psnr, stills, to_tensor
 from worldstream.worlds.training.truth import without_memory
 from worldstream.worlds.training.wander import Wander, drift, wander
-from worldstream.worlds.weights import SHIPPED, WorldCard, find, load_modules
+from worldstream.worlds.weights import SHIPPED, WorldCard, find, load_modules, load_painter
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def set_up(world: str | None, steps: int | None, quick: bool, data: Path, sheets
         raise ValueError(f"world {card.name} runs at {sorted(lists)} steps, not {steps}")
     chosen = card.config.step_lists[0] if steps is None else lists[steps]
     gauge = load_gauge(SHIPPED, autoencoder) if card.config.drift.on else None
-    model = Model(card.config, network, autoencoder, chosen, gauge)
+    model = Model(card.config, network, autoencoder, chosen, gauge, load_painter(card))
     extent = SHORT if quick else FULL
     return Bench(model, load_judge(SHIPPED), data, sheets, extent, not quick and steps is None), card
 
@@ -220,8 +220,9 @@ def measured(bench: Bench, chosen: list[str], processes: int, arguments: tuple[A
 
 
 def megabytes(card: WorldCard) -> float:
-    """Of this world's weights and the judge's."""
-    return sum(p.stat().st_size for p in {card.weights, SHIPPED / "judge.safetensors"}) / 1e6
+    """Of this world's weights, its painter's and the judge's."""
+    painter = {card.painter_weights} if card.config.painter is not None else set()
+    return sum(p.stat().st_size for p in {card.weights, SHIPPED / "judge.safetensors"} | painter) / 1e6
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -264,12 +265,14 @@ def main() -> int:
     print_table(figures)
     if not given.quick and not given.only and (absent := f.PROMISED - {figure.name for figure in figures}):
         raise SystemExit(f"promised and not measured: {sorted(absent)}")
-    world = f"{card.name} {card.sha256[:12]}"
+    world = f"{card.name} {card.sha256[:12]}"  # the painter draws for `prompts` and `contact` alone
     if given.json:
-        write(given.json, with_earlier(given.json, figures, world) if given.only else figures, {"world": world})
+        versions = {"world": world, **({"painter": card.painter_sha256[:12]} if card.config.painter else {})}
+        write(given.json, with_earlier(given.json, figures, world) if given.only else figures, versions)
     if given.card:
         promised = {x.name: {"value": round(x.value, 4), "target": x.target, "met": x.met} for x in figures if x.target}
-        metrics = {"denoising steps": len(bench.model.steps), **promised}
+        earlier = card.facts.get("metrics", {}) if given.only else {}
+        metrics = {"denoising steps": len(bench.model.steps), **earlier, **promised}
         replace(card, facts={**card.facts, "metrics": metrics}).write()
     return 0
 

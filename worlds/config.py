@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
 from typing import Any
 
 from .autoencoder import CELL_PX, UPSCALE, AutoencoderConfig
@@ -83,6 +84,30 @@ class DriftConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class PainterConfig:
+    """The network of its own that draws first frames (`painter.py`), where a world has one."""
+
+    width: int = 192
+    blocks: int = 6
+    heads: int = 3
+    ffn: int = 768
+    steps: tuple[float, ...] = (1.0, 0.96, 0.91, 0.85, 0.78, 0.7, 0.6, 0.48, 0.34, 0.18)
+    guidance: float = 3.0  # classifier-free; 1 is off
+    guided_to: float = 0.0  # the noise level below which there is none
+
+    def __post_init__(self) -> None:
+        if not self.steps or self.steps[0] != 1.0 or not all(a > b > 0 for a, b in pairwise(self.steps)):
+            raise ValueError(f"a painter's steps must fall from 1.0 and stay above 0, got {self.steps}")
+
+    def network(self, world: NetworkConfig) -> NetworkConfig:
+        """The painter's shapes: its own blocks over the world's latents and words, without history or motion."""
+        return replace(
+            world, width=self.width, blocks=self.blocks, heads=self.heads, ffn=self.ffn, stack=0, anchor=False,
+            reproject=False, recall=False, cross_attention=True,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class WorldConfig:
     """One model: shapes, schedule, cache policy, motion range."""
 
@@ -97,12 +122,14 @@ class WorldConfig:
     context_noise: float = 0.04
     doubt_noise: float = 0.16
     doubt_from: float = 0.6  # `history.strayed` above which frames are doubted
+    doubt_step: float = 0.01  # most that their level changes from one frame to the next
     detail_kept: float = 1.1  # of the anchor's detail, asked of the newest frames (`history.detailed`)
     detail_gain: tuple[float, float] = (0.95, 1.22)  # and how far their own is turned down or up for it
     # The picture that the action moves is moved further by steps: the network goes a part of the way it is shown.
     step_gain: float = 1.25
     places: int = 512  # frames of places that are remembered, 5 kB each (memory.py); 0: none
     first_guidance: float = 2.0  # classifier-free guidance on the first frame; 1 is off
+    painter: PainterConfig | None = None  # draws first frames instead, where there is one; steps and guidance its own
     fps: float = 25.0
     max_step_m: float = 0.45
     max_turn_rad: float = math.radians(6.0)
@@ -125,6 +152,8 @@ class WorldConfig:
         values = _known(cls, raw)
         values["network"] = NetworkConfig(**_known(NetworkConfig, values.get("network", {})))
         values["drift"] = DriftConfig(**_known(DriftConfig, values.get("drift", {})))
+        if values.get("painter") is not None:
+            values["painter"] = PainterConfig(**_known(PainterConfig, values["painter"]))
         values["autoencoder"] = AutoencoderConfig(**_known(AutoencoderConfig, values.get("autoencoder", {})))
         return cls(**values)
 

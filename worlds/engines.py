@@ -23,6 +23,7 @@ from .kv_cache import KVCache
 from .machine import model_threads
 from .memory import nothing
 from .network import WorldNetwork
+from .painter import Paint, Painter, example_painting
 from .reprojection import Places
 
 StepInputs = tuple[Tensor, ...]
@@ -47,6 +48,10 @@ class Engine(Protocol):
 
     def decode(self, latents: Tensor) -> NDArray[np.uint8]:
         """Latents `[1, C, h, w]` to one picture `uint8[H, W, 3]`."""
+        ...
+
+    def painting(self, painter: Painter) -> Paint:
+        """`Painter.forward` for one picture."""
         ...
 
 
@@ -128,6 +133,10 @@ class EagerEngine:
         picture: NDArray[np.uint8] = self._decode(latents)[0].contiguous().numpy()
         return picture
 
+    def painting(self, painter: Painter) -> Paint:
+        paint: Paint = torch.inference_mode()(painter.eval().forward)
+        return paint
+
 
 @dataclass(frozen=True, slots=True)
 class OpenVINO:
@@ -162,6 +171,31 @@ def openvino_here(exact: bool = False) -> OpenVINO:
     return OpenVINO(ov, opset15, core, "bf16" if quick else "f32")
 
 
+def compiled_graph(library: OpenVINO, graph: nn.Module, example: tuple[Tensor, ...], settings: dict[str, str]) -> Any:
+    """A request that runs `graph` on the CPU, for inputs of the example's shapes."""
+    ov = library.api
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.trace, which the converter reads
+        # the converter would trace a second and a third time to compare; the graphs have no branches
+        traced = torch.jit.trace(graph.eval(), example, check_trace=False)
+        model = ov.convert_model(traced, example_input=example)
+    for port, tensor in zip(model.inputs, example, strict=True):
+        port.get_node().set_partial_shape(ov.PartialShape(list(tensor.shape)))
+    model.validate_nodes_and_infer_types()
+    return library.core.compile_model(model, "CPU", settings).create_infer_request()
+
+
+def openvino_painting(library: OpenVINO, painter: Painter, settings: dict[str, str]) -> Paint:
+    """`Painter.forward` for one picture, compiled."""
+    request = compiled_graph(library, painter, example_painting(painter), settings)
+
+    def paint(*inputs: Tensor) -> Tensor:
+        out = request.infer([np.ascontiguousarray(t.numpy()) for t in inputs], share_inputs=True)
+        return torch.from_numpy(out[0].copy())
+
+    return paint
+
+
 class OpenVINOEngine:
     """The same graphs compiled by OpenVINO for this CPU; bfloat16 where the CPU multiplies it."""
 
@@ -169,22 +203,15 @@ class OpenVINOEngine:
 
     def __init__(self, network: WorldNetwork, decoder: Decoder, threads: int) -> None:
         library = openvino_here()
-        ov, core, settings = library.api, library.core, library.settings(threads)
+        settings = library.settings(threads)
+        self._library, self._settings = library, settings
         self.name = f"openvino {library.precision}"
         # torch's threads and these would wait for each other's cores: a fifth of a frame was lost in copies of 2 MB
         self.torch_threads = 1
         torch.set_num_threads(1)
 
         def compiled(graph: nn.Module, example: tuple[Tensor, ...], chosen: dict[str, str] = settings) -> Any:
-            with torch.no_grad(), warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.trace, which the converter reads
-                # the converter would trace a second and a third time to compare; the graphs have no branches
-                traced = torch.jit.trace(graph.eval(), example, check_trace=False)
-                model = ov.convert_model(traced, example_input=example)
-            for port, tensor in zip(model.inputs, example, strict=True):
-                port.get_node().set_partial_shape(ov.PartialShape(list(tensor.shape)))
-            model.validate_nodes_and_infer_types()
-            return core.compile_model(model, "CPU", chosen).create_infer_request()
+            return compiled_graph(library, graph, example, chosen)
 
         def beside() -> Any:
             return compiled(DecodeGraph(decoder), (example[0][:, 0],), {**settings, "INFERENCE_NUM_THREADS": "1"})
@@ -211,6 +238,9 @@ class OpenVINOEngine:
 
     def decode(self, latents: Tensor) -> NDArray[np.uint8]:
         return self._pictured(self._decode, latents)
+
+    def painting(self, painter: Painter) -> Paint:
+        return openvino_painting(self._library, painter, self._settings)
 
     def decode_beside(self, latents: Tensor) -> NDArray[np.uint8]:
         """As `decode`, on one core, by any one thread while another calls `step`; made at the first use."""

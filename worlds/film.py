@@ -69,7 +69,7 @@ def looked_at(world: LoadedWorld, image: FirstImage, prompt: str) -> tuple[str, 
 def header(world: LoadedWorld, prompt: str, seed: int, image: FirstImage | None = None) -> LogHeader:
     """Of a session in this world, as it would be written now."""
     return LogHeader(
-        world.name, world.card.sha256, world.engine, world.steps, world.fps, seed, prompt,
+        world.name, world.sha256, world.engine, world.steps, world.fps, seed, prompt,
         image_sha256=None if image is None else image.sha256, image_png=None if image is None else to_text(image.rgb),
     )  # fmt: skip
 
@@ -93,14 +93,14 @@ def fitting_image(world: LoadedWorld, log: ActionLog, image: FirstImage | None) 
 
 def check(log: ActionLog, card: WorldCard, anyway: bool = False) -> None:
     """Before a world is loaded: raises ActionLogError when the log was made with other weights, unless `anyway`."""
-    if log.header.sha256 != card.sha256 and not anyway:
+    if log.header.sha256 not in (card.identity, card.without_painter().identity) and not anyway:
         said = _other_weights(log, card)
         raise ActionLogError(f"{said}; restore those weights, or ask for it anyway to see other pictures")
 
 
 def _other_weights(log: ActionLog, card: WorldCard) -> str:
     made_with = f"{log.header.world[:80]} {log.header.sha256[:12]}"
-    return f"the log was made with {made_with}, this is {card.name} {card.sha256[:12]}"
+    return f"the log was made with {made_with}, this is {card.name} {card.identity[:12]}"
 
 
 def fitting(world: LoadedWorld, log: ActionLog, anyway: bool = False) -> tuple[LoadedWorld, tuple[str, ...]]:
@@ -110,7 +110,9 @@ def fitting(world: LoadedWorld, log: ActionLog, anyway: bool = False) -> tuple[L
     """
     check(log, world.card, anyway)
     notes = list(log.notes)
-    if log.header.sha256 != world.card.sha256:
+    if log.header.sha256 != world.sha256 and log.header.sha256 == world.card.sha256:
+        world = world.without_painter()  # the log is older than the painter: it began as it begins without one
+    if log.header.sha256 != world.sha256:
         notes.append(f"{_other_weights(log, world.card)}: the pictures differ")
     elif log.header.engine != world.engine:
         notes.append(f"the log was made on {log.header.engine}, this is {world.engine}: pictures may differ in places")

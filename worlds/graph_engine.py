@@ -6,6 +6,7 @@ copied to the device once a frame; each further pass takes the noisy latent and 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .painter import Paint, Painter, example_painting
 from .recording import record
 
 
@@ -59,7 +61,7 @@ class GraphEngine:
     ) -> None:
         """`graphs` of look, step and decode, and inputs of their shapes. Where nothing is recalled there is no graph of
         look: `plain_look` runs on the host."""
-        self.name = f"graph {device.type}"
+        self.name, self._device = f"graph {device.type}", device
         look, step, decode = (None if graph is None else graph.eval().to(device) for graph in graphs)
         assert step is not None
         assert decode is not None
@@ -86,3 +88,8 @@ class GraphEngine:
     def decode(self, latents: Tensor) -> NDArray[np.uint8]:
         picture: NDArray[np.uint8] = self._decode((latents,))[0][0].numpy()
         return picture
+
+    def painting(self, painter: Painter) -> Paint:
+        """`Painter.forward` as one more graph, of a copy on the device."""
+        recorded = RecordedModule(copy.deepcopy(painter).to(self._device), example_painting(painter), self._device)
+        return lambda *inputs: recorded(inputs)[0]

@@ -26,6 +26,7 @@ from .kv_cache import CacheState, KVCache
 from .memory import SUSPECT, PlaceMemory, Poses, nothing, pose_of
 from .memory import State as PlacesState
 from .network import WorldNetwork
+from .painter import FirstFrames
 from .reanchor import Keeper, Standing, from_prompt
 from .reprojection import Places
 from .sampler import Denoise, draw_noise, guided, resample, sample
@@ -45,6 +46,7 @@ class RolloutState:
     prompt: str
     camera: Camera
     anchor_in: int
+    level: Tensor | None
     index: int
     standing: Standing | None = None  # what is known of the walk's drift; None where nobody looks for it
 
@@ -60,11 +62,12 @@ class Rollout:
         steps: tuple[float, ...],
         gauge: Gauge | None = None,
         autoencoder: Autoencoder | None = None,
+        painter: FirstFrames | None = None,
     ) -> None:
         """`gauge` reads frames for signs of drift. `autoencoder` is for worlds that begin from a picture; its encoder
-        alone is used."""
+        alone is used. `painter` draws first frames; without one, the walking network does."""
         self.config, self.steps = config, steps
-        self._autoencoder = autoencoder
+        self._autoencoder, self._painter = autoencoder, painter
         self._network, self._engine = network, engine
         self._cache = KVCache(network)
         self._memory = PlaceMemory(config.network, config.places)
@@ -73,6 +76,7 @@ class Rollout:
         self._generator = torch.Generator()
         self._stack: Tensor | None = None  # [1, 1, G, C, h, w]: see history.py
         self._given: Tensor | None = None  # [1, 1, C, h, w]: the first frame, where a picture was given for it
+        self._level: Tensor | None = None  # [1]: how much the newest frames are doubted
         self._anchor_in = 0  # frames until the newest becomes the anchor; 0: it stays
         self._tracker = PoseTracker(config.max_step_m, config.max_turn_rad, config.max_pitch_rad)
         self._prompt = ""
@@ -119,7 +123,7 @@ class Rollout:
         self._generator.manual_seed(seed)
         self._cache.reset()
         self._memory.clear()
-        self._stack, self._given, self._anchor_in, self.index = None, given, 0, 0
+        self._stack, self._given, self._level, self._anchor_in, self.index = None, given, None, 0, 0
         self._tracker.camera = Camera()
         if self._keeper is not None:
             self._keeper.standing = Standing()
@@ -188,16 +192,17 @@ class Rollout:
         c, here = self.config.network, pose_of(self.camera)
         first = known if known is not None else self._given
         if self._stack is None and first is not None and not redrawn:
-            latent, self._given = first, None
-            self._stack = begun(latent, c)
-            self._remember(latent[:, 0], here)
-            return latent
+            self._given = None
+            return self._begun(first, here)
         shape = (1, 1, c.channels, c.rows, c.columns)
+        if self._stack is None and first is None and self._painter is not None:
+            latent = self._painter.drawn(self._prompt, draw_noise(shape, self._generator)[:, 0])[:, None]
+            return self._begun(latent, here)
         if self._stack is None:
             seen, level, steps = torch.zeros(1, 1, c.seen, *shape[2:]), MISSING, self.config.first_steps
         else:
-            doubted, steps = doubt(self._stack, self.config), self.steps
-            level = float(doubted if self._keeper is None else self._keeper.doubt(doubted))
+            self._level, steps = doubt(self._stack, self.config, self._level), self.steps
+            level = float(self._level if self._keeper is None else self._keeper.doubt(self._level))
             given = noised(detailed(self._stack, self.config), level, self._generator, c)  # as in training
             seen = self._engine.look((given, led(action, self.config.step_gain), *self._recalled(here)))
         label = torch.full((1, 1), level)  # tells the network how noisy its history is
@@ -221,15 +226,19 @@ class Rollout:
         else:
             latent, (_, new_keys, new_values) = known, denoise((1 - steps[-1]) * known + steps[-1] * noise, steps[-1])
         if self._stack is None:
-            # a world begins as if one had stood still: the history is the first frame, the cache stays empty
-            self._stack = begun(latent, c)
-        else:
-            self._cache.commit(new_keys, new_values)
-            self._stack = pushed(self._stack, latent, c)
-            if self._anchor_in == 1:
-                self._stack = held_to(self._stack, latent, c)
-            self._stack = self._kept(self._stack, action)
-            self._anchor_in = max(0, self._anchor_in - 1)
+            return self._begun(latent, here)
+        self._cache.commit(new_keys, new_values)
+        self._stack = pushed(self._stack, latent, c)
+        if self._anchor_in == 1:
+            self._stack = held_to(self._stack, latent, c)
+        self._stack = self._kept(self._stack, action)
+        self._anchor_in = max(0, self._anchor_in - 1)
+        self._remember(latent[:, 0], here)
+        return latent
+
+    def _begun(self, latent: Tensor, here: Poses) -> Tensor:
+        """A world begins as if one had stood still: the history is the first frame, the cache stays empty."""
+        self._stack = begun(latent, self.config.network)
         self._remember(latent[:, 0], here)
         return latent
 
@@ -295,6 +304,7 @@ class Rollout:
             self._prompt,
             camera,
             self._anchor_in,
+            self._level,
             self.index,
             None if self._keeper is None else self._keeper.standing,
         )
@@ -307,6 +317,7 @@ class Rollout:
         self._given = None if state.given is None else state.given.clone()
         self._generator.set_state(state.random)
         self._tracker.camera, self._anchor_in, self.index = state.camera, state.anchor_in, state.index
+        self._level = state.level
         if self._keeper is not None:
             self._keeper.standing = state.standing or Standing()
         self._set_prompt(state.prompt)

@@ -1,7 +1,8 @@
 """Find, verify and load the worlds on this machine.
 
 A world is two files of one name: `NAME.safetensors` (half precision) and `NAME.json`, its card: configuration, hash,
-what it was trained on and how it measured. Shipped worlds lie in `worlds/checkpoints/`, others in `<data>/worlds/`.
+what it was trained on and how it measured. A world with a painter, which draws its first frames, has a third,
+`NAME.painter.safetensors`. Shipped worlds lie in `worlds/checkpoints/`, others in `<data>/worlds/`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .autoencoder import Autoencoder
-from .config import WorldConfig
+from .config import PainterConfig, WorldConfig
 from .core import CONTROLS
 from .drift import FILE as DRIFT_FILE
 from .drift import Gauge, load_gauge
@@ -26,6 +27,7 @@ from .errors import WeightsError as WeightsError
 from .familiarity import PictureViewer, load_familiarity
 from .judge import load_judge
 from .network import WorldNetwork
+from .painter import FirstFrames, Painter
 from .procedural.attributes import THEMES
 from .procedural.captions import understood
 from .rollout import Rollout
@@ -41,6 +43,7 @@ class WorldCard:
     sha256: str
     path: Path  # of the card
     facts: dict[str, Any]  # data, steps, machine, time, metrics
+    painter_sha256: str = ""  # where the configuration has a painter
 
     @property
     def name(self) -> str:
@@ -50,12 +53,30 @@ class WorldCard:
     def weights(self) -> Path:
         return self.path.with_suffix(".safetensors")
 
+    @property
+    def painter_weights(self) -> Path:
+        return self.path.with_suffix(".painter.safetensors")
+
+    @property
+    def identity(self) -> str:
+        """Of all weights that decide the pictures, as 64 hexadecimal digits: what an action log must agree with. For a
+        world without a painter, the hash of its weights."""
+        if self.config.painter is None:
+            return self.sha256
+        return hashlib.sha256(f"{self.sha256} {self.painter_sha256}".encode()).hexdigest()
+
+    def without_painter(self) -> WorldCard:
+        """The world as it was before it had a painter: its first frames are the walking network's."""
+        return replace(self, config=replace(self.config, painter=None), painter_sha256="")
+
     @classmethod
     def read(cls, path: Path) -> WorldCard:
         """Raises WeightsError when the card cannot be read."""
         try:
             raw = json.loads(path.read_text())
-            return cls(WorldConfig.from_json(raw["config"]), str(raw["sha256"]), path, dict(raw.get("facts", {})))
+            config, facts = WorldConfig.from_json(raw["config"]), dict(raw.get("facts", {}))
+            painter = "" if config.painter is None else str(raw["painter_sha256"])
+            return cls(config, str(raw["sha256"]), path, facts, painter)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else error
             raise WeightsError(
@@ -64,7 +85,8 @@ class WorldCard:
 
     def write(self) -> None:
         """Replace the card's file. The weights and their hash stay as they are."""
-        content = {"config": self.config.to_json(), "sha256": self.sha256, "facts": self.facts}
+        painter = {} if self.config.painter is None else {"painter_sha256": self.painter_sha256}
+        content = {"config": self.config.to_json(), "sha256": self.sha256, **painter, "facts": self.facts}
         temporary = self.path.with_suffix(".part")
         temporary.write_text(json.dumps(content, indent=1) + "\n")
         temporary.rename(self.path)
@@ -98,33 +120,45 @@ def find(name: str | None, data: Path | None = None) -> WorldCard:
     raise WeightsError(f"there is no world named {name!r}; worlds on this machine: {have}")
 
 
-def verified(card: WorldCard) -> dict[str, Tensor]:
-    """The weights of a card, hash checked, as float32. Raises WeightsError."""
-    if not card.weights.is_file():
+def verified(path: Path, sha256: str) -> dict[str, Tensor]:
+    """The weights in a file whose card tells their hash, as float32. Raises WeightsError."""
+    if not path.is_file():
+        raise WeightsError(f"the weights {path} are missing; restore them from the repository or train the world again")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != sha256:
         raise WeightsError(
-            f"the weights {card.weights} are missing; restore them from the repository or train the world again"
-        )
-    digest = hashlib.sha256(card.weights.read_bytes()).hexdigest()
-    if digest != card.sha256:
-        raise WeightsError(
-            f"{card.weights} has the hash {digest[:12]}…, its card says {card.sha256[:12]}…; the file is damaged or of "
+            f"{path} has the hash {digest[:12]}…, its card says {sha256[:12]}…; the file is damaged or of "
             "another training: restore both files together"
         )
-    return {k: v.float() if v.is_floating_point() else v for k, v in load_file(card.weights).items()}
+    return {k: v.float() if v.is_floating_point() else v for k, v in load_file(path).items()}
 
 
 def load_modules(card: WorldCard) -> tuple[WorldNetwork, Autoencoder]:
     """Network and tokenizer of a card, in evaluation mode. Raises WeightsError."""
-    weights = verified(card)
+    weights = verified(card.weights, card.sha256)
     network, autoencoder = WorldNetwork(card.config.network), Autoencoder(card.config.autoencoder)
     for prefix, module in (("network.", network), ("autoencoder.", autoencoder)):
         part = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-        try:
-            module.load_state_dict(part)
-        except RuntimeError as error:
-            raise WeightsError(f"{card.weights} does not fit its card ({str(error).splitlines()[0]})") from error
-        module.eval().requires_grad_(False)
+        _filled(module, part, card.weights)
     return network, autoencoder
+
+
+def load_painter(card: WorldCard) -> Painter | None:
+    """The painter of a card, in evaluation mode; None where the world has none. Raises WeightsError."""
+    if card.config.painter is None:
+        return None
+    painter = Painter(card.config.painter.network(card.config.network))
+    _filled(painter, verified(card.painter_weights, card.painter_sha256), card.painter_weights)
+    return painter
+
+
+def _filled(module: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Put the weights in. Raises WeightsError where they do not fit."""
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise WeightsError(f"{path} does not fit its card ({str(error).splitlines()[0]})") from error
+    module.eval().requires_grad_(False)
 
 
 def save_world(
@@ -138,12 +172,27 @@ def save_world(
         for k, v in state.items()
     }
     path = folder / f"{config.name}.json"
-    weights = path.with_suffix(".safetensors")
-    save_file(tensors, weights)
-    weights.chmod(0o644)  # safetensors writes for the owner alone; a served file is for everybody
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    digest = _written(path.with_suffix(".safetensors"), tensors)
     WorldCard(config, digest, path, facts).write()
     return WorldCard.read(path)
+
+
+def save_painter(
+    card: WorldCard, config: PainterConfig, weights: dict[str, Tensor], facts: dict[str, Any]
+) -> WorldCard:
+    """Give a world a painter: write `NAME.painter.safetensors` (float16) and put it on the card."""
+    half = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in weights.items()}
+    digest = _written(card.painter_weights, half)
+    facts = {**card.facts, "painter": facts}
+    replace(card, config=replace(card.config, painter=config), painter_sha256=digest, facts=facts).write()
+    return WorldCard.read(card.path)
+
+
+def _written(path: Path, tensors: dict[str, Tensor]) -> str:
+    """Write tensors; the file's hash."""
+    save_file(tensors, path)
+    path.chmod(0o644)  # safetensors writes for the owner alone; a served file is for everybody
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +205,7 @@ class LoadedWorld:
     runner: Engine
     step_list: tuple[float, ...]
     gauge: Gauge | None = None  # None: walks are not watched for drift
+    painter: FirstFrames | None = None  # None: the walking network draws first frames
 
     @property
     def name(self) -> str:
@@ -164,7 +214,7 @@ class LoadedWorld:
     @property
     def sha256(self) -> str:
         """Of the weights: what an action log must agree with."""
-        return self.card.sha256
+        return self.card.identity
 
     @property
     def config(self) -> WorldConfig:
@@ -222,13 +272,19 @@ class LoadedWorld:
     def rollout(self) -> Rollout:
         """A new, empty rollout; call `reset` before `step`."""
         assert isinstance(self.network, WorldNetwork)
-        return Rollout(self.config, self.network, self.runner, self.step_list, self.gauge, self.autoencoder)
+        return Rollout(
+            self.config, self.network, self.runner, self.step_list, self.gauge, self.autoencoder, self.painter
+        )
 
     def viewer(self) -> PictureViewer:
         """Looks at pictures that the world could begin from. Raises ValueError when what it needs is missing."""
         folder = self.card.path.parent
         judge = load_judge(folder if (folder / "judge.safetensors").is_file() else SHIPPED)
         return PictureViewer(judge, self.autoencoder, load_familiarity(folder, self.name, judge, self.autoencoder))
+
+    def without_painter(self) -> LoadedWorld:
+        """The world as it was before it had a painter."""
+        return replace(self, card=self.card.without_painter(), painter=None)
 
     def with_steps(self, steps: int) -> LoadedWorld:
         """The same world at another number of steps. Raises ValueError when it was not trained for it."""
@@ -257,5 +313,7 @@ def load_world(
     folder = card.path.parent  # the monitor's measurements belong to one tokenizer: without them nobody watches
     watched = card.config.drift.on and (folder / DRIFT_FILE).is_file()
     gauge = load_gauge(folder, autoencoder) if watched else None
-    world = LoadedWorld(card, network, autoencoder, runner, step_list, gauge)
+    painter, shapes = load_painter(card), card.config.painter
+    first = None if painter is None or shapes is None else FirstFrames(shapes, painter, runner.painting(painter))
+    world = LoadedWorld(card, network, autoencoder, runner, step_list, gauge, first)
     return world if steps is None else world.with_steps(steps)

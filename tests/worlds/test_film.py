@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.worlds.test_painter import painted_world
 from tests.worlds.tiny_world import world
 from worldstream.worlds import action_log, film
 from worldstream.worlds.action_log import ActionLog, ActionLogError
@@ -105,6 +106,21 @@ def test_other_weights_are_refused_unless_asked_for(tmp_path: Path) -> None:
     _, notes = film.fitting(world(), other, anyway=True)
     assert len(notes) == 1
     assert "the pictures differ" in notes[0]
+
+
+def test_a_log_from_before_the_painter_begins_as_it_did() -> None:
+    """Its world is the same but for the painter, which draws first frames alone: it is played without one."""
+    made, old = painted_world(), log()
+    fitting, notes = film.fitting(made, old)
+    assert notes == ()
+    np.testing.assert_array_equal(np.stack(list(film.frames(fitting, old))), np.stack(list(film.frames(world(), old))))
+    new = film.scripted(made, "a forest", CAMERA, 0.5, seed=3)
+    assert new.header.sha256 == made.sha256 != old.header.sha256
+    fitting, notes = film.fitting(made, new)
+    assert (fitting.painter is made.painter, notes) == (True, ())
+    assert not np.array_equal(next(film.frames(fitting, new)), next(film.frames(world(), old)))
+    with pytest.raises(ActionLogError, match="this is test 000000000000"):
+        film.fitting(world(), new)
 
 
 def test_another_engine_or_number_of_steps_is_said() -> None:

@@ -13,8 +13,9 @@ import torch
 
 from tests.worlds.tiny_world import WORLD, autoencoder, network
 from worldstream.worlds import engines, weights
-from worldstream.worlds.config import PRESETS, WorldConfig
+from worldstream.worlds.config import PRESETS, PainterConfig, WorldConfig
 from worldstream.worlds.core import Action
+from worldstream.worlds.painter import Painter
 from worldstream.worlds.procedural.attributes import THEMES
 from worldstream.worlds.weights import (
     SHIPPED,
@@ -23,7 +24,9 @@ from worldstream.worlds.weights import (
     catalogue,
     find,
     load_modules,
+    load_painter,
     load_world,
+    save_painter,
     save_world,
 )
 
@@ -187,6 +190,56 @@ def test_a_world_is_shipped() -> None:
 def test_shipped_files_are_small() -> None:
     size_mb = sum(p.stat().st_size for p in SHIPPED.rglob("*") if p.is_file()) / 1e6
     assert size_mb <= MOST_MB
+
+
+@pytest.fixture
+def painted(data: Path) -> Path:
+    """The same world, given a painter."""
+    shapes = PainterConfig(width=32, blocks=1, heads=2, ffn=48, steps=(1.0, 0.5))
+    made = Painter(shapes.network(WORLD.network))
+    save_painter(find("test", data), shapes, made.state_dict(), {"minutes": 1})
+    return data
+
+
+def test_a_painter_comes_back_and_is_part_of_the_worlds_identity(painted: Path) -> None:
+    card = find("test", painted)
+    assert card.facts == {"themes": ["forest", "desert"], "painter": {"minutes": 1}}
+    assert load_painter(card) is not None
+    world, plain = load_world("test", painted, "eager", threads=1), card.without_painter()
+    assert (plain.identity, load_painter(plain)) == (card.sha256, None)
+    assert world.painter is not None
+    assert world.sha256 == card.identity != card.sha256
+    assert world.without_painter().sha256 == card.sha256
+    assert world.without_painter().painter is None
+    other = replace(card, painter_sha256="0" * 64)
+    assert other.identity != card.identity
+
+
+def test_a_damaged_or_missing_painter_is_named(painted: Path) -> None:
+    path = painted / "worlds/test.painter.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(WeightsError, match=r"test\.painter\.safetensors has the hash .* is damaged or of another"):
+        load_world("test", painted, "eager")
+    path.unlink()
+    with pytest.raises(WeightsError, match=r"test\.painter\.safetensors are missing; restore"):
+        load_world("test", painted, "eager")
+
+
+def test_a_painter_of_another_shape_or_without_a_hash(painted: Path) -> None:
+    card = card_of(painted)
+    card["config"]["painter"]["width"] = 64
+    write(painted, card)
+    with pytest.raises(WeightsError, match=r"test\.painter\.safetensors does not fit its card"):
+        load_world("test", painted, "eager")
+    for broken in ({"width": 64, "brush": 3}, {"steps": [0.5]}, 7):
+        write(painted, {**card, "config": {**card["config"], "painter": broken}})
+        with pytest.raises(WeightsError, match=r"test\.json cannot be read"):
+            load_world("test", painted, "eager")
+    del card["painter_sha256"]
+    write(painted, card)
+    with pytest.raises(WeightsError, match=r"test\.json cannot be read \(no 'painter_sha256'\)"):
+        load_world("test", painted, "eager")
 
 
 def test_a_card_knows_its_weights(data: Path) -> None:

@@ -1,7 +1,7 @@
 """`worldstream train STAGE`: the stages in order, each resumable by the same command.
 
 data → judge → tokenizer → encode → dynamics → refine → distil, decoder → export → drift, familiarity →
-look → evaluate → recordings
+look, painter → evaluate → recordings
 """
 
 from __future__ import annotations
@@ -15,10 +15,18 @@ from pathlib import Path
 
 STAGES = (
     "data", "judge", "tokenizer", "encode", "dynamics", "refine", "distil", "decoder", "export", "drift", "familiarity",
-    "look", "evaluate",
+    "look", "painter", "evaluate",
     "recordings",
 )  # fmt: skip
-MINUTES = {"judge": 12.0, "dynamics": 100.0, "refine": 30.0, "distil": 30.0, "decoder": 30.0, "look": 35.0}
+MINUTES = {
+    "judge": 12.0,
+    "dynamics": 100.0,
+    "refine": 30.0,
+    "distil": 30.0,
+    "decoder": 30.0,
+    "look": 35.0,
+    "painter": 60.0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,7 @@ class Request:
     start_from: Path | None
     out: Path | None
     device: str = "cpu"
+    views: int = 20_480
 
     @property
     def data(self) -> Path:
@@ -60,6 +69,7 @@ def parse(argv: Sequence[str]) -> Request:
     parser.add_argument("--processes", type=int, default=model_threads(), help="one thread each")
     parser.add_argument("--episodes", type=int, default=2048, help="walks to render (data)")
     parser.add_argument("--stills", type=int, default=16_384, help="stills to render (data)")
+    parser.add_argument("--views", type=int, default=20_480, help="first views to render (painter)")
     parser.add_argument("--start-from", type=Path, help="checkpoint or shipped world to go on from")
     parser.add_argument("--out", type=Path, help="folder of the exported world, or JSON of the evaluation")
     parser.add_argument(
@@ -75,7 +85,9 @@ def parse(argv: Sequence[str]) -> Request:
             parser.error("--device cuda: torch finds no CUDA device on this machine")
         a.processes = 1
     minutes = MINUTES.get(a.stage, 0.0) if a.minutes is None else a.minutes
-    return Request(a.stage, a.runs, a.preset, minutes, a.processes, a.episodes, a.stills, a.start_from, a.out, a.device)
+    return Request(
+        a.stage, a.runs, a.preset, minutes, a.processes, a.episodes, a.stills, a.start_from, a.out, a.device, a.views
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "data": _data, "judge": _judge, "tokenizer": _tokenizer, "encode": _encode, "dynamics": _dynamics,
         "refine": _refine,
         "distil": _distil, "decoder": _decoder, "export": _export, "drift": _drift, "familiarity": _familiarity,
-        "look": _look, "evaluate": _evaluate, "recordings": _recordings,
+        "look": _look, "painter": _painter, "evaluate": _evaluate, "recordings": _recordings,
     }  # fmt: skip
     try:
         require(request)
@@ -255,6 +267,16 @@ def _look(r: Request) -> None:
     out = r.out or SHIPPED
     out.mkdir(parents=True, exist_ok=True)
     print("looks:", train_look(r.runs, out, r.minutes, start_from=begun))
+
+
+def _painter(r: Request) -> None:
+    """Of the shipped world, or of the one in the folder `--out`."""
+    from ..weights import SHIPPED, WorldCard
+    from .painter import make_painter
+
+    card = WorldCard.read((r.out or SHIPPED) / f"{r.preset}.json")
+    made = make_painter(r.runs, card, r.minutes, r.processes, r.views)
+    print(f"wrote {made.painter_weights} ({made.painter_weights.stat().st_size / 1e6:.1f} MB)")
 
 
 def _evaluate(r: Request) -> None:

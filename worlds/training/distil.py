@@ -139,9 +139,10 @@ def own_walk_loss(
         taught_pooled, taught_words = teacher.text_embedding(batch.words)
     cache, places = KVCache(student, b), places_of(teacher, batch, generator, 0.3, 0.0)
     given = held_to(from_frames(batch.clips[:, :depth], student.config), batch.anchor[:, None], student.config)
-    total = torch.zeros((), device=device)
+    total, level = torch.zeros((), device=device), None
     for i in range(t):
-        label = doubt(given, config.world)[:, None]
+        level = doubt(given, config.world, level)
+        label = level[:, None]
         action, view = batch.actions[:, i : i + 1], cache.frozen()
         with torch.no_grad():
             now = None if places is None else Places(*(x[:, i : i + 1] for x in places))

@@ -19,6 +19,7 @@ from ..history import begun, detailed, doubt, from_frames, noised, pushed
 from ..kv_cache import KVCache
 from ..memory import SUSPECT, PlaceMemory, Poses, poses_along
 from ..network import WorldNetwork
+from ..painter import Painter, painted
 from ..reanchor import Keeper, from_prompt
 from ..reprojection import Places
 from ..sampler import Denoise, draw_noise, guided, sample
@@ -34,6 +35,7 @@ class Model:
     autoencoder: Autoencoder
     steps: tuple[float, ...]
     gauge: Gauge | None = None  # without it no walk is brought back
+    painter: Painter | None = None  # of first frames; without it the walking network draws them
 
     @torch.no_grad()
     def encode(self, rgb: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Tensor:
@@ -53,7 +55,7 @@ def walk_batch(
     """Latents `[B, T, C, h, w]` of B walks at once.
 
     history `[B, K, C, h, w]` are true latents to start from, None starts from the prompt alone (the first frame is
-    then drawn with `first_steps`, its action is not read). actions `[B, T, A]`, words `[B, S, I]`.
+    then drawn by the painter, or with `first_steps`; its action is not read). actions `[B, T, A]`, words `[B, S, I]`.
     """
     network, c = model.network, model.config
     b, t = actions.shape[:2]
@@ -65,7 +67,8 @@ def walk_batch(
     blank = from_prompt(lambda inputs: network.step(*inputs), c, cache, (pooled, text), nothing)
     shape = (b, 1, c.network.channels, c.network.rows, c.network.columns)
     given = None if history is None else from_frames(history, c.network)
-    drawn = []
+    drawn: list[Tensor] = []
+    level: Tensor | None = None
     if history is None:
         actions = torch.cat([torch.zeros_like(actions[:, :1]), actions[:, 1:]], 1)
     else:
@@ -74,8 +77,8 @@ def walk_batch(
     for i in range(t):
         action = actions[:, i : i + 1]
         if given is not None:
-            label, steps = doubt(given, c), model.steps
-            label = (label if keeper is None else keeper.doubt(label))[:, None]
+            level, steps = doubt(given, c, level), model.steps
+            label = (level if keeper is None else keeper.doubt(level))[:, None]
             places = recalled(network, memories, poses[:, i], i)
             newest = noised(detailed(given, c), label, generator, c.network)
             seen = network.look(newest, led(action, c.step_gain), places)
@@ -94,7 +97,12 @@ def walk_batch(
         denoise = with_text(pooled, text)
         if given is None and c.first_guidance != 1.0:
             denoise = guided(denoise, with_text(*nothing), c.first_guidance)
-        latent, keys, values = sample(denoise, draw_noise(shape, generator), steps)
+        noise = draw_noise(shape, generator)
+        if given is None and model.painter is not None and c.painter is not None:
+            asked, unasked = (model.painter.text_embedding(w) for w in (words, torch.zeros_like(words)))
+            latent = painted(model.painter.forward, c.painter, asked, unasked, noise[:, 0])[:, None]
+        else:
+            latent, keys, values = sample(denoise, noise, steps)
         if given is None:
             given = begun(latent, c.network)
         else:
