@@ -21,7 +21,7 @@ from worldstream.realtime.config import ServerConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 HISTORY = "CHANGELOG.md"  # says what was, not what is
-FOREIGN = {"--tool", "uploads.create_ephemeral"}  # of other people's programs
+FOREIGN = {"--ftz", "--tool", "uploads.create_ephemeral"}  # of other people's programs
 OURS = (".py", ".md", ".js", ".cu", ".sh", ".css", ".html")  # endings that other people's files in our documents lack
 # commands with a command line of their own, and the file that it is in
 ELSEWHERE = {

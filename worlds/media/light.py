@@ -56,21 +56,21 @@ class Expansion:
 EXPANSION = Expansion()
 
 
-def display_light(rgb: Floats, expansion: Expansion = EXPANSION) -> Floats:
+def display_light(rgb: Floats) -> Floats:
     """Rec.709 R'G'B' `[H, W, 3]` in [0, 1] to linear BT.2020 in nits, `[H, W, 3]`, never above the peak."""
     linear = np.clip(rgb, 0, 1) ** np.float32(GAMMA)
     luminance = linear @ LUMINANCE_709
     signal = cast(Floats, luminance ** np.float32(1 / GAMMA))
-    gain = expansion.nits(signal) / np.maximum(luminance, np.float32(1e-9))
+    gain = EXPANSION.nits(signal) / np.maximum(luminance, np.float32(1e-9))
     # the gain is never above the peak's, and no component of linear light is above 1: nothing can clip
     return cast(Floats, (linear * gain[..., None]) @ BT2020_OF_709.T)
 
 
-def sdr_signal(nits: Floats, expansion: Expansion = EXPANSION) -> Floats:
+def sdr_signal(nits: Floats) -> Floats:
     """The way back: linear BT.2020 in nits to Rec.709 R'G'B' in [0, 1]; brighter and purer colours are clipped."""
     linear = nits @ np.linalg.inv(BT2020_OF_709.astype(np.float64)).T.astype(np.float32)
     luminance = np.maximum(linear @ LUMINANCE_709, np.float32(1e-6))
-    scaled = linear * (expansion.signal(luminance) ** np.float32(GAMMA) / luminance)[..., None]
+    scaled = linear * (EXPANSION.signal(luminance) ** np.float32(GAMMA) / luminance)[..., None]
     return cast(Floats, np.clip(scaled, 0, 1) ** np.float32(1 / GAMMA))
 
 

@@ -173,11 +173,11 @@ def revisited(poses: Poses, kept: NDArray[np.bool_], view: NetworkConfig, every:
 
 
 @torch.no_grad()
-def encode_walks(data: Path, model: Autoencoder, most_shards: int = 1 << 30) -> NDArray[np.float16]:
+def encode_walks(data: Path, model: Autoencoder) -> NDArray[np.float16]:
     """Encode every walk and its mirror image to `latents.npy`, float16 `[2, E, T, C, h, w]`."""
     from .tokenizer import to_tensor
 
-    walks = Walks.open(data, most_shards)
+    walks = Walks.open(data)
     out = []
     for mirror in (False, True):
         rows = []

@@ -37,9 +37,9 @@ def record(world: LoadedWorld, prompt: str, seed: int) -> list[np.ndarray[tuple[
     return [frame.rgb for i in range(FRAMES) for frame in rollout.step(action(i))]
 
 
-def write_recordings(folder: Path, sheet: Path, world: LoadedWorld | None = None) -> list[Path]:
+def write_recordings(folder: Path, sheet: Path) -> list[Path]:
     """Write the loops, stills and `index.json` to `folder`, and one contact sheet."""
-    world = world or load_world(engine="eager")
+    world = load_world(engine="eager")
     folder.mkdir(parents=True, exist_ok=True)
     entries, rows, paths = [], [], []
     for prompt, seed in WALKS:

@@ -85,12 +85,12 @@ class Graph(Protocol[V]):
         """The last two axes, each cell repeated once."""
         ...
 
-    def quantize(self, value: V, scale: V, axis: int | None = None) -> V:
-        """To float8: round(value / scale), saturated. One scale, or one for each place of an axis."""
+    def quantize(self, value: V, scale: V) -> V:
+        """To float8: round(value / scale), saturated."""
         ...
 
     def dequantize(self, value: V, scale: V, axis: int | None = None) -> V:
-        """From float8 to the type of the scale."""
+        """From float8 to the type of the scale: one scale, or one for each place of an axis."""
         ...
 
     def fused(self, operator: Operator, *values: V) -> tuple[V, ...]:

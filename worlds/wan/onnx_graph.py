@@ -165,9 +165,8 @@ class OnnxGraph:
         how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return self._node("Resize", [value, None, factors], shape, value.dtype, **how)
 
-    def quantize(self, value: Value, scale: Value, axis: int | None = None) -> Value:
-        how = {} if axis is None else {"axis": axis}
-        return self._node("QuantizeLinear", [value, scale], value.shape, FLOAT8, output_dtype=TYPES[FLOAT8], **how)
+    def quantize(self, value: Value, scale: Value) -> Value:
+        return self._node("QuantizeLinear", [value, scale], value.shape, FLOAT8, output_dtype=TYPES[FLOAT8])
 
     def dequantize(self, value: Value, scale: Value, axis: int | None = None) -> Value:
         how = {} if axis is None else {"axis": axis}

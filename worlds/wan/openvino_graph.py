@@ -194,7 +194,7 @@ class OpenVINOGraph:
         )  # fmt: skip
         return self._made(made, value.dtype)
 
-    def quantize(self, value: Value, scale: Value, axis: int | None = None) -> Value:
+    def quantize(self, value: Value, scale: Value) -> Value:
         """Raises ValueError."""
         raise ValueError("OpenVINO's graph does not multiply in float8")
 

@@ -189,11 +189,8 @@ class TensorRTGraph:
         layer.nearest_rounding = self._api.ResizeRoundMode.FLOOR
         return self._made(layer)
 
-    def quantize(self, value: Any, scale: Any, axis: int | None = None) -> Any:
-        layer = self._network.add_quantize(value, scale, self._api.DataType.FP8)
-        if axis is not None:
-            layer.axis = axis
-        return self._made(layer)
+    def quantize(self, value: Any, scale: Any) -> Any:
+        return self._made(self._network.add_quantize(value, scale, self._api.DataType.FP8))
 
     def dequantize(self, value: Any, scale: Any, axis: int | None = None) -> Any:
         layer = self._network.add_dequantize(value, scale, scale.dtype)
