@@ -21,7 +21,7 @@ from worldstream.kernels.reference import quantised
 from worldstream.worlds.core import Frame
 from worldstream.worlds.wan import attention_choice, fused_transformer
 from worldstream.worlds.wan.attention import attend
-from worldstream.worlds.wan.attention_choice import PLAIN, AttentionShape, Candidate, Choice, Say
+from worldstream.worlds.wan.attention_choice import CUDNN_PLANS, PLAIN, AttentionShape, Candidate, Choice, Say
 from worldstream.worlds.wan.chunk_fused import FusedStep
 from worldstream.worlds.wan.chunk_fused_graph import FusedGraphStep
 from worldstream.worlds.wan.chunk_graph import GraphStep
@@ -327,9 +327,8 @@ def test_what_is_measured_on_a_gpu(attention: str, products: bool, monkeypatch: 
     monkeypatch.setattr(FusedTransformer, "device", torch.device("cuda"))
     own = ["cudnn", "flash", "efficient"]
     found = made.choose_attention(2, 3, 9, lambda line: None)
-    to_the_past = (
-        ["cuDNN fp8"] if attention == "always" else own + ["cuDNN fp8"] * (attention == "measured" and products)
-    )
+    low = attention == "always" or (attention == "measured" and products)
+    to_the_past = own * (attention != "always") + list(CUDNN_PLANS) * low
     assert asked == [(18, to_the_past), (made.config.text_len, own)]
     assert (found is not None) == ("cuDNN fp8" in to_the_past) == (made.attends_eight is not None)
     monkeypatch.setattr(attention_choice, "_installed", lambda package: False)
