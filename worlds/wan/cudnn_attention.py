@@ -40,9 +40,9 @@ def why_not(capability: tuple[int, int]) -> str | None:
 
 
 def planned(cudnn: Any, shape: PlanShape, plan: int = 0, **where: Any) -> Any:
-    """A graph, with that one of cuDNN's plans built, which it lists best first by its own reckoning. `where`: the
-    `handle` of a GPU, or, to build without one, a `device_property` and its `sm_version`. Raises RuntimeError, one line,
-    where cuDNN has no such plan."""
+    """A graph, with that one of cuDNN's plans built; it lists them best first by its own reckoning. `where`: the
+    `handle` of a GPU, or, to build without one, a `device_property` and its `sm_version`. Raises RuntimeError, one
+    line, where cuDNN has no such plan."""
     kind = cudnn.data_type
     graph = cudnn.pygraph(
         io_data_type=kind.FP8_E4M3, intermediate_data_type=kind.FLOAT, compute_data_type=kind.FLOAT, **where
