@@ -132,12 +132,13 @@ class CudnnAttention:
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, scales: LayerScales) -> Tensor | EightRows:
         """Raises RuntimeError at the first call where there is no such GPU, package or plan."""
         if self._plan is None:
-            self._plan = self._made(q, k)
+            self._plan = self._made(q, k, v, scales)
         if lies_as(q, k, v, self._plan.shape):
             return self._plan(q, k, v, scales)
         return attend_exactly(q, k, v, scales, torch.bfloat16)
 
-    def _made(self, q: Tensor, k: Tensor) -> Plan:
+    def _made(self, q: Tensor, k: Tensor, v: Tensor, scales: LayerScales) -> Plan:
+        """A plan that has run once."""
         refused = why_not(torch.cuda.get_device_capability(q.device))
         if refused is not None:
             raise RuntimeError(refused)
@@ -145,7 +146,13 @@ class CudnnAttention:
             import cudnn  # type: ignore[import-not-found,import-untyped,unused-ignore] # pyright: ignore[reportMissingImports]
         except (ImportError, OSError, AssertionError) as why:  # the library, or one of its own, is not there
             raise RuntimeError(f"nvidia-cudnn-frontend cannot be imported: {_reason(why)}") from None
-        return Plan(cudnn, PlanShape(q.shape[0], q.shape[1], k.shape[1], *q.shape[2:]), q.device, self._index)
+        try:
+            made = Plan(cudnn, PlanShape(q.shape[0], q.shape[1], k.shape[1], *q.shape[2:]), q.device, self._index)
+            made(q, k, v, scales)
+        except (AttributeError, TypeError, cudnn.cudnnGraphNotSupportedError) as why:  # a frontend of another form
+            version = getattr(cudnn, "__version__", "?")
+            raise RuntimeError(f"nvidia-cudnn-frontend {version} cannot be used: {_reason(why)}") from None
+        return made
 
 
 def lies_as(q: Tensor, k: Tensor, v: Tensor, shape: PlanShape) -> bool:

@@ -180,6 +180,18 @@ def test_what_is_missing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(sys.modules, "cudnn", frontend(Refuses))
     assert refusal() == "not by cuDNN fp8 (cuDNN 9.19.0 has no plan 0: too wide)"
+
+    class Older(Graph):
+        def sdpa_fp8(self, **told: Any) -> tuple[Described, None, Described, Described]:
+            raise TypeError("sdpa_fp8(): incompatible function arguments")
+
+    class Fails(Graph):
+        def execute_plan_at_index(self, pointers: dict[int, int], workspace: int, index: int, handle: str) -> None:
+            raise NotSupportedError("CUDNN_STATUS_EXECUTION_FAILED")
+
+    for kind, why in ((Older, "sdpa_fp8(): incompatible function arguments"), (Fails, "CUDNN_STATUS_EXECUTION_FAILED")):
+        monkeypatch.setitem(sys.modules, "cudnn", frontend(kind))
+        assert refusal() == f"not by cuDNN fp8 (nvidia-cudnn-frontend ? cannot be used: {why})"
     monkeypatch.setitem(sys.modules, "cudnn", None)
     assert refusal().startswith("not by cuDNN fp8 (nvidia-cudnn-frontend cannot be imported: ")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 9))
