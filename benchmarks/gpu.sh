@@ -45,7 +45,7 @@ step() {
 # In a process of its own: a kernel that goes wrong takes the GPU from the process that runs it.
 no_eight=--no-fp8-attention
 eight_attention() {
-    step attention "$1" "$python" -m pytest -q -m gpu tests/worlds/wan/test_cudnn_attention.py || return 0
+    step attention "$1" "${tests[@]}" -m gpu tests/worlds/wan/test_cudnn_attention.py || return 0
     if grep -q skipped "$out/attention.log"; then echo "==> no attention in eight bits"; else no_eight=; fi
 }
 
@@ -56,14 +56,14 @@ if [ -z "$gpu" ]; then
     step open_checkpoints 200 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" $quick
     step engines 600 "$python" benchmarks/engines.py --json "$out/engines.json" $quick
 elif [ -n "$quick" ]; then
-    eight_attention 30
-    step open_checkpoints 140 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" --quick --seconds 105 $no_eight
+    eight_attention 40
+    step open_checkpoints 130 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" --quick --seconds 95 $no_eight
     step operators 90 "$python" benchmarks/operators.py --json "$out/operators.json" --size 832x480
     step throughput 40 "$python" benchmarks/throughput.py --json "$out/throughput.json" --quick --embedded
 else
     step steps 40 "${tests[@]}" -k "not openvino" tests/worlds/wan/test_steps.py tests/worlds/test_recording.py tests/kernels/test_on_gpu.py
-    eight_attention 30
-    step open_checkpoints 290 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" --seconds 225 $no_eight
+    eight_attention 50
+    step open_checkpoints 280 "$python" benchmarks/open_checkpoints.py --json "$out/open_checkpoints.json" --seconds 225 $no_eight
     step operators 100 "$python" benchmarks/operators.py --json "$out/operators.json"
     step throughput 45 "$python" benchmarks/throughput.py --json "$out/throughput.json" --quick --embedded
     if command -v compute-sanitizer >/dev/null; then

@@ -40,6 +40,7 @@ BACKENDS = {
 ON_CUDA, ON_CPU = ("cudnn", "flash", "efficient"), ("flash", "math")
 IMPLEMENTATIONS = {"FA3": "flash_attn_interface", "FA4": "flash_attn.cute"}  # torch's names, and their packages
 CUDNN_FRONTEND = "cudnn"
+CUDNN_PLANS = "cuDNN fp8", "cuDNN fp8, second plan"  # on sm_90 tiles of 256 and of 128 keys
 LOW, LOW_EIGHT = 1e-2, 0.15  # error that is allowed, of bf16 and of eight bits
 CHECKED = 64  # queries whose result is worked out plainly
 
@@ -148,7 +149,8 @@ def in_eight_bits(installed: Callable[[str], bool] | None = None) -> Iterator[Ca
         enter, leave = _activation("FA3")
         yield Candidate("FA3 fp8", enter=enter, leave=leave, allowed=LOW_EIGHT, eight=flash_eight)
     if has(CUDNN_FRONTEND):
-        yield Candidate("cuDNN fp8", allowed=LOW_EIGHT, eight=CudnnAttention())
+        for plan, name in enumerate(CUDNN_PLANS):
+            yield Candidate(name, allowed=LOW_EIGHT, eight=CudnnAttention(plan))
 
 
 def _installed(package: str) -> bool:

@@ -39,9 +39,10 @@ def why_not(capability: tuple[int, int]) -> str | None:
     return f"compute capability {capability[0]}.{capability[1]}; cuDNN takes attention in float8 from 9.0 on"
 
 
-def planned(cudnn: Any, shape: PlanShape, **where: Any) -> Any:
-    """A graph whose plan is built. `where`: the `handle` of a GPU, or, to build without one, a `device_property` and
-    its `sm_version`. Raises RuntimeError, one line, where cuDNN has no plan."""
+def planned(cudnn: Any, shape: PlanShape, plan: int = 0, **where: Any) -> Any:
+    """A graph, with that one of cuDNN's plans built; it lists them best first by its own reckoning. `where`: the
+    `handle` of a GPU, or, to build without one, a `device_property` and its `sm_version`. Raises RuntimeError, one
+    line, where cuDNN has no such plan."""
     kind = cudnn.data_type
     graph = cudnn.pygraph(
         io_data_type=kind.FP8_E4M3, intermediate_data_type=kind.FLOAT, compute_data_type=kind.FLOAT, **where
@@ -52,9 +53,12 @@ def planned(cudnn: Any, shape: PlanShape, **where: Any) -> Any:
         graph.build_operation_graph()
         graph.create_execution_plans([cudnn.heur_mode.A, cudnn.heur_mode.FALLBACK])
         graph.check_support()
-        graph.build_plans()
+        count = graph.get_execution_plan_count()
+        if plan >= count:
+            raise ValueError(f"{count} in all")
+        graph.build_plan_at_index(plan)
     except (cudnn.cudnnGraphNotSupportedError, ValueError) as why:
-        raise RuntimeError(f"cuDNN {cudnn.backend_version_string()} has no plan: {_reason(why)}") from None
+        raise RuntimeError(f"cuDNN {cudnn.backend_version_string()} has no plan {plan}: {_reason(why)}") from None
     return graph
 
 
@@ -93,12 +97,13 @@ def _reason(why: BaseException) -> str:
 class Plan:
     """One shape on one GPU: the handle, the graph, and what it needs beside its inputs, allocated once."""
 
-    def __init__(self, cudnn: Any, shape: PlanShape, device: torch.device) -> None:
-        self.shape, self._cudnn, self._device = shape, cudnn, device
+    def __init__(self, cudnn: Any, shape: PlanShape, device: torch.device, plan: int) -> None:
+        self.shape, self._cudnn, self._device, self._index = shape, cudnn, device, plan
         with torch.cuda.device(device):
             self._handle = cudnn.create_handle()
-            self._graph = planned(cudnn, shape, handle=self._handle)
-            self._workspace = torch.empty(max(1, self._graph.get_workspace_size()), dtype=torch.uint8, device=device)
+            self._graph = planned(cudnn, shape, plan, handle=self._handle)
+            room = max(1, self._graph.get_workspace_size_plan_at_index(plan))
+            self._workspace = torch.empty(room, dtype=torch.uint8, device=device)
             levels = torch.tensor([1 / PROBABILITIES, PROBABILITIES, 0.0, 0.0], device=device)
             padded = torch.zeros(4, 4, device=device)  # each at a border of 16 bytes
             padded[:, 0] = levels
@@ -113,26 +118,27 @@ class Plan:
         }  # fmt: skip
         self._cudnn.set_stream(handle=self._handle, stream=torch.cuda.current_stream(self._device).cuda_stream)
         pointers = self._own | {uid: tensor.data_ptr() for uid, tensor in given.items()}
-        self._graph.execute(pointers, self._workspace.data_ptr(), handle=self._handle)
+        self._graph.execute_plan_at_index(pointers, self._workspace.data_ptr(), self._index, self._handle)
         return EightRows(out.flatten(2), scales.out)
 
 
 class CudnnAttention:
-    """An `EightAttention`. The first call decides for which shape there is a plan."""
+    """An `EightAttention` by one of cuDNN's plans. The first call decides for which shape."""
 
-    def __init__(self) -> None:
+    def __init__(self, plan: int = 0) -> None:
         self._plan: Plan | None = None
+        self._index = plan
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, scales: LayerScales) -> Tensor | EightRows:
         """Raises RuntimeError at the first call where there is no such GPU, package or plan."""
         if self._plan is None:
-            self._plan = self._made(q, k)
+            self._plan = self._made(q, k, v, scales)
         if lies_as(q, k, v, self._plan.shape):
             return self._plan(q, k, v, scales)
         return attend_exactly(q, k, v, scales, torch.bfloat16)
 
-    @staticmethod
-    def _made(q: Tensor, k: Tensor) -> Plan:
+    def _made(self, q: Tensor, k: Tensor, v: Tensor, scales: LayerScales) -> Plan:
+        """A plan that has run once."""
         refused = why_not(torch.cuda.get_device_capability(q.device))
         if refused is not None:
             raise RuntimeError(refused)
@@ -140,7 +146,13 @@ class CudnnAttention:
             import cudnn  # type: ignore[import-not-found,import-untyped,unused-ignore] # pyright: ignore[reportMissingImports]
         except (ImportError, OSError, AssertionError) as why:  # the library, or one of its own, is not there
             raise RuntimeError(f"nvidia-cudnn-frontend cannot be imported: {_reason(why)}") from None
-        return Plan(cudnn, PlanShape(q.shape[0], q.shape[1], k.shape[1], *q.shape[2:]), q.device)
+        try:
+            made = Plan(cudnn, PlanShape(q.shape[0], q.shape[1], k.shape[1], *q.shape[2:]), q.device, self._index)
+            made(q, k, v, scales)
+        except (AttributeError, TypeError, cudnn.cudnnGraphNotSupportedError) as why:  # a frontend of another form
+            version = getattr(cudnn, "__version__", "?")
+            raise RuntimeError(f"nvidia-cudnn-frontend {version} cannot be used: {_reason(why)}") from None
+        return made
 
 
 def lies_as(q: Tensor, k: Tensor, v: Tensor, shape: PlanShape) -> bool:

@@ -107,7 +107,7 @@ class AttentionScales:
 
 
 def powers_of_two(largest: Tensor) -> Tensor:
-    """Powers of two that bring float32 numbers of up to `largest` into float8; half of each would not, or just so."""
+    """What float32 numbers of up to `largest` are divided by: the largest becomes 224 to 448, of at most 448."""
     _, exponent = torch.frexp(largest.clamp(1e-12, 1e30) / LARGEST_E4M3)
     return ((exponent.int() + 127) << 23).view(torch.float32)  # their bits: no device's power function is trusted
 

@@ -104,7 +104,7 @@ def test_packages_are_looked_for() -> None:
     assert names(True, "flash_attn_interface") == [*own, "FA3", "FA3 fp8"]
     assert names(True, "flash_attn.cute") == [*own, "FA4"]
     assert names(False, "cudnn") == own
-    assert names(True, "cudnn") == [*own, "cuDNN fp8"]
+    assert names(True, "cudnn") == [*own, "cuDNN fp8", "cuDNN fp8, second plan"]
 
 
 def test_what_reads_eight_bits_is_given_them_and_compared_too() -> None:

@@ -70,7 +70,11 @@ class Graph:
         self.outputs = Described(), Described(), Described()
         return self.outputs[0], None, *self.outputs[1:]
 
-    def build_plans(self) -> None:
+    def get_execution_plan_count(self) -> int:
+        return 2
+
+    def build_plan_at_index(self, index: int) -> None:
+        self.built = index
         assert self.done == ["validate", "build_operation_graph", "create_execution_plans", "check_support"]
         for made in self.outputs:
             assert made.told["output"] is True
@@ -80,11 +84,11 @@ class Graph:
     def __getattr__(self, name: str) -> Any:
         return lambda *_: self.done.append(name)
 
-    def get_workspace_size(self) -> int:
+    def get_workspace_size_plan_at_index(self, index: int) -> int:
         return 256
 
-    def execute(self, pointers: dict[int, int], workspace: int, handle: str) -> None:
-        assert handle == "handle"
+    def execute_plan_at_index(self, pointers: dict[int, int], workspace: int, index: int, handle: str) -> None:
+        assert (handle, index) == ("handle", self.built)
         assert workspace
         assert set(pointers) == set(self.tensors)
 
@@ -137,7 +141,7 @@ def given(queries: int, keys: int, ring: int) -> tuple[tuple[Tensor, Tensor, Ten
 
 @pytest.mark.usefixtures("gpu")
 def test_what_cudnn_is_told_is_the_attention() -> None:
-    attends = CudnnAttention()
+    attends = CudnnAttention(1)
     for keys in (40, 40, 24):  # the first decides; others are attended to without a plan
         low, exact, layer = given(20, keys, 64)
         out = attends(*low, layer)
@@ -152,7 +156,7 @@ def test_it_is_measured_like_the_others() -> None:
     said: list[str] = []
     ways = in_eight_bits(lambda package: package == "cudnn")
     choice = choose(AttentionShape(20, 40, 3, 32, torch.float32), torch.device("cpu"), ways, said.append)
-    assert (choice.name, said) == ("cuDNN fp8", [])
+    assert (set(choice.ms), said) == ({"cuDNN fp8", "cuDNN fp8, second plan"}, [])
     low, exact, layer = given(20, 40, 64)
     assert choice.eight is not None
     out = choice.eight(*low, layer)
@@ -171,11 +175,23 @@ def test_what_is_missing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def refusal() -> str:
         said: list[str] = []
         choose(shape, cpu, in_eight_bits(lambda package: package == "cudnn"), said.append)
-        assert said[1].endswith("no candidate is right here; torch's own choice")
+        assert said[-1].endswith("no candidate is right here; torch's own choice")
         return said[0].split(": ", 1)[1]
 
     monkeypatch.setitem(sys.modules, "cudnn", frontend(Refuses))
-    assert refusal() == "not by cuDNN fp8 (cuDNN 9.19.0 has no plan: too wide)"
+    assert refusal() == "not by cuDNN fp8 (cuDNN 9.19.0 has no plan 0: too wide)"
+
+    class Older(Graph):
+        def sdpa_fp8(self, **told: Any) -> tuple[Described, None, Described, Described]:
+            raise TypeError("sdpa_fp8(): incompatible function arguments")
+
+    class Fails(Graph):
+        def execute_plan_at_index(self, pointers: dict[int, int], workspace: int, index: int, handle: str) -> None:
+            raise NotSupportedError("CUDNN_STATUS_EXECUTION_FAILED")
+
+    for kind, why in ((Older, "sdpa_fp8(): incompatible function arguments"), (Fails, "CUDNN_STATUS_EXECUTION_FAILED")):
+        monkeypatch.setitem(sys.modules, "cudnn", frontend(kind))
+        assert refusal() == f"not by cuDNN fp8 (nvidia-cudnn-frontend ? cannot be used: {why})"
     monkeypatch.setitem(sys.modules, "cudnn", None)
     assert refusal().startswith("not by cuDNN fp8 (nvidia-cudnn-frontend cannot be imported: ")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 9))
@@ -186,6 +202,8 @@ def test_a_plan_can_be_described_without_a_gpu() -> None:
     graph = planned(frontend(), PlanShape(1, 4680, 32760, 12, 128))
     q = graph.inputs["q"].told
     assert (q["dim"], q["stride"]) == ([1, 12, 4680, 128], [4680 * 1536, 128, 1536, 1])
+    with pytest.raises(RuntimeError, match="has no plan 2: 2 in all"):
+        planned(frontend(), PlanShape(1, 4680, 32760, 12, 128), 2)
     assert why_not((9, 0)) is why_not((10, 0)) is None
 
 
@@ -205,13 +223,13 @@ MISSING = None if torch.cuda.is_available() and importlib.util.find_spec("cudnn"
 
 @pytest.mark.gpu
 @pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
-@pytest.mark.parametrize(("queries", "keys"), [(4680, 32_760), (4680, 18_720), (2640, 5280)])
-def test_cudnn_itself(queries: int, keys: int) -> None:
+@pytest.mark.parametrize(("queries", "keys", "plan"), [(4680, 32_760, 0), (4680, 32_760, 1), (2640, 5280, 0)])
+def test_cudnn_itself(queries: int, keys: int, plan: int) -> None:
     """At the worlds' shapes, fresh numbers, beside the twin and beside sixteen bits; then held by a CUDA graph, whose
     replay reads other bytes and other scales at the same addresses."""
     seed = time.time_ns() % 100_000
     low, exact, layer = on_gpu(queries, keys, seed)
-    attends, asked = CudnnAttention(), 64
+    attends, asked = CudnnAttention(plan), 64
 
     def compare(out: Tensor | EightRows, low: tuple[Tensor, Tensor, Tensor], exact: Tensor) -> None:
         assert isinstance(out, EightRows)

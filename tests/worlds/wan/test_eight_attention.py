@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -15,9 +16,12 @@ from torch import Tensor
 from tests.worlds.wan.test_chunk_graph import busy, differ
 from tests.worlds.wan.test_kv_cache import COLUMNS, CONFIG, ROWS, SIZES, joined
 from tests.worlds.wan.test_rollout import TEXT, model, randomly
+from worldstream.kernels.qk_norm_rope import qk_norm_rope
 from worldstream.kernels.reference import quantised
 from worldstream.worlds.core import Frame
+from worldstream.worlds.wan import attention_choice, fused_transformer
 from worldstream.worlds.wan.attention import attend
+from worldstream.worlds.wan.attention_choice import CUDNN_PLANS, PLAIN, AttentionShape, Candidate, Choice, Say
 from worldstream.worlds.wan.chunk_fused import FusedStep
 from worldstream.worlds.wan.chunk_fused_graph import FusedGraphStep
 from worldstream.worlds.wan.chunk_graph import GraphStep
@@ -67,6 +71,27 @@ def test_scales_are_powers_of_two_that_cut_nothing_off(largest: float, other: fl
             assert float(torch.frexp(scale).mantissa) == 0.5
             assert 224 <= float(limit / scale) <= 448
     assert {part.data_ptr() % 16 for layer in found.layers for part in (layer.queries, layer.out_factor)} == {0}
+
+
+def test_no_key_of_a_model_is_cut_off() -> None:
+    """The longest that a normalised row can make one: all of it in the channel with the largest weight, turned."""
+    transformer = eight("longlive")[1].transformer
+    assert isinstance(transformer, FusedTransformer)
+    attention = transformer._blocks()[1].self_attn
+    weight, dim, heads = attention.norm_k.weight, transformer.config.dim, attention.heads
+    row = torch.zeros(1, 1, dim)
+    row[..., int(weight.abs().argmax())] = 1e4
+    found = transformer.choose_attention(2, 3, 9, lambda line: None)
+    assert found is not None
+    layer, rings = found.layers[1], torch.zeros(2, 1, 1, heads, dim // heads).to(STORED)
+    angle = torch.linspace(0, 1, dim // heads // 2)[None]
+    qk_norm_rope(
+        row, row, row, weight.float(), weight.float(), angle.cos(), angle.sin(), torch.zeros(1, dtype=torch.long),
+        rings[0], rings[1], eps=1e-6, scales=(layer.queries, layer.keys, layer.values),
+    )  # fmt: skip
+    exact_length = float(weight.abs().amax()) * dim**0.5
+    assert rings[0].float().abs().max() < 448
+    assert float(rings[0].float().norm() * layer.keys) == pytest.approx(exact_length, rel=0.07)
 
 
 def test_values_may_grow_and_averages_are_cast_as_they_are() -> None:
@@ -278,3 +303,38 @@ def test_powers_of_two() -> None:
     assert found[1:4] == [2.0, 2.0, 2.0**-18]
     assert found[0] > 0
     assert found[4] < float("inf")
+
+
+@pytest.mark.parametrize(
+    ("attention", "products"), [("measured", True), ("measured", False), ("always", False), ("never", True)]
+)
+def test_what_is_measured_on_a_gpu(attention: str, products: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight bits are candidates for the past alone, where they may be; a library that has to be there is asked for."""
+    network = copy.deepcopy(eight("longlive")[0].transformer)
+    if products:
+        compute_fp8(network)
+    made = FusedTransformer.of(network, attention)
+    asked: list[tuple[int, list[str]]] = []
+
+    def choose(shape: AttentionShape, device: torch.device, ways: Iterator[Candidate], say: Say) -> Choice:
+        names = [way.name for way in ways]
+        asked.append((shape.keys, names))
+        low = any("fp8" in name for name in names)
+        return Choice(names[-1], attend, {}, lambda: None, attend_eight if low else None) if names else PLAIN
+
+    monkeypatch.setattr(fused_transformer, "choose", choose)
+    monkeypatch.setattr(attention_choice, "_installed", lambda package: package == "cudnn")
+    monkeypatch.setattr(FusedTransformer, "device", torch.device("cuda"))
+    own = ["cudnn", "flash", "efficient"]
+    found = made.choose_attention(2, 3, 9, lambda line: None)
+    low = attention == "always" or (attention == "measured" and products)
+    to_the_past = own * (attention != "always") + list(CUDNN_PLANS) * low
+    assert asked == [(18, to_the_past), (made.config.text_len, own)]
+    assert (found is not None) == ("cuDNN fp8" in to_the_past) == (made.attends_eight is not None)
+    monkeypatch.setattr(attention_choice, "_installed", lambda package: False)
+    made.choices.clear()
+    if attention == "always":
+        with pytest.raises(RuntimeError, match="pip install nvidia-cudnn-frontend"):
+            made.choose_attention(2, 3, 9, lambda line: None)
+    else:
+        assert made.choose_attention(2, 3, 9, lambda line: None) is None
