@@ -25,7 +25,7 @@ FIELDS = (
 
 
 class _Counts(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in FIELDS]  # noqa: RUF012  as ctypes asks
+    _fields_ = [(name, ctypes.c_uint64) for name in FIELDS]
 
 
 class NullGpu:

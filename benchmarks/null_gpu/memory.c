@@ -66,7 +66,7 @@ static size_t unmapped(void *memory, enum where where) {
 }
 
 API cudaError_t cudaMalloc(void **out, size_t bytes) {
-    cudaError_t error = unsafe_call("cudaMalloc");
+    cudaError_t error = null_unsafe("cudaMalloc");
     if (error) return kept(error);
     pthread_mutex_lock(&null_lock);
     *out = null_counts.held + bytes > total() ? NULL : mapped(bytes, ON_DEVICE);
@@ -81,7 +81,7 @@ API cudaError_t cudaMalloc(void **out, size_t bytes) {
 
 API cudaError_t cudaFree(void *memory) {
     if (!memory) return cudaSuccess; /* how torch makes a context */
-    cudaError_t error = unsafe_call("cudaFree");
+    cudaError_t error = null_unsafe("cudaFree");
     if (error) return kept(error);
     pthread_mutex_lock(&null_lock);
     size_t bytes = unmapped(memory, ON_DEVICE);
@@ -104,7 +104,7 @@ API cudaError_t cudaFreeAsync(void *memory, cudaStream_t stream) {
 
 API cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags) {
     (void)flags;
-    cudaError_t error = unsafe_call("cudaHostAlloc");
+    cudaError_t error = null_unsafe("cudaHostAlloc");
     if (error) return kept(error);
     pthread_mutex_lock(&null_lock);
     *out = mapped(bytes, PINNED);
@@ -115,7 +115,7 @@ API cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags) {
 }
 
 API cudaError_t cudaFreeHost(void *memory) {
-    cudaError_t error = unsafe_call("cudaFreeHost");
+    cudaError_t error = null_unsafe("cudaFreeHost");
     if (error) return kept(error);
     pthread_mutex_lock(&null_lock);
     size_t bytes = unmapped(memory, PINNED);
@@ -190,7 +190,7 @@ API cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum c
 API cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind) {
     (void)kind;
     bool pageable = false;
-    cudaError_t error = unsafe_call("cudaMemcpy");
+    cudaError_t error = null_unsafe("cudaMemcpy");
     if (!error) error = copied(to, bytes, from, bytes, bytes, 1, NULL, &pageable);
     return kept(error ? error : host_waits(NULL, "cudaMemcpy"));
 }

@@ -70,7 +70,7 @@ static void broken(struct capture *capture, const char *what) {
 
 /* As cudaThreadExchangeStreamCaptureMode says: a thread's own captures forbid it everything that may wait, captures in
    global mode forbid it to all threads. */
-cudaError_t unsafe_call(const char *what) {
+API cudaError_t null_unsafe(const char *what) {
     pthread_mutex_lock(&null_lock);
     bool forbidden = false;
     for (struct stream *s = streams; thread_mode != cudaStreamCaptureModeRelaxed && s < streams + STREAMS; s++) {
@@ -126,19 +126,19 @@ cudaError_t host_waits(struct stream *stream, const char *what) {
 API cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
     struct stream *s = of(handle);
     if (!s) return kept(cudaErrorInvalidResourceHandle);
-    cudaError_t error = unsafe_call("cudaStreamSynchronize");
+    cudaError_t error = null_unsafe("cudaStreamSynchronize");
     return kept(error ? error : host_waits(s, "cudaStreamSynchronize"));
 }
 
 API cudaError_t cudaDeviceSynchronize(void) {
-    cudaError_t error = unsafe_call("cudaDeviceSynchronize");
+    cudaError_t error = null_unsafe("cudaDeviceSynchronize");
     return kept(error ? error : host_waits(NULL, "cudaDeviceSynchronize"));
 }
 
 API cudaError_t cudaStreamQuery(cudaStream_t handle) {
     struct stream *s = of(handle);
     if (!s) return kept(cudaErrorInvalidResourceHandle);
-    cudaError_t error = unsafe_call("cudaStreamQuery");
+    cudaError_t error = null_unsafe("cudaStreamQuery");
     if (error) return kept(error);
     null_counts.queries++;
     learn(s, s->issued);
@@ -245,7 +245,7 @@ API cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 
 static cudaError_t reached(struct event *event, const char *what) {
-    cudaError_t error = unsafe_call(what);
+    cudaError_t error = null_unsafe(what);
     if (error) return error;
     if (event->capture) {
         null_misuse("%s of an event that was recorded in a capture", what);
@@ -364,7 +364,7 @@ API cudaError_t cudaThreadExchangeStreamCaptureMode(enum cudaStreamCaptureMode *
 
 API cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long flags) {
     (void)flags;
-    cudaError_t error = unsafe_call("cudaGraphInstantiate");
+    cudaError_t error = null_unsafe("cudaGraphInstantiate");
     if (error) return kept(error);
     struct graph *copy = malloc(sizeof *copy);
     *copy = *(struct graph *)graph;
