@@ -77,6 +77,8 @@ def main() -> int:
         if sys.argv[1:2] == ["-m"]:
             sys.argv = sys.argv[2:]
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        elif sys.argv[1:2] == ["-c"]:
+            exec(sys.argv[2], {"__name__": "__main__"})  # as an interpreter does
         elif sys.argv[1:]:
             sys.argv = sys.argv[1:]
             runpy.run_path(sys.argv[0], run_name="__main__")
