@@ -66,4 +66,4 @@ cudaError_t host_waits(struct stream *stream, const char *what);
 cudaError_t kept(cudaError_t error);
 
 /* A copy into pinned memory: what lies there is worthless until the host has waited for the stream. */
-void copy_later(cudaStream_t stream, void *host, const void *device, size_t bytes);
+void copy_later(cudaStream_t stream, void *host, size_t bytes);

@@ -49,7 +49,7 @@ struct event {
 static struct stream streams[STREAMS] = {{.live = true}}; /* the first is the legacy stream */
 static int capturing; /* captures that have begun and not ended */
 static unsigned long long captures;
-static struct { struct stream *stream; uint64_t place; void *host; const void *device; size_t bytes; } later[LATER];
+static struct { struct stream *stream; uint64_t place; void *host; size_t bytes; } later[LATER];
 static int waiting;
 static __thread enum cudaStreamCaptureMode thread_mode = cudaStreamCaptureModeGlobal;
 
@@ -92,13 +92,12 @@ static void learn(struct stream *s, uint64_t place) {
         if (s->awaited[i].other && s->awaited[i].at <= place) learn(s->awaited[i].other, s->awaited[i].place);
     for (int i = 0; i < waiting;) {
         if (later[i].stream != s || later[i].place > s->known) { i++; continue; }
-        if (null_find(later[i].device, NULL, NULL) == ON_DEVICE && null_find(later[i].host, NULL, NULL) == PINNED)
-            memcpy(later[i].host, later[i].device, later[i].bytes);
+        if (null_find(later[i].host, NULL, NULL) == PINNED) memset(later[i].host, 0, later[i].bytes);
         later[i] = later[--waiting];
     }
 }
 
-void copy_later(cudaStream_t stream, void *host, const void *device, size_t bytes) {
+void copy_later(cudaStream_t stream, void *host, size_t bytes) {
     pthread_mutex_lock(&null_lock);
     struct stream *s = of(stream);
     for (int i = 0; i < waiting; i++)
@@ -106,7 +105,7 @@ void copy_later(cudaStream_t stream, void *host, const void *device, size_t byte
             null_misuse("pinned memory at %p is written again before anybody waited for the copy before", host);
     if (waiting == LATER) learn(later[0].stream, later[0].place);
     memset(host, POISON, bytes);
-    later[waiting++] = (typeof(later[0])){s, s->issued, host, device, bytes};
+    later[waiting++] = (typeof(later[0])){s, s->issued, host, bytes};
     pthread_mutex_unlock(&null_lock);
 }
 
