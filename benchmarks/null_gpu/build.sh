@@ -4,10 +4,12 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 python=${1:?usage: build.sh PYTHON FOLDER}
-out=${2:?usage: build.sh PYTHON FOLDER}
+folder=${2:?usage: build.sh PYTHON FOLDER}
+out=$(mktemp -d) # others may be running from the folder
+trap 'rm -rf "$out"' EXIT
 nvidia=$("$python" -c 'import nvidia; print(list(nvidia.__path__)[0])')
 torch=$("$python" -c 'import importlib.util as i; print(i.find_spec("torch").submodule_search_locations[0])')/lib
-mkdir -p "$out/crt"
+mkdir -p "$out/crt" "$folder"
 
 # two headers that CUDA's own include, and that come in no package that torch asks for: only decorations of functions
 cat >"$out/crt/host_defines.h" <<'HEADER'
@@ -32,14 +34,14 @@ cp "$out/crt/host_defines.h" "$out/crt/host_config.h"
 library() {
     local name=$1 pattern=$2
     shift 2
-    printf '%s { global: %s; local: *; };\n' "$name" "$pattern" >"$out/$name.map"
-    local flags=(-O1 -g -std=gnu17 -Wall -Wextra -fPIC -shared -fvisibility=hidden "-Wl,-soname,$name" "-Wl,--version-script=$out/$name.map"
+    printf '%s { global: %s; local: *; };\n' "$name" "$pattern" >"$out/${name%%.*}.map"
+    local flags=(-O1 -g -std=gnu17 -Wall -Wextra -fPIC -shared -fvisibility=hidden "-Wl,-soname,$name" "-Wl,--version-script=$out/${name%%.*}.map"
         "-Wl,-rpath,\$ORIGIN" -I"$here" -I"$out" -I"$nvidia/cu13/include" -I"$nvidia/cudnn/include" -D__CUDA_FP16_H__ -D__CUDA_BF16_H__)
-    echo '#include "absent.h"' >"$out/$name.c"
+    echo '#include "absent.h"' >"$out/${name%%.*}.c"
     gcc "${flags[@]}" -o "$out/$name" "$@" -lpthread -ldl
     comm -23 <(asked "$name") <(nm -D --defined-only "$out/$name" | awk '{ sub("@.*", "", $3); print $3 }' | sort -u) |
-        sed 's/.*/ABSENT(&)/' >>"$out/$name.c"
-    gcc "${flags[@]}" -o "$out/$name" "$@" "$out/$name.c" -lpthread -ldl
+        sed 's/.*/ABSENT(&)/' >>"$out/${name%%.*}.c"
+    gcc "${flags[@]}" -o "$out/$name" "$@" "$out/${name%%.*}.c" -lpthread -ldl
 }
 
 # The names that torch's libraries take from a library of this name; from the driver they do not say where from.
@@ -55,3 +57,4 @@ library libcuda.so.1 'cu*' driver.c -L"$out" -l:libcudart.so.13
 library libcublasLt.so.13 'cublasLt*' cublas.c -L"$out" -l:libcudart.so.13
 library libcublas.so.13 'cublas*' cublas.c -L"$out" -l:libcudart.so.13
 library libcudnn.so.9 'cudnn*' cudnn.c -L"$out" -l:libcudart.so.13
+mv "$out"/*.so.* "$folder"

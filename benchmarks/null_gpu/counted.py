@@ -31,7 +31,8 @@ RECORD = ROOT / "benchmarks" / "results" / "null_gpu.json"
 PER_BLOCK = {
     "kernels": "launches", "enqueued one by one": "enqueued", "of our own": "own", "products": "products",
     "graph launches": "replays", "waits": "waits", "copies to the device": "copies_in",
-    "bytes to the device": "bytes_in", "bytes to the host": "bytes_out", "copies from or to unpinned memory": "pageable",
+    "bytes to the device": "bytes_in", "bytes to the host": "bytes_out",
+    "copies from or to unpinned memory": "pageable",
     "allocations by the driver": "mallocs",
 }  # fmt: skip
 

@@ -55,6 +55,7 @@ API CUresult cuCtxGetDevice(CUdevice *device) { return *device = 0, CUDA_SUCCESS
 /* A cubin for this device: an ELF file, whose flags name its architecture. */
 API CUresult cuModuleLoadData(CUmodule *out, const void *image) {
     const unsigned char *bytes = image;
+    if (null_unsafe("loading a module")) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     if (memcmp(bytes, "\177ELF", 4)) return null_misuse("a module that is no cubin"), CUDA_ERROR_INVALID_IMAGE;
     uint32_t flags, heads;
     uint64_t at;

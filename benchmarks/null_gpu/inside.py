@@ -25,7 +25,7 @@ FIELDS = (
 
 
 class _Counts(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in FIELDS]  # noqa: RUF012  as ctypes asks
+    _fields_ = [(name, ctypes.c_uint64) for name in FIELDS]
 
 
 class NullGpu:
@@ -77,6 +77,8 @@ def main() -> int:
         if sys.argv[1:2] == ["-m"]:
             sys.argv = sys.argv[2:]
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        elif sys.argv[1:2] == ["-c"]:
+            exec(sys.argv[2], {"__name__": "__main__"})  # as an interpreter does
         elif sys.argv[1:]:
             sys.argv = sys.argv[1:]
             runpy.run_path(sys.argv[0], run_name="__main__")

@@ -1,4 +1,5 @@
-/* Device memory: host memory that is mapped and not backed until it is touched, so that full shapes cost nothing. */
+/* Device memory: addresses that nobody may touch, so that full shapes cost nothing and a host that reads them ends. What
+   is copied to the host is zeros. */
 #define _GNU_SOURCE
 #include "null_gpu.h"
 
@@ -8,7 +9,6 @@
 
 #define MOST 65536
 #define PAGE 4096
-#define COPIED (1 << 20) /* longer copies within the device are only counted: nothing there was computed */
 
 struct piece {
     uintptr_t base;
@@ -47,7 +47,8 @@ API enum where null_find(const void *address, uintptr_t *base, size_t *bytes) {
 
 static void *mapped(size_t bytes, enum where where) {
     size_t whole = (bytes + PAGE - 1) / PAGE * PAGE;
-    void *memory = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    int allowed = where == PINNED ? PROT_READ | PROT_WRITE : PROT_NONE;
+    void *memory = mmap(NULL, whole, allowed, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED || count == MOST) return NULL;
     int i = after((uintptr_t)memory);
     memmove(pieces + i + 1, pieces + i, (size_t)(count++ - i) * sizeof *pieces);
@@ -66,7 +67,7 @@ static size_t unmapped(void *memory, enum where where) {
 }
 
 API cudaError_t cudaMalloc(void **out, size_t bytes) {
-    cudaError_t error = unsafe_call("cudaMalloc");
+    cudaError_t error = null_unsafe("cudaMalloc");
     if (error) return kept(error);
     pthread_mutex_lock(&null_lock);
     *out = null_counts.held + bytes > total() ? NULL : mapped(bytes, ON_DEVICE);
@@ -81,7 +82,7 @@ API cudaError_t cudaMalloc(void **out, size_t bytes) {
 
 API cudaError_t cudaFree(void *memory) {
     if (!memory) return cudaSuccess; /* how torch makes a context */
-    cudaError_t error = unsafe_call("cudaFree");
+    cudaError_t error = null_unsafe("cudaFree");
     if (error) return kept(error);
     pthread_mutex_lock(&null_lock);
     size_t bytes = unmapped(memory, ON_DEVICE);
@@ -104,7 +105,7 @@ API cudaError_t cudaFreeAsync(void *memory, cudaStream_t stream) {
 
 API cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags) {
     (void)flags;
-    cudaError_t error = unsafe_call("cudaHostAlloc");
+    cudaError_t error = null_unsafe("cudaHostAlloc");
     if (error) return kept(error);
     pthread_mutex_lock(&null_lock);
     *out = mapped(bytes, PINNED);
@@ -115,7 +116,7 @@ API cudaError_t cudaHostAlloc(void **out, size_t bytes, unsigned flags) {
 }
 
 API cudaError_t cudaFreeHost(void *memory) {
-    cudaError_t error = unsafe_call("cudaFreeHost");
+    cudaError_t error = null_unsafe("cudaFreeHost");
     if (error) return kept(error);
     pthread_mutex_lock(&null_lock);
     size_t bytes = unmapped(memory, PINNED);
@@ -151,7 +152,7 @@ static bool inside(const char *what, const void *address, size_t bytes) {
     return false;
 }
 
-/* One copy, counted by direction, and done where the host could look at it. `rows` of `bytes`. */
+/* One copy, counted by direction; the host gets zeros. `rows` of `bytes`. */
 static cudaError_t copied(void *to, size_t to_step, const void *from, size_t from_step, size_t bytes, size_t rows,
                           cudaStream_t stream, bool *pageable) {
     if (!bytes || !rows) return cudaSuccess;
@@ -174,10 +175,9 @@ static cudaError_t copied(void *to, size_t to_step, const void *from, size_t fro
     else if (target == ON_DEVICE) null_counts.copies_in++, null_counts.bytes_in += all;
     else null_counts.copies_out++, null_counts.bytes_out += all;
     pthread_mutex_unlock(&null_lock);
-    if (target == PINNED && source == ON_DEVICE && rows == 1) copy_later(stream, to, from, all);
-    else if (!within || all <= COPIED)
-        for (size_t i = 0; i < rows; i++)
-            memmove((char *)to + i * to_step, (const char *)from + i * from_step, bytes);
+    if (target == PINNED && rows == 1) copy_later(stream, to, all);
+    else if (target != ON_DEVICE)
+        for (size_t i = 0; i < rows; i++) memset((char *)to + i * to_step, 0, bytes);
     return cudaSuccess;
 }
 
@@ -190,7 +190,7 @@ API cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum c
 API cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind) {
     (void)kind;
     bool pageable = false;
-    cudaError_t error = unsafe_call("cudaMemcpy");
+    cudaError_t error = null_unsafe("cudaMemcpy");
     if (!error) error = copied(to, bytes, from, bytes, bytes, 1, NULL, &pageable);
     return kept(error ? error : host_waits(NULL, "cudaMemcpy"));
 }
@@ -212,11 +212,8 @@ API cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t 
     bool good = null_find(to, NULL, NULL) == ON_DEVICE && inside("a memset", to, bytes);
     pthread_mutex_unlock(&null_lock);
     if (!good) null_misuse("a memset at %p, which is not device memory", to);
-    enum cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-    cudaStreamIsCapturing(stream, &status);
-    cudaError_t error = good ? null_enqueue(stream, MEMSET, "a memset") : cudaErrorInvalidValue;
-    if (!error && status == cudaStreamCaptureStatusNone && bytes <= COPIED) memset(to, value, bytes);
-    return kept(error);
+    (void)value;
+    return kept(good ? null_enqueue(stream, MEMSET, "a memset") : cudaErrorInvalidValue);
 }
 
 API cudaError_t cudaMemset(void *to, int value, size_t bytes) { return cudaMemsetAsync(to, value, bytes, NULL); }

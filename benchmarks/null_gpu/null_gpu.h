@@ -57,8 +57,8 @@ API const char *null_misuse_line(int number);
 /* Put work in a stream's line: counted, or recorded where the stream is being captured. */
 API cudaError_t null_enqueue(cudaStream_t stream, enum kind kind, const char *what);
 
-/* Called by what may not happen while a graph is captured in global mode by any thread. */
-cudaError_t unsafe_call(const char *what);
+/* Called by what may wait, or make the driver do so: what is forbidden while graphs are captured. */
+API cudaError_t null_unsafe(const char *what);
 /* Called where the host waits: for a stream, or for all with NULL. */
 cudaError_t host_waits(struct stream *stream, const char *what);
 
@@ -66,4 +66,4 @@ cudaError_t host_waits(struct stream *stream, const char *what);
 cudaError_t kept(cudaError_t error);
 
 /* A copy into pinned memory: what lies there is worthless until the host has waited for the stream. */
-void copy_later(cudaStream_t stream, void *host, const void *device, size_t bytes);
+void copy_later(cudaStream_t stream, void *host, size_t bytes);

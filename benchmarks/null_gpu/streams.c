@@ -49,7 +49,7 @@ struct event {
 static struct stream streams[STREAMS] = {{.live = true}}; /* the first is the legacy stream */
 static int capturing; /* captures that have begun and not ended */
 static unsigned long long captures;
-static struct { struct stream *stream; uint64_t place; void *host; const void *device; size_t bytes; } later[LATER];
+static struct { struct stream *stream; uint64_t place; void *host; size_t bytes; } later[LATER];
 static int waiting;
 static __thread enum cudaStreamCaptureMode thread_mode = cudaStreamCaptureModeGlobal;
 
@@ -70,7 +70,7 @@ static void broken(struct capture *capture, const char *what) {
 
 /* As cudaThreadExchangeStreamCaptureMode says: a thread's own captures forbid it everything that may wait, captures in
    global mode forbid it to all threads. */
-cudaError_t unsafe_call(const char *what) {
+API cudaError_t null_unsafe(const char *what) {
     pthread_mutex_lock(&null_lock);
     bool forbidden = false;
     for (struct stream *s = streams; thread_mode != cudaStreamCaptureModeRelaxed && s < streams + STREAMS; s++) {
@@ -92,13 +92,12 @@ static void learn(struct stream *s, uint64_t place) {
         if (s->awaited[i].other && s->awaited[i].at <= place) learn(s->awaited[i].other, s->awaited[i].place);
     for (int i = 0; i < waiting;) {
         if (later[i].stream != s || later[i].place > s->known) { i++; continue; }
-        if (null_find(later[i].device, NULL, NULL) == ON_DEVICE && null_find(later[i].host, NULL, NULL) == PINNED)
-            memcpy(later[i].host, later[i].device, later[i].bytes);
+        if (null_find(later[i].host, NULL, NULL) == PINNED) memset(later[i].host, 0, later[i].bytes);
         later[i] = later[--waiting];
     }
 }
 
-void copy_later(cudaStream_t stream, void *host, const void *device, size_t bytes) {
+void copy_later(cudaStream_t stream, void *host, size_t bytes) {
     pthread_mutex_lock(&null_lock);
     struct stream *s = of(stream);
     for (int i = 0; i < waiting; i++)
@@ -106,7 +105,7 @@ void copy_later(cudaStream_t stream, void *host, const void *device, size_t byte
             null_misuse("pinned memory at %p is written again before anybody waited for the copy before", host);
     if (waiting == LATER) learn(later[0].stream, later[0].place);
     memset(host, POISON, bytes);
-    later[waiting++] = (typeof(later[0])){s, s->issued, host, device, bytes};
+    later[waiting++] = (typeof(later[0])){s, s->issued, host, bytes};
     pthread_mutex_unlock(&null_lock);
 }
 
@@ -126,19 +125,19 @@ cudaError_t host_waits(struct stream *stream, const char *what) {
 API cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
     struct stream *s = of(handle);
     if (!s) return kept(cudaErrorInvalidResourceHandle);
-    cudaError_t error = unsafe_call("cudaStreamSynchronize");
+    cudaError_t error = null_unsafe("cudaStreamSynchronize");
     return kept(error ? error : host_waits(s, "cudaStreamSynchronize"));
 }
 
 API cudaError_t cudaDeviceSynchronize(void) {
-    cudaError_t error = unsafe_call("cudaDeviceSynchronize");
+    cudaError_t error = null_unsafe("cudaDeviceSynchronize");
     return kept(error ? error : host_waits(NULL, "cudaDeviceSynchronize"));
 }
 
 API cudaError_t cudaStreamQuery(cudaStream_t handle) {
     struct stream *s = of(handle);
     if (!s) return kept(cudaErrorInvalidResourceHandle);
-    cudaError_t error = unsafe_call("cudaStreamQuery");
+    cudaError_t error = null_unsafe("cudaStreamQuery");
     if (error) return kept(error);
     null_counts.queries++;
     learn(s, s->issued);
@@ -245,7 +244,7 @@ API cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 
 static cudaError_t reached(struct event *event, const char *what) {
-    cudaError_t error = unsafe_call(what);
+    cudaError_t error = null_unsafe(what);
     if (error) return error;
     if (event->capture) {
         null_misuse("%s of an event that was recorded in a capture", what);
@@ -364,7 +363,7 @@ API cudaError_t cudaThreadExchangeStreamCaptureMode(enum cudaStreamCaptureMode *
 
 API cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long flags) {
     (void)flags;
-    cudaError_t error = unsafe_call("cudaGraphInstantiate");
+    cudaError_t error = null_unsafe("cudaGraphInstantiate");
     if (error) return kept(error);
     struct graph *copy = malloc(sizeof *copy);
     *copy = *(struct graph *)graph;

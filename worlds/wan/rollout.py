@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..core import Action, Camera, Frame
-from ..sampler import draw_noise
 from .action_walk import ActionWalk, ActionWalkState
 from .attention import Context
+from .block_noise import BlockNoise
 from .chunk_step import Block, ChunkStep, EagerStep, MakeStep, StepState, passes
 from .codec import VideoCodec
 from .lanes import Lanes, lanes_of
@@ -32,7 +32,6 @@ from .recorded_decoder import RecordedDecoder
 from .start_picture import StartPicture, StartState
 from .streaming import CodecStream, StreamSnapshot, encode_clip, from_pictures
 from .transformer import WanTransformer
-from .upload import upload
 
 CELL_PX = 8
 
@@ -105,7 +104,9 @@ class WanRollout:
         self._stream: CodecStream[Any, Any] = CodecStream(RecordedDecoder(model.decoder) if recorded else model.decoder)
         self._lanes = lanes_of(device) if lanes is None else lanes
         self._pictures = PictureStream(self._stream, self._lanes, on_device=device.type == "cuda")
-        self._generator = torch.Generator()
+        channels, height, width = model.latent
+        shape = (1, channels, self._preset.block, height, width)
+        self._noise = BlockNoise(shape, device, model.transformer.dtype)
         self._walk = None if self._preset.actions is None else ActionWalk(self._preset.actions)
         self._start: StartPicture | None = None  # where the model is shown the first picture with every block
         self._given: Tensor | None = None  # [1, C, 1, h, w]: the first latent frame, where a picture was given for it
@@ -132,7 +133,7 @@ class WanRollout:
             raise ValueError(f"a first image has {wanted} pixels, got {image.shape[1]} x {image.shape[0]}")
         if image is not None and "picture" not in self._preset.controls:
             raise ValueError("this world cannot begin from a picture; begin it with words")
-        self._generator.manual_seed(seed)
+        self._noise.seed(seed)
         self._lanes.join()
         self._step.reset()
         self._stream.reset()
@@ -186,7 +187,10 @@ class WanRollout:
         begun = self._lanes.mark()
         latents = self._draw(action)
         self.blocks += 1
-        return _Drawn(latents, action.input_id, conditioned_ms, begun, self._lanes.mark())
+        ready = self._lanes.mark()
+        if self._lanes.beside:  # while the device draws
+            self._noise.prepare(passes(self._preset, first=False))
+        return _Drawn(latents, action.input_id, conditioned_ms, begun, ready)
 
     def _frames(self, drawn: _Drawn) -> Iterator[Frame]:
         """The frames of a block, as they reach the host."""
@@ -211,10 +215,7 @@ class WanRollout:
         assert self._context is not None
         noise: tuple[Tensor, ...] = ()
         if given is None:
-            channels, height, width = model.latent
-            shape = (1, channels, preset.block, height, width)
-            count = passes(preset, first=not self.blocks)
-            noise = tuple(upload(draw_noise(shape, self._generator), device, dtype) for _ in range(count))
+            noise = self._noise.take(passes(preset, first=not self.blocks))
         else:
             given = given.to(device, dtype)
         latents = self._step.block(Block(noise, self._context, seen, rows, not self.blocks, given))
@@ -266,7 +267,7 @@ class WanRollout:
         return WanState(
             self._step.snapshot(),
             self._stream.snapshot(),
-            self._generator.get_state(),
+            self._noise.state,
             self._prompt,
             self.camera,
             self.blocks,
@@ -283,7 +284,7 @@ class WanRollout:
         self._lanes.join()
         self._step.restore(state.step)
         self._stream.restore(state.pictures)
-        self._generator.set_state(state.random)
+        self._noise.state = state.random
         self._prompt, self.camera, self.blocks, self.index = state.prompt, state.camera, state.blocks, state.index
         self._newest, self._given = list(state.newest), state.given
         if state.start is not None:
