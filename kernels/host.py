@@ -29,6 +29,7 @@ from .launch import SOURCES, Kernel, Launch
 OPTIONS = ("-std=c++17", "-O1", "-fPIC", "-w", "-ffp-contract=off", "-fno-exceptions", "-fno-rtti")
 WATCH = ("-fsanitize=thread", "-fsanitize=alignment,bounds,shift,signed-integer-overflow", "-g1", "-gdwarf-4")
 LINKED = "-Wl,-z,defs"  # what the runtime lacks, atomics for one, is an error now and not when it is loaded
+PLAIN = "-fno-sanitize=all"  # for zig, which else adds checks of its own, but then takes no others
 RUNTIME = "host_runtime.cuh"
 REPORT_BYTES = 4096
 
@@ -77,7 +78,7 @@ def find_compiler() -> tuple[str, ...]:
             return (path,)
     if importlib.util.find_spec("ziglang") is not None:
         target = ("-target", f"{platform.machine()}-linux-gnu") if sys.platform == "linux" else ()
-        return (sys.executable, "-m", "ziglang", "cc", "-x", "c++", "-fno-sanitize=all", *target)
+        return (sys.executable, "-m", "ziglang", "cc", "-x", "c++", PLAIN, *target)
     raise NoCompilerError("no C++ compiler: install g++, or run scripts/compiler.sh, which installs the wheel ziglang")
 
 
@@ -142,6 +143,8 @@ def build(kernel: Kernel, folder: Path, compiler: tuple[str, ...] | None = None,
     """The kernel as a shared library in `folder`, made anew unless it is there for this very source. Raises
     NoCompilerError, or RuntimeError with the compiler's words."""
     command = compiler or find_compiler()
+    if watched:
+        command = tuple(word for word in command if word != PLAIN)
     text, options = program(kernel), (*OPTIONS, *WATCH) if watched else OPTIONS
     key = _key(text, kernel.path.read_text(), *own_headers(), headers_hash(), *command, *options)
     library = folder / f"{kernel.entry}-{key}.so"
@@ -185,7 +188,7 @@ def _shim(folder: Path, command: tuple[str, ...], options: tuple[str, ...]) -> P
             (made / name).parent.mkdir(parents=True, exist_ok=True)
             (made / name).write_text(text)
         runtime = ["-c", "-x", "c++", str(SOURCES / RUNTIME), "-o", str(made / "runtime.o")]
-        _compile((*command, *OPTIONS), runtime, [made, SOURCES], "the runtime")
+        _compile((*command, *OPTIONS, PLAIN), runtime, [made, SOURCES], "the runtime")
         if Path(command[0]).name == "g++":
             header = str(made / "host.cuh")
             _compile((*command, *options), ["-x", "c++-header", header, "-o", f"{header}.gch"], [made], "the shim")

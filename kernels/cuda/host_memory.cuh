@@ -154,6 +154,21 @@ UNALIGNED(__tsan_unaligned_write8, 8, true)
 UNALIGNED(__tsan_unaligned_write16, 16, true)
 void __tsan_read_range(void* at, size_t bytes) { host::access(at, bytes, false, __builtin_return_address(0), false); }
 void __tsan_write_range(void* at, size_t bytes) { host::access(at, bytes, true, __builtin_return_address(0), false); }
+// clang's, for copies of whole vectors
+void* __tsan_memcpy(void* to, const void* from, size_t bytes) {
+    host::access(const_cast<void*>(from), bytes, false, __builtin_return_address(0), false);
+    host::access(to, bytes, true, __builtin_return_address(0), false);
+    return memcpy(to, from, bytes);
+}
+void* __tsan_memmove(void* to, const void* from, size_t bytes) {
+    host::access(const_cast<void*>(from), bytes, false, __builtin_return_address(0), false);
+    host::access(to, bytes, true, __builtin_return_address(0), false);
+    return memmove(to, from, bytes);
+}
+void* __tsan_memset(void* to, int value, size_t bytes) {
+    host::access(to, bytes, true, __builtin_return_address(0), false);
+    return memset(to, value, bytes);
+}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
 void __tsan_init() {}

@@ -128,11 +128,12 @@ def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_a_verification_is_about_the_source_and_its_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("a.cu", "rows.cuh", "host.cuh"):
+    for name in ("a.cu", "rows.cuh", "host.cuh", "host_memory.cuh"):
         (tmp_path / name).write_text(name)
     monkeypatch.setattr(headers, "SOURCES", tmp_path)
     first = headers.source_hash("a")
-    (tmp_path / "host.cuh").write_text("the shim is not what a GPU runs")
+    for name in ("host.cuh", "host_memory.cuh"):
+        (tmp_path / name).write_text("the shim is not what a GPU runs")
     assert headers.source_hash("a") == first
     (tmp_path / "rows.cuh").write_text("changed")
     assert headers.source_hash("a") != first

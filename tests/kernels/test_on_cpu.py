@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks import operator_cases as made
 from benchmarks.operator_cases import Case, Inputs, Size
-from worldstream.kernels import host
+from worldstream.kernels import host, qk_norm_rope, reference, rms_norm
 from worldstream.kernels.host_check import check
 from worldstream.kernels.launch import pointer
 
@@ -309,3 +309,22 @@ def test_a_plain_run_gives_the_same(compiled_folder: Path) -> None:
         host.run(launch, compiled_folder)
     for name, tensor in case.outputs.items():
         assert torch.equal(tensor.nan_to_num(9.0), watched[name].nan_to_num(9.0))
+
+
+def test_rows_beyond_the_reach_of_an_int(compiled_folder: Path, tmp_path: Path) -> None:
+    """Rows more than 2^31 values from the first: of a sparse file, nearly all of it never touched."""
+    apart, width = 2**30 + 64, 256
+    values = torch.from_file(str(tmp_path / "sparse"), shared=True, size=3 * apart, dtype=torch.bfloat16)
+    q, k, v = (values.as_strided((1, 3, width), (0, apart, 1), part * width) for part in range(3))
+    for x in (q, k, v):
+        x.normal_(generator=torch.Generator().manual_seed(1))
+    out, weight = torch.empty(1, 3, width, dtype=torch.bfloat16), torch.ones(width)
+    host.run(rms_norm.plan(q, weight, made.EPS, out), compiled_folder)
+    assert torch.equal(out, reference.rms_norm(q, weight, made.EPS))
+
+    rings, queries = torch.zeros(2, 1, 6, 2, 128).bfloat16(), torch.empty(1, 3, 2, 128, dtype=torch.bfloat16)
+    cos, sin = torch.randn(2, 3, 64)
+    given = (q, k, v, weight, weight, cos, sin, torch.tensor([2]), rings[0], rings[1])
+    host.run(qk_norm_rope.plan(*given, made.EPS, queries), compiled_folder)
+    assert torch.equal(rings[1, :, 2:5].flatten(2), v)
+    assert (queries != 0).any(-1).all()
