@@ -52,7 +52,8 @@ class EngineOptions:
     name: str = "wan"  # of the world, in file names
     precision: Literal["fp16", "bf16"] = "bf16"
     amax: Mapping[str, float] | None = None  # with it the blocks' linear layers multiply in float8
-    plugins: bool = True  # our kernels inside the transformer's engine, where the edition takes them
+    plugins: bool | None = None  # our kernels inside the transformer's engine where the edition takes them; None: not
+    # in float8, where TensorRT scales a product's columns in the kernel after it, which would be ours
 
     @property
     def words(self) -> str:
@@ -133,7 +134,8 @@ def _chunk_run(
     edition: Edition, here: Device, model: WanTransformer, shape: ChunkShape, options: EngineOptions, say: Say
 ) -> Runner:
     """With our kernels inside where the edition takes them, else with its own layers."""
-    ours = plugins_here(edition, here.capability, say) if options.plugins else None
+    wanted = options.amax is None if options.plugins is None else options.plugins
+    ours = plugins_here(edition, here.capability, say) if wanted else None
     if ours is not None:
         try:
             return _chunk_engine(edition, here, model, shape, options, say, ours)

@@ -102,9 +102,9 @@ def test_arguments_in_another_order_are_found(tmp_path: Path, compiled_folder: P
             continue
         shapes = [t.shape for t in case.inputs]
         asked, kernel = network(ours, case).asked(shapes, shapes), compiler.kernels["residual_norm_w256_f3"]
-        x, added, gates, parts = case.inputs
+        x, added, bias, gates, parts = case.inputs
         assert error(case, executed(asked, kernel, case.inputs, compiled_folder)) <= 1
-        assert error(case, executed(asked, kernel, (added, x, gates, parts), compiled_folder)) > 10
+        assert error(case, executed(asked, kernel, (added, x, bias, gates, parts), compiled_folder)) > 10
         gate, count, *rest = asked.numbers
         wrong = replace(asked, numbers=(gate - 1, count, *rest))
         assert error(case, executed(wrong, kernel, case.inputs, compiled_folder)) > 10
@@ -150,12 +150,12 @@ def test_each_specialisation_has_a_name_of_its_own() -> None:
 def test_what_is_no_plugin() -> None:
     ours = made(Path("nowhere"), Compiler(), used=tensorrt_plugins.USED)
     x, parts = Port("x", (1, 24, 256), torch.bfloat16), Port("parts", (1, 3, 6, 256), torch.float32)
-    operator = NormModulate(0, 1e-6)
+    bias, operator = Port("bias", (1, 1, 256), torch.bfloat16), NormModulate(0, 1e-6)
     assert ours.takes(operator, [x, parts])
     assert not ours.takes(operator, [replace(x, dtype=torch.float16), parts])
     assert not ours.takes(operator, [replace(x, shape=(1, 24, 250)), replace(parts, shape=(1, 3, 6, 250))])
-    assert not ours.takes(ResidualNorm(None, None, 1e-6), [x, x, parts, parts])
-    assert not ours.takes(Gelu(), [x]), "TensorRT joins it to the product before"
+    assert not ours.takes(ResidualNorm(None, None, 1e-6), [x, x, bias, parts, parts])
+    assert not ours.takes(Gelu(), [x, bias]), "TensorRT joins it to the product before"
     with pytest.raises(ValueError, match="0 or more, got -1"):
         bits(-1.0)
 
@@ -307,3 +307,9 @@ def test_an_engine_with_plugins_is_kept_apart_and_a_refused_one_is_built_without
     assert sorted("plugins" in path.name for path in tmp_path.glob("*.engine")) == [False, True]
     assert open_chunk(transformer(), shape, EngineOptions(tmp_path, plugins=False), said.append) is not None
     assert len(said) == 3, "found again, and no plugin was asked for"
+    eight = EngineOptions(tmp_path, amax=AMAX)
+    assert open_chunk(transformer(), shape, eight, said.append) is not None
+    assert built[-1] is None, "in float8 only where they are asked for"
+    compiler.refuses = ""
+    assert open_chunk(transformer(), shape, replace(eight, plugins=True), said.append) is not None
+    assert built[-1] is ours
