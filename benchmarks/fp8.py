@@ -1,4 +1,5 @@
-"""What eight bits cost: error of every layer, and of walks of 200 chunks, for our own products and TensorRT's graph.
+"""What eight bits cost: error of every layer, and of walks of 200 chunks, for our own products and attention and for
+TensorRT's graph.
 
     python benchmarks/fp8.py [--quick] [--json FILE] [--chunks N]
 
@@ -24,9 +25,11 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.report import Figure, at_most, print_table, write
-from worldstream.worlds.wan.attention import Context
+from worldstream.kernels.reference import quantised
+from worldstream.worlds.wan.attention import Context, attend
 from worldstream.worlds.wan.chunk_step import Block, ChunkStep, EagerStep, passes
 from worldstream.worlds.wan.config import WanConfig
+from worldstream.worlds.wan.eight_attention import AttentionScales, LayerScales, attend_eight
 from worldstream.worlds.wan.engine_chunk import EngineChunk
 from worldstream.worlds.wan.engine_step import EngineStep
 from worldstream.worlds.wan.fp8_matmul import Fp8Matmul, compute_fp8
@@ -44,6 +47,8 @@ CONFIG = WanConfig(
 PRESET = live("causal-forcing-framewise-1step")
 CALIBRATION = 8  # chunks whose largest inputs fix the graph's scales
 FORCED, LAYER, GROWTH = 0.05, 0.06, 1.3  # what is still called by the side of the exact walk
+ATTENDED = 0.12  # of one attention: queries, keys, probabilities, values and the result are each rounded
+KEYS = 32_760  # of a window of 21 latent frames at 832 x 480
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +109,71 @@ def walked(
     return WalkErrors(tuple(forced), sum(last) / len(last))
 
 
-def products_in_eight_bits(chunks: int) -> tuple[dict[str, float], WalkErrors]:
-    """Each layer's error and a walk's: the fused pass with float8 products beside the same pass in bf16."""
+def in_eight_bits(chunks: int, products: bool, attention: bool) -> WalkErrors:
+    """The fused pass with float8 products, float8 attention or both, beside the same pass in bf16."""
+    exact = network().cast(torch.bfloat16)
+    small = copy.deepcopy(exact)
+    if products:
+        compute_fp8(small)
+    models = FusedTransformer.of(exact), FusedTransformer.of(small, "always" if attention else "never")
+    steps = [EagerStep(m, PRESET, ROWS, COLUMNS, WINDOW) for m in (models[0], models[1], models[1])]
+    assert (steps[1].cache.scales is not None) == attention
+    contexts = words(models[0]), words(models[1])
+    return walked(steps[0], steps[1], steps[2], contexts, chunks, torch.bfloat16)
+
+
+def attention_errors(chunks: int = 8) -> dict[int, float]:
+    """Relative error of each layer's attention in eight bits, given what the bf16 one is given in a walk; the first
+    chunk sets the scales."""
+    model = FusedTransformer.of(network().cast(torch.bfloat16), "always")
+    step, context = EagerStep(model, PRESET, ROWS, COLUMNS, WINDOW), words(model)
+    scales, errors = step.cache.scales, dict.fromkeys(range(CONFIG.layers), 0.0)
+    assert scales is not None
+    plain = FusedTransformer.of(network().cast(torch.bfloat16))
+    exact = EagerStep(plain, PRESET, ROWS, COLUMNS, WINDOW)
+    calls = 0
+
+    def compared(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        nonlocal calls
+        layer, out = calls % CONFIG.layers, attend(q, k, v)
+        calls += 1
+        if k.shape[1] == q.shape[1]:
+            scales.fit(layer, v)
+            scales.fit_out(layer, out)
+        else:
+            errors[layer] = max(errors[layer], attention_error(q, k, v, out, scales.layers[layer]))
+        return out
+
+    plain.attends = compared
+    for i, noise in enumerate(noises(chunks, torch.bfloat16)):
+        exact.block(Block(noise, context, first=i == 0))
+    return errors
+
+
+def attention_error(q: Tensor, k: Tensor, v: Tensor, out: Tensor, layer: LayerScales) -> float:
+    """Of these queries, keys and values in eight bits, relative to `out`."""
+    ours = attend_eight(quantised(q, layer.queries), quantised(k, layer.keys), quantised(v, layer.values), layer)
+    return float((ours.exact(torch.float32) - out.float()).norm() / out.float().norm())
+
+
+def long_attention_error(sharpness: float) -> float:
+    """Of 32 queries over as many keys as a full window holds, unit normal numbers, heads as the model's. The scales are
+    those that the first chunk of seven would set."""
+    g = torch.Generator().manual_seed(3)
+    q, k, v = (torch.randn(1, count, 2, 128, generator=g) for count in (32, KEYS, KEYS))
+    q, first = q * sharpness, KEYS // 7
+    bound = torch.full((1,), 1536**0.5)
+    scales = AttentionScales(bound * sharpness, bound)
+    scales.fit(0, v[:, :first])
+    scales.fit_out(0, attend(q, k[:, :first], v[:, :first]))
+    return attention_error(q, k, v, attend(q, k, v), scales.layers[0])
+
+
+def layer_errors() -> dict[str, float]:
+    """Relative error of each float8 layer, given what the bf16 layer is given in a walk of a few chunks."""
     exact = network().cast(torch.bfloat16)
     small = copy.deepcopy(exact)
     compute_fp8(small)
-    layers = layer_errors(exact, small)
-    models = FusedTransformer.of(exact), FusedTransformer.of(small)
-    steps = [EagerStep(m, PRESET, ROWS, COLUMNS, WINDOW) for m in (models[0], models[1], models[1])]
-    contexts = words(models[0]), words(models[1])
-    return layers, walked(steps[0], steps[1], steps[2], contexts, chunks, torch.bfloat16)
-
-
-def layer_errors(exact: WanTransformer, small: WanTransformer) -> dict[str, float]:
-    """Relative error of each float8 layer, given what the bf16 layer is given in a walk of a few chunks."""
     errors: dict[str, list[float]] = {}
 
     def compare(name: str, layer: Fp8Matmul, _: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
@@ -169,12 +225,19 @@ def main() -> int:
     chunks = options.chunks or (20 if options.quick else 200)
     found: list[Figure] = []
     with torch.inference_mode():
-        layers, walk = products_in_eight_bits(chunks)
+        layers = layer_errors()
         kinds = sorted({name.split(".", 2)[2] for name in layers})
         for kind in kinds:
             worst = max(error for name, error in layers.items() if name.endswith(kind))
             found.append(at_most(f"tiny, emulated: layer {kind}, float8 beside bf16", worst, "", LAYER))
-        found += figures("tiny, emulated: fused pass, float8 products beside bf16", walk, chunks)
+        for layer, error in attention_errors().items():
+            found.append(at_most(f"tiny, emulated: layer {layer}, float8 attention beside bf16", error, "", ATTENDED))
+        for sharpness in (1.0, 3.0):
+            what = f"emulated: float8 attention over {KEYS} keys, scores of {sharpness:g}, beside float32"
+            found.append(at_most(what, long_attention_error(sharpness), "", ATTENDED))
+        for what, parts in (("products", (1, 0)), ("attention", (0, 1)), ("products and attention", (1, 1))):
+            walk = in_eight_bits(chunks, *map(bool, parts))
+            found += figures(f"tiny, emulated: fused pass, float8 {what} beside bf16", walk, chunks)
         for attention in (False, True):
             what = "products and attention" if attention else "products"
             walk = graph_in_eight_bits(chunks, attention)

@@ -1,6 +1,7 @@
 """Open checkpoints at their full shapes with random weights: block time, stages, frame rate, operations and memory.
 
     python benchmarks/open_checkpoints.py [--quick] [--json FILE] [--device cuda|cpu] [--only NAME ...] [--seconds S]
+                                          [--ways WAY ...] [--no-fp8-attention]
 
 Random weights of the published shapes take as long as trained ones. No files are read: the transformer and both
 decoders are made where they run. Every case warms up past its window, then times blocks of a walk, pictures copied
@@ -32,18 +33,19 @@ WIDE, NARROW = Case("self-forcing", 21), Case("self-forcing", 12)
 GAME, GAME_VAE = Case("matrix-game-2-universal", 6), Case("matrix-game-2-universal", 6, "vae")
 BEST, EIGHT = "kernels + graph", "kernels + graph, fp8"
 FUSED, FUSED_EIGHT = "kernels + fused commit + graph", "kernels + fused commit + graph, fp8"
+ALL_EIGHT = "kernels + fused commit + graph, fp8, fp8 attention"
 # the most telling first
 PLAN: tuple[tuple[Case, str], ...] = (
-    (WIDE, BEST), (WIDE, EIGHT), (NARROW, BEST), (GAME, BEST), (WIDE, "eager"), (NARROW, EIGHT), (GAME_VAE, BEST),
-    (GAME, EIGHT), (NARROW, "eager"), (GAME, "eager"), (WIDE, FUSED), (WIDE, FUSED_EIGHT), (NARROW, FUSED),
-    (Case("self-forcing", 6), BEST), (Case("self-forcing", 12, "vae"), BEST), (WIDE, "graph"), (WIDE, "kernels"),
-    (GAME, FUSED), (Case("longlive", 12), BEST), (Case("causal-forcing-framewise", 12), BEST),
-    (Case("matrix-game-2-gta-drive", 4), BEST),
+    (WIDE, BEST), (WIDE, ALL_EIGHT), (NARROW, ALL_EIGHT), (NARROW, BEST), (GAME, BEST), (WIDE, EIGHT), (WIDE, "eager"),
+    (NARROW, EIGHT), (GAME_VAE, BEST), (GAME, ALL_EIGHT), (NARROW, "eager"), (GAME, "eager"), (WIDE, FUSED),
+    (WIDE, FUSED_EIGHT), (NARROW, FUSED), (Case("self-forcing", 6), BEST), (Case("self-forcing", 12, "vae"), BEST),
+    (WIDE, "graph"), (WIDE, "kernels"), (GAME, FUSED), (Case("longlive", 12), BEST),
+    (Case("causal-forcing-framewise", 12), BEST), (Case("matrix-game-2-gta-drive", 4), BEST),
 )  # fmt: skip
 # one of every kind
 REHEARSED = (
-    (NARROW, "eager"), (NARROW, EIGHT), (GAME_VAE, FUSED), (Case("matrix-game-2-gta-drive", 4), BEST),
-    (Case("causal-forcing-framewise", 12), "kernels + fused commit"),
+    (NARROW, "eager"), (NARROW, EIGHT), (NARROW, ALL_EIGHT), (GAME_VAE, FUSED),
+    (Case("matrix-game-2-gta-drive", 4), BEST), (Case("causal-forcing-framewise", 12), "kernels + fused commit"),
 )  # fmt: skip
 
 
@@ -91,6 +93,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=sorted({case.family for case, _ in PLAN}))
     parser.add_argument("--blocks", type=int, help="timed blocks of a case (default 12; --quick 6)")
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), help="how blocks are run")
+    parser.add_argument("--no-fp8-attention", action="store_true", help="leave out what needs a library for that")
     parser.add_argument("--seconds", type=float, help="begin no case after so long (default 320; --quick 150)")
     options = parser.parse_args()
     device, quick = torch.device(options.device), options.quick
@@ -100,7 +103,9 @@ def main() -> int:
     plan = tuple(
         (case, way)
         for case, way in (REHEARSED if small else PLAN)
-        if not (options.only and case.family not in options.only) and not (options.ways and way not in options.ways)
+        if not (options.only and case.family not in options.only)
+        and not (options.ways and way not in options.ways)
+        and not (options.no_fp8_attention and WAYS[way].attention == "always")
     )
     found: list[Figure] = []
     blocks = options.blocks or (2 if small else 6 if quick else 12)

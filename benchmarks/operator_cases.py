@@ -90,9 +90,10 @@ class Inputs:
     def given(self, values: list[int], dtype: torch.dtype) -> Tensor:
         return torch.tensor(values, dtype=dtype, device=self._device)
 
-    def levels(self, *values: float) -> Iterator[Tensor]:
-        """Numbers, each in a float32 tensor `[1]`."""
-        return (torch.tensor([value], dtype=torch.float32, device=self._device) for value in values)
+    def scales(self, queries: float, keys: float, values: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Of float8 tensors, each a float32 `[1]`."""
+        q, k, v = (torch.tensor([scale], device=self._device) for scale in (queries, keys, values))
+        return q, k, v
 
     def poisoned(self, *shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
         """To be written: NaN, or 0xAB where there is none."""
@@ -129,7 +130,7 @@ def qk_norm_rope_case(size: Size, inputs: Inputs, batch: int = 1, unrotated: boo
     stored, shape = FP8 if fp8 else torch.bfloat16, (batch, tokens, heads, size.head)
     poison = [inputs.poisoned(*shape, dtype=torch.bfloat16 if i == 3 else stored) for i in range(3 + unrotated)]
     ring = poison[0].new_empty(2, batch, size.window * size.tokens, heads, size.head).fill_(float("nan"))
-    scales = tuple(inputs.levels(2.0**-6, 0.013, 0.0071)) if fp8 else None
+    scales = inputs.scales(2.0**-6, 0.013, 0.0071) if fp8 else None
     outputs = {"q": poison[0], "k_ring": ring[0], "v_ring": ring[1]} | ({"unrotated": poison[3]} if unrotated else {})
     given = (q, k, v, q_weight, k_weight, cos, sin, slots)
 

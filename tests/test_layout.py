@@ -40,6 +40,7 @@ WALLS: dict[str, set[str]] = {
     "tensorrt_rtx": {"worlds.tensorrt_edition"},
     "onnx": {"worlds.wan.onnx_graph"},
     "onnxruntime": {"worlds.wan.onnx_graph"},
+    "cudnn": {"worlds.wan.cudnn_attention"},  # its frontend; torch brings the library itself
     "openvino": {"worlds.engines"},
     "cuda": {"kernels.build"},
     "numba.cuda": {"worlds.procedural"},

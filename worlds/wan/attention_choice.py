@@ -1,9 +1,10 @@
 """Which attention is the fastest for a shape on this device: asked once, by measuring, when a step is built.
 
 Candidates are what torch has (cuDNN, FlashAttention, its memory-efficient kernel) and, where their packages are
-installed, FlashAttention 3 and 4 in torch's place, and FlashAttention 3 in eight bits for those who allow it. Each is
-first compared with plain arithmetic on random numbers; what refuses the shape, or is wrong, is named in one line and
-left out. Nothing is written here that multiplies: these are libraries.
+installed, FlashAttention 3 and 4 in torch's place; and in eight bits, for those who allow it, FlashAttention 3 and
+cuDNN through its own frontend. What reads eight bits is given them: where it is chosen, queries and the past are kept
+so. Each is first compared with plain arithmetic on random numbers; what refuses the shape, or is wrong, is named in one
+line and left out. Nothing is written here that multiplies: these are libraries.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ import torch.nn.attention as torch_attention
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ...kernels.reference import quantised
 from .attention import attend
+from .cudnn_attention import CudnnAttention
+from .eight_attention import AttentionScales, EightAttention, EightRows, LayerScales
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]  # as `attend`
 Timer = Callable[[Callable[[], object]], float]  # -> milliseconds
@@ -35,9 +39,9 @@ BACKENDS = {
 }
 ON_CUDA, ON_CPU = ("cudnn", "flash", "efficient"), ("flash", "math")
 IMPLEMENTATIONS = {"FA3": "flash_attn_interface", "FA4": "flash_attn.cute"}  # torch's names, and their packages
+CUDNN_FRONTEND = "cudnn"
 LOW, LOW_EIGHT = 1e-2, 0.15  # error that is allowed, of bf16 and of eight bits
 CHECKED = 64  # queries whose result is worked out plainly
-LARGEST = 448.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Choice:
     attends: Attention
     ms: dict[str, float] = field(default_factory=dict)  # by name
     enter: Callable[[], None] = lambda: None  # what makes it possible, for the whole process: called before it is used
+    eight: EightAttention | None = None  # asked in place of `attends` where the past is kept in eight bits
 
     def __str__(self) -> str:
         others = ", ".join(f"{name} {ms:.3f}" for name, ms in sorted(self.ms.items(), key=lambda item: item[1]))
@@ -76,11 +81,12 @@ class Candidate:
     """One way, and what makes it possible; `leave` undoes that where it was not the fastest."""
 
     name: str
-    attends: Attention
+    attends: Attention = attend
     enter: Callable[[], None] = lambda: None
     leave: Callable[[], None] = lambda: None
     allowed: float = LOW
     after: Attention | None = None  # what draws once it is chosen, where that may fall back for another shape
+    eight: EightAttention | None = None  # reads float8 as it is kept: measured in place of `attends`
 
 
 def preferring(name: str) -> Attention:
@@ -104,23 +110,17 @@ def only(name: str) -> Attention:
     return attended
 
 
-def in_eight_bits(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`attend` through torch's FlashAttention 3 in float8, each head of each tensor with a scale of its own."""
+def flash_eight(q: Tensor, k: Tensor, v: Tensor, scales: LayerScales) -> Tensor:
+    """An `EightAttention` through torch's FlashAttention 3, which gives sixteen bits."""
     from torch.nn.attention.experimental._scaled_dot_product_attention_quantized import (
         _scaled_dot_product_attention_quantized,
     )
 
-    k, v = (t.expand(q.shape[0], -1, -1, -1) for t in (k, v))
-    (q8, qs), (k8, ks), (v8, vs) = map(_by_head, (q, k, v))
-    out: Tensor = _scaled_dot_product_attention_quantized(q8, k8, v8, q_descale=qs, k_descale=ks, v_descale=vs)
-    return out.transpose(1, 2).flatten(2).to(q.dtype)
-
-
-def _by_head(x: Tensor) -> tuple[Tensor, Tensor]:
-    """`[B, N, H, d]` as float8 `[B, H, N, d]`, and what each head is to be multiplied by, float32 `[B, H]`."""
-    scale = x.abs().amax((1, 3)).float().clamp(min=1e-12) / LARGEST
-    eight = (x.float() / scale[:, None, :, None]).clamp(-LARGEST, LARGEST).to(torch.float8_e4m3fn)
-    return eight.transpose(1, 2), scale
+    batch, _, heads, _ = q.shape
+    a, b, c = (scale.expand(batch, heads).contiguous() for scale in (scales.queries, scales.keys, scales.values))
+    q, k, v = (t.transpose(1, 2).expand(batch, -1, -1, -1) for t in (q, k, v))
+    out: Tensor = _scaled_dot_product_attention_quantized(q, k, v, q_descale=a, k_descale=b, v_descale=c)
+    return out.transpose(1, 2).flatten(2)
 
 
 def candidates(
@@ -131,16 +131,24 @@ def candidates(
         for name in ON_CPU:
             yield Candidate(name, only(name), after=preferring(name))
         return
+    has = installed or _installed
     for name in ON_CUDA:
         yield Candidate(name, only(name), after=preferring(name))
-    has = installed or _installed
     for name, package in IMPLEMENTATIONS.items():
         if has(package):
             enter, leave = _activation(name)
             yield Candidate(name, only("flash"), enter, leave, after=preferring("flash"))
-    if eight and has(IMPLEMENTATIONS["FA3"]):
+    yield from in_eight_bits(has) if eight else ()
+
+
+def in_eight_bits(installed: Callable[[str], bool] | None = None) -> Iterator[Candidate]:
+    """What reads a past of eight bits on a GPU."""
+    has = installed or _installed
+    if has(IMPLEMENTATIONS["FA3"]):
         enter, leave = _activation("FA3")
-        yield Candidate("FA3 fp8", in_eight_bits, enter, leave, LOW_EIGHT)
+        yield Candidate("FA3 fp8", enter=enter, leave=leave, allowed=LOW_EIGHT, eight=flash_eight)
+    if has(CUDNN_FRONTEND):
+        yield Candidate("cuDNN fp8", allowed=LOW_EIGHT, eight=CudnnAttention())
 
 
 def _installed(package: str) -> bool:
@@ -173,10 +181,11 @@ def choose(
         try:
             way.enter()
             entered = True
-            error = float((way.attends(q, k, v)[:, :CHECKED].double() - wanted).norm() / wanted.norm())
+            asked = _asked(way, q, k, v)
+            error = float((_numbers(asked())[:, :CHECKED].double() - wanted).norm() / wanted.norm())
             if not error <= way.allowed:
                 raise RuntimeError(f"off by {error:.2g}")
-            times[way.name] = (timer or _timer(device))(partial(way.attends, q, k, v))
+            times[way.name] = (timer or _timer(device))(asked)
             if best is None or times[way.name] < best[0]:
                 best = times[way.name], way
         except (RuntimeError, ImportError, ValueError) as why:
@@ -187,7 +196,24 @@ def choose(
         say(f"attention {shape}: no candidate is right here; {PLAIN.name}")
         return PLAIN
     found = best[1]
-    return Choice(found.name, found.after or found.attends, times, found.enter)
+    return Choice(found.name, found.after or found.attends, times, found.enter, found.eight)
+
+
+def _asked(way: Candidate, q: Tensor, k: Tensor, v: Tensor) -> Callable[[], Tensor | EightRows]:
+    """That way, given what it will read in a pass: eight bits are cast before, once."""
+    if way.eight is None:
+        return partial(way.attends, q, k, v)
+    bound = torch.full((1,), (q.shape[2] * q.shape[3]) ** 0.5, device=q.device)  # as of normalised queries and keys
+    scales = AttentionScales(bound, bound)
+    scales.fit(0, v)
+    layer = scales.layers[0]
+    cast = quantised(q, layer.queries), quantised(k, layer.keys), quantised(v, layer.values)
+    scales.fit_out(0, attend(q[:, :CHECKED], k, v))
+    return partial(way.eight, *cast, layer)
+
+
+def _numbers(out: Tensor | EightRows) -> Tensor:
+    return out.exact(torch.float32) if isinstance(out, EightRows) else out
 
 
 def _drawn(shape: AttentionShape, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from ...kernels.reference import as_bytes
 from ..recording import Recording, record
 from .action_ring import ActionRing, FixedRing
 from .actions import ActionCache, ActionRows
@@ -72,8 +73,8 @@ class FixedCache(KVCache):
         """Into the ring at `slots`; the sink is turned to its new place."""
         own, ring = plan.frames * self.tokens, slice((self.chunk + self.sink) * self.tokens, None)
         newest = slice(own - len(self.slots), own)
-        self.keys[layer, :, ring].index_copy_(1, self.slots, keys[:, newest])
-        self.values[layer, :, ring].index_copy_(1, self.slots, values[:, newest])
+        for kept, new in zip((self.keys, self.values), self.stored(layer, keys, values), strict=True):
+            as_bytes(kept[layer, :, ring]).index_copy_(1, self.slots, as_bytes(new[:, newest]))
         if self.sink_rotation is not None:
             self._turn_sink(layer, self.sink_rotation)
 

@@ -102,12 +102,14 @@ class EagerStep:
         """Allocates the cache, once. `rows` x `columns` cells of a latent frame."""
         self.transformer, self.preset = transformer, preset
         dtype, device = transformer.dtype, transformer.device
-        self.cache = KVCache(
-            transformer.config, rows, columns, window, chunk=preset.block, sink=preset.sink, dtype=dtype, device=device
-        )
-        self.fused = isinstance(transformer, FusedTransformer)
+        self.fused, scales = isinstance(transformer, FusedTransformer), None
         if isinstance(transformer, FusedTransformer):
-            transformer.choose_attention(self.cache, logger.warning)
+            tokens = transformer.config.tokens(rows, columns)
+            scales = transformer.choose_attention(tokens, preset.block, window, logger.warning)
+        self.cache = KVCache(
+            transformer.config, rows, columns, window, chunk=preset.block, sink=preset.sink, dtype=dtype, device=device,
+            scales=scales,
+        )  # fmt: skip
         self.actions: ActionCache | ActionRing | None = None
         if preset.actions is not None:
             ring = self.fused and preset.actions.window >= preset.block

@@ -2,8 +2,9 @@
 
 Between two matrix products or attentions lies one kernel: it adds what came before to the residual stream, gates it and
 normalises for what comes next, in sixteen bits or, for a block computed in eight, as float8 rows. Queries, keys and
-values are one product, whose normalisation, rotation and write into the cache are one kernel. Where a kernel is not to
-be had, its twin in plain torch runs (kernels/reference.py).
+values are one product, whose normalisation, rotation and write into the cache are one kernel; where self-attention is
+taken in eight bits it writes queries and cache as float8, and what comes out goes into the next product as it is. Where
+a kernel is not to be had, its twin in plain torch runs (kernels/reference.py).
 """
 
 from __future__ import annotations
@@ -14,32 +15,43 @@ import torch
 from torch import Tensor
 
 from ...kernels.qk_norm_rope import qk_norm_rope
+from ...kernels.reference import as_bytes
 from ...kernels.rms_norm import rms_norm
 from .attention import Context, LayerContext, attend
-from .attention_choice import AttentionShape, Choice, Say, candidates, choose
+from .attention_choice import PLAIN, AttentionShape, Choice, Say, candidates, choose, in_eight_bits
+from .eight_attention import AttentionScales, EightAttention, EightRows, LayerScales, attend_eight, attend_exactly
 from .kv_cache import ChunkPass, KVCache
 from .layers import LayerNorm
-from .products import BlockProducts, products_of
+from .products import BlockProducts, Rows, products_of
 from .transformer import Act, ApplyActions, Block, WanTransformer, told_pair
 
 Attend = Callable[
-    [int, Block, Tensor], Tensor
+    [int, Block, Tensor], Tensor | EightRows
 ]  # a block's index, the block, queries, keys and values in one [B, N, 3d]
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]  # as `attention.attend`
+
+
+EIGHT = ("measured", "always", "never")
+"""When self-attention is taken in eight bits: where blocks are computed in them and a library is right and fastest;
+with a library, or, on a CPU, as the library would round; not at all."""
 
 
 class FusedTransformer(WanTransformer):
     """A `WanTransformer` whose `chunk` and `chunk_pair` run fused. `forward` and `recache` are as they were."""
 
     _products: tuple[BlockProducts, ...]
+    attention: str  # one of EIGHT
+    attends_eight: EightAttention | None  # to a cache of eight bits
     attends: Attention  # to the cache, and across, to words and pictures
     attends_across: Attention
     choices: dict[AttentionShape, Choice]  # what was measured
 
     @classmethod
-    def of(cls, transformer: WanTransformer) -> FusedTransformer:
-        """Shares the weights. Raises ValueError where linear layers were replaced by others than those of
-        `fp8_matmul`, or norms are missing: such a model runs as it is."""
+    def of(cls, transformer: WanTransformer, attention: str = "measured") -> FusedTransformer:
+        """Shares the weights. `attention`: one of `EIGHT`. Raises ValueError where linear layers were replaced by
+        others than those of `fp8_matmul`, or norms are missing: such a model runs as it is."""
+        if attention not in EIGHT:
+            raise ValueError(f"attention in eight bits is one of {', '.join(EIGHT)}, got {attention!r}")
         blocks = [block for block in transformer.blocks if isinstance(block, Block)]
         products = []
         for i, block in enumerate(blocks):
@@ -53,30 +65,51 @@ class FusedTransformer(WanTransformer):
         made.__dict__ = transformer.__dict__
         made._products = tuple(products)
         made.attends = made.attends_across = attend
+        made.attention, made.attends_eight = attention, None
         made.choices = {}
         return made
 
-    def choose_attention(self, cache: KVCache, say: Say) -> None:
-        """Measure, once for each shape, which attention is the fastest; on a CPU torch's own choice stays.
+    def choose_attention(self, tokens: int, frames: int, window: int, say: Say) -> AttentionScales | None:
+        """Measure, once for each shape, which attention is the fastest; on a CPU torch's own choice stays. Chunks have
+        `frames` latent frames of `tokens` tokens. What is chosen for the full window serves while it fills.
 
-        Eight bits are candidates where blocks are computed in them. What is chosen for the full window serves while it
-        fills.
+        Returns the scales of a cache of eight bits where such an attention was chosen. Raises RuntimeError where there
+        has to be one and none is right.
         """
-        if self.device.type != "cuda":
-            return
-        c, tokens = self.config, cache.tokens
-        eight = any(products.eight for products in self._products)
+        if self.device.type == "cuda":
+            self._measure(tokens, frames, window, say)
+        else:
+            self.attends_eight = attend_eight if self.attention == "always" else None
+        return None if self.attends_eight is None else self._scales()
+
+    def _measure(self, tokens: int, frames: int, window: int, say: Say) -> None:
+        c, always = self.config, self.attention == "always"
+        eight = self.attention == "measured" and any(products.eight for products in self._products)
         seen = c.text_len if c.has_text else c.image_tokens
         found: list[Choice] = []
-        for keys, lossy in ((cache.window * tokens, eight), (seen, False)):
-            shape = AttentionShape(cache.chunk * tokens, keys, c.heads, c.head_width, self.dtype)
+        for keys, to_the_past in ((window * tokens, True), (seen, False)):
+            shape = AttentionShape(frames * tokens, keys, c.heads, c.head_width, self.dtype)
             if shape not in self.choices:
-                self.choices[shape] = choose(shape, self.device, candidates(self.device, lossy), say)
+                only_eight = to_the_past and always
+                ways = in_eight_bits() if only_eight else candidates(self.device, eight and to_the_past)
+                self.choices[shape] = choose(shape, self.device, ways, say)
                 say(f"attention {shape}: {self.choices[shape]}")
             found.append(self.choices[shape])
+        if always and found[0] is PLAIN:
+            raise RuntimeError("no library here takes attention in eight bits; pip install nvidia-cudnn-frontend")
         for choice in reversed(found):  # what the larger attention needs comes last, and stays
             choice.enter()
         self.attends, self.attends_across = (choice.attends for choice in found)
+        self.attends_eight = found[0].eight
+
+    def _scales(self) -> AttentionScales:
+        """Scales that no rotated query or key of this model can exceed."""
+        attentions = [block.self_attn for block in self._blocks()]
+        bounds = (
+            torch.stack([norm.weight.detach().float().abs().amax() for norm in norms]) * self.config.dim**0.5
+            for norms in ([a.norm_q for a in attentions], [a.norm_k for a in attentions])
+        )
+        return AttentionScales(*bounds)
 
     @torch.no_grad()
     def chunk(
@@ -95,7 +128,7 @@ class FusedTransformer(WanTransformer):
             return super().chunk(x, timestep, context, cache, commit=commit, actions=actions)
         plan = cache.begin(grid[0], commit)
 
-        def attended(layer: int, block: Block, qkv: Tensor) -> Tensor:
+        def attended(layer: int, block: Block, qkv: Tensor) -> Tensor | EightRows:
             return self._attended(layer, block, qkv, cache, plan, commit)
 
         time, parts = self._time(timestep)
@@ -122,10 +155,10 @@ class FusedTransformer(WanTransformer):
         grid = self._grid(x, told, context, actions)
         plans = cache.begin_pair(frames)
 
-        def attended(layer: int, block: Block, qkv: Tensor) -> Tensor:
+        def attended(layer: int, block: Block, qkv: Tensor) -> Tensor | EightRows:
             first, second = qkv.chunk(2, 1)
             before = self._attended(layer, block, first, cache, plans[0], True)
-            return torch.cat([before, self._attended(layer, block, second, cache, plans[1], False)], 1)
+            return joined(before, self._attended(layer, block, second, cache, plans[1], False))
 
         time, parts = self._time(told)
         tokens = self._patches(x, self.patch_embedding).contiguous()
@@ -141,7 +174,7 @@ class FusedTransformer(WanTransformer):
         normed = self._products[0].normed(x, parts[0][0], parts[0][1], eps)
         for i, (block, products) in enumerate(zip(blocks, self._products, strict=True)):
             shift, scale, gate = parts[i][3:]
-            seen = products.out(products.rows(attended(i, block, products.qkv(normed, dtype))), dtype)
+            seen = products.out(rows_of(attended(i, block, products.qkv(normed, dtype)), products, dtype), dtype)
             affine = block.norm3
             assert isinstance(affine, LayerNorm)
             weight, bias = affine.weight.float(), affine.bias.float()
@@ -162,24 +195,42 @@ class FusedTransformer(WanTransformer):
                 x = (x.float() + (fed.unflatten(1, (gate.shape[1], -1)) * gate[:, :, None]).flatten(1, 2)).to(dtype)
         return x
 
-    def _attended(self, layer: int, block: Block, qkv: Tensor, cache: KVCache, plan: ChunkPass, commit: bool) -> Tensor:
+    def _attended(
+        self, layer: int, block: Block, qkv: Tensor, cache: KVCache, plan: ChunkPass, commit: bool
+    ) -> Tensor | EightRows:
         """Self-attention of one block before its last product, its keys and values written to the cache."""
         q, k, v = qkv.chunk(3, -1)
-        attention, unrotated = block.self_attn, None
+        attention, unrotated, scales = block.self_attn, None, None
         if commit and cache.sink:
             shape = (*k.shape[:2], attention.heads, k.shape[2] // attention.heads)
             unrotated = torch.empty(shape, dtype=k.dtype, device=k.device)
+        if cache.scales is not None:
+            cache.fit(layer, v, plan)
+            scales = cache.scales.layers[layer]
         queries = qk_norm_rope(
             q, k, v, attention.norm_q.weight.float(), attention.norm_k.weight.float(), plan.rotation.cos,
             plan.rotation.sin, cache.chunk_slots(plan.frames), cache.keys[layer], cache.values[layer],
             eps=self.config.eps, unrotated=unrotated,
+            scales=None if scales is None else (scales.queries, scales.keys, scales.values),
         )  # fmt: skip
         keys, values = cache.seen(layer, plan)
-        out = self.attends(queries, keys, values)
+        if scales is None:
+            out: Tensor | EightRows = self.attends(queries, keys, values)
+        else:
+            out = self._in_eight(queries, keys, values, scales, plan.held > 0)
+            if isinstance(out, Tensor) and not plan.held and cache.scales is not None:
+                cache.scales.fit_out(layer, out)
         if commit:
             own = keys[:, : plan.frames * cache.tokens] if unrotated is None else unrotated
             cache.keep(layer, own, keys, values, plan)
         return out
+
+    def _in_eight(self, q: Tensor, k: Tensor, v: Tensor, scales: LayerScales, known: bool) -> Tensor | EightRows:
+        """Attention to a cache of eight bits; in sixteen while it is not `known` how large the result is, or where the
+        cache is of a step that chose eight bits and another has chosen otherwise since."""
+        if known and self.attends_eight is not None:
+            return self.attends_eight(q, k, v, scales)
+        return attend_exactly(q, k, v, scales, self.dtype)
 
     def _crossed(self, block: Block, products: BlockProducts, q: Tensor, context: LayerContext) -> Tensor:
         """Cross-attention of one block, to words and, apart from them, to the picture."""
@@ -190,3 +241,23 @@ class FusedTransformer(WanTransformer):
         if context.image_keys is not None and context.image_values is not None:
             out = out + self.attends_across(queries, context.image_keys, context.image_values)
         return products.cross_out(products.rows(out), q.dtype)
+
+
+def rows_of(out: Tensor | EightRows, products: BlockProducts, dtype: torch.dtype) -> Rows:
+    """What an attention gave, as the block's next product reads it."""
+    if not isinstance(out, EightRows):
+        return products.rows(out)
+    return out.rows() if products.eight else out.exact(dtype)
+
+
+def joined(before: Tensor | EightRows, after: Tensor | EightRows) -> Tensor | EightRows:
+    """Two parts of one layer's tokens, one after the other. In eight bits they have the layer's one scale."""
+    if isinstance(before, EightRows) and isinstance(after, EightRows):
+        both = torch.cat([as_bytes(before.bytes), as_bytes(after.bytes)], 1)
+        return EightRows(both.view(before.bytes.dtype), before.scale)
+    if isinstance(before, EightRows) or isinstance(after, EightRows):  # one of them has a plan, the other has none
+        dtype = next(part.dtype for part in (before, after) if isinstance(part, Tensor))
+        before, after = (part.exact(dtype) if isinstance(part, EightRows) else part for part in (before, after))
+    assert isinstance(before, Tensor)
+    assert isinstance(after, Tensor)
+    return torch.cat([before, after], 1)

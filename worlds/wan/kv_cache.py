@@ -10,6 +10,9 @@ their index in the session, which keeps their differences, and the sink's keys, 
 rotation, are turned to the places just before the ring whenever the ring has rolled. No difference exceeds the window,
 however long the session. In absolute mode the sink keeps its first places, as upstream does.
 
+All of it may be of eight bits (`eight_attention.py`), but for the sink's keys before rotation, which are not rounded
+twice. Who asks for what is attended to is given numbers (`attended`) or the bytes themselves (`seen`).
+
 `window` counts as upstream's `local_attn_size`: all frames that are attended to, sink and the chunk itself included.
 Sources: guandeh17/Self-Forcing, NVlabs/LongLive v1.0 (`causal_model_infinity.py` for relative positions).
 """
@@ -22,7 +25,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...kernels.reference import quantised
 from .config import WanConfig
+from .eight_attention import STORED, AttentionScales, exact
 from .layers import RotaryPositions, Rotation, rotate
 
 
@@ -38,6 +43,7 @@ class CacheState:
     sink_from: int
     sink_held: int
     sink_at: int
+    scales: Tensor | None = None  # that the walk has set, where it is of eight bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +86,20 @@ class KVCache:
         relative: bool = True,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
+        scales: AttentionScales | None = None,
     ) -> None:
-        """`rows` x `columns` cells of a latent frame; `chunk` is the most frames that one pass draws."""
+        """`rows` x `columns` cells of a latent frame; `chunk` is the most frames that one pass draws. With `scales`
+        keys and values are kept as float8."""
         if chunk < 1 or sink < 0 or window < chunk + sink:
             raise ValueError(f"a window of {window} frames does not hold {sink} of sink and a chunk of {chunk}")
         self.tokens = config.tokens(rows, columns)
         self.grid = rows // config.patch[1], columns // config.patch[2]
         self.window, self.chunk, self.sink, self.relative = window, chunk, sink, relative
         shape = (config.layers, batch, window * self.tokens, config.heads, config.head_width)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.scales, self._dtype = scales, dtype
+        stored = dtype if scales is None else STORED
+        self.keys = torch.zeros(shape, dtype=stored, device=device)
+        self.values = torch.zeros(shape, dtype=stored, device=device)
         kept = (*shape[:2], sink * self.tokens, *shape[3:])
         self._unrotated = torch.zeros(kept, dtype=dtype, device=device) if relative and sink else None
         self._positions = RotaryPositions(config.head_width)
@@ -109,15 +119,18 @@ class KVCache:
         sink: int = 0,
         batch: int = 1,
         relative: bool = True,
+        eight: bool = False,
     ) -> int:
-        """What a cache of a window of `frames` takes, at `tokens` tokens a latent frame."""
-        frame = config.layers * batch * tokens * config.dim * dtype.itemsize
-        return frame * (2 * frames + (sink if relative else 0))
+        """What a cache of a window of `frames` takes, at `tokens` tokens a latent frame; `eight`: kept as float8."""
+        frame = config.layers * batch * tokens * config.dim
+        stored = STORED.itemsize if eight else dtype.itemsize
+        return frame * (2 * frames * stored + (sink if relative else 0) * dtype.itemsize)
 
     @property
     def allocated(self) -> int:
         """Bytes held on the device."""
-        return self.keys.nbytes + self.values.nbytes + (0 if self._unrotated is None else self._unrotated.nbytes)
+        kept = (self.keys, self.values, self._unrotated, self.scales)
+        return sum(part.nbytes for part in kept if part is not None)
 
     @property
     def batch(self) -> int:
@@ -186,15 +199,38 @@ class KVCache:
         """The chunk's keys and values, then the past's, each `[B, M, H, d]`, keys rotated. For unrotated keys and
         values `[B, T * N, H, d]` of the chunk."""
         keys = rotate(keys, plan.rotation)
+        self.fit(layer, values, plan)
         own, n = plan.frames * self.tokens, self.tokens
         if plan.frames > self.chunk:
-            sink = slice(self.chunk * n, (self.chunk + self._sink_held) * n)
-            return torch.cat([keys, self.keys[layer, :, sink]], 1), torch.cat([values, self.values[layer, :, sink]], 1)
-        part = slice(self.chunk * n - own, (self.chunk + plan.held) * n)
-        all_keys, all_values = self.keys[layer, :, part], self.values[layer, :, part]
-        all_keys[:, :own] = keys
-        all_values[:, :own] = values
-        return all_keys, all_values
+            sink = self._read(layer, slice(self.chunk * n, (self.chunk + self._sink_held) * n))
+            return torch.cat([keys, sink[0]], 1), torch.cat([values, sink[1]], 1)
+        first = self.chunk * n - own
+        self._write(layer, slice(first, first + own), keys, values)
+        return self._read(layer, slice(first, (self.chunk + plan.held) * n))
+
+    def fit(self, layer: int, values: Tensor, plan: ChunkPass) -> None:
+        """Scales for values of eight bits, while nothing is remembered that was written with others."""
+        if self.scales is not None and not plan.held:
+            self.scales.fit(layer, values)
+
+    def _read(self, layer: int, part: slice) -> tuple[Tensor, Tensor]:
+        """Numbers; as they lie where they are of sixteen bits or more."""
+        keys, values = self.keys[layer, :, part], self.values[layer, :, part]
+        if self.scales is None:
+            return keys, values
+        scales = self.scales.layers[layer]
+        return exact(keys, scales.keys, self._dtype), exact(values, scales.values, self._dtype)
+
+    def _write(self, layer: int, part: slice, keys: Tensor, values: Tensor) -> None:
+        stored = self.stored(layer, keys, values)
+        self.keys[layer, :, part], self.values[layer, :, part] = stored
+
+    def stored(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Numbers, or bytes of this cache, as it keeps them."""
+        if self.scales is None or keys.dtype == STORED:
+            return keys, values
+        scales = self.scales.layers[layer]
+        return quantised(keys, scales.keys), quantised(values, scales.values)
 
     def chunk_slots(self, frames: int) -> Tensor:
         """Where a chunk of `frames` begins in the buffers, int64 `[1]` on the device: for kernels that write there."""
@@ -209,13 +245,12 @@ class KVCache:
         return self.keys[layer, :, part], self.values[layer, :, part]
 
     def keep(self, layer: int, unrotated: Tensor, keys: Tensor, values: Tensor, plan: ChunkPass) -> None:
-        """Commit a chunk in one layer, after its attention: `keys` and `values` are those of `attended`."""
+        """Commit a chunk in one layer, after its attention: `keys` and `values` are those of `attended` or `seen`."""
         n = self.tokens
         for move in plan.moves:
             source = slice(move.source * n, (move.source + move.count) * n)
             target = slice(move.slot * n, (move.slot + move.count) * n)
-            self.keys[layer, :, target] = keys[:, source]
-            self.values[layer, :, target] = values[:, source]
+            self._write(layer, target, keys[:, source], values[:, source])
             if self._unrotated is not None and move.slot < self.chunk + self.sink:
                 at = (move.slot - self.chunk) * n
                 self._unrotated[layer, :, at : at + move.count * n] = unrotated[:, source]
@@ -234,7 +269,7 @@ class KVCache:
         unrotated = None if self._unrotated is None else self._unrotated.clone()
         keys, values = self.keys[:, :, part].clone(), self.values[:, :, part].clone()
         numbers = self.next, self._ring_from, self._sink_from, self._sink_held, self._sink_at
-        return CacheState(keys, values, unrotated, *numbers)
+        return CacheState(keys, values, unrotated, *numbers, None if self.scales is None else self.scales.of_walk())
 
     def restore(self, state: CacheState) -> None:
         """Continue from a snapshot of a cache of the same shape. Raises ValueError on another's."""
@@ -243,6 +278,10 @@ class KVCache:
             raise ValueError(
                 f"a snapshot of {tuple(state.keys.shape)} does not fit a cache of {tuple(self.keys.shape)}"
             )
+        if state.keys.dtype != self.keys.dtype:
+            raise ValueError(f"a snapshot of {state.keys.dtype} does not fit a cache of {self.keys.dtype}")
+        if self.scales is not None and state.scales is not None:
+            self.scales.put_back(state.scales)
         self.keys[:, :, part] = state.keys
         self.values[:, :, part] = state.values
         if self._unrotated is not None and state.unrotated is not None:
@@ -279,4 +318,7 @@ class KVCache:
         assert self._unrotated is not None
         count = rotation.cos.shape[0]
         at = self.chunk * self.tokens
-        self.keys[layer, :, at : at + count] = rotate(self._unrotated[layer, :, :count], rotation)
+        turned = rotate(self._unrotated[layer, :, :count], rotation)
+        self.keys[layer, :, at : at + count] = (
+            turned if self.scales is None else quantised(turned, self.scales.layers[layer].keys)
+        )

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from worldstream.kernels.reference import quantised
 from worldstream.worlds.wan.attention import attend
 from worldstream.worlds.wan.attention_choice import (
     LOW_EIGHT,
@@ -16,9 +17,10 @@ from worldstream.worlds.wan.attention_choice import (
     Candidate,
     candidates,
     choose,
-    in_eight_bits,
+    flash_eight,
     preferring,
 )
+from worldstream.worlds.wan.eight_attention import AttentionScales, EightRows, LayerScales, attend_eight
 
 CPU, SHAPE = torch.device("cpu"), AttentionShape(24, 70, 2, 16, torch.float32)
 
@@ -101,9 +103,37 @@ def test_packages_are_looked_for() -> None:
     assert names(False, "flash_attn_interface") == [*own, "FA3"]
     assert names(True, "flash_attn_interface") == [*own, "FA3", "FA3 fp8"]
     assert names(True, "flash_attn.cute") == [*own, "FA4"]
+    assert names(False, "cudnn") == own
+    assert names(True, "cudnn") == [*own, "cuDNN fp8"]
 
 
-def test_eight_bits_are_scaled_head_by_head(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_reads_eight_bits_is_given_them_and_compared_too() -> None:
+    said: list[str] = []
+    given: list[tuple[torch.dtype, ...]] = []
+
+    def right(q: Tensor, k: Tensor, v: Tensor, scales: LayerScales) -> EightRows:
+        given.append((q.dtype, k.dtype, v.dtype))
+        return attend_eight(q, k, v, scales)
+
+    def wrong(q: Tensor, k: Tensor, v: Tensor, scales: LayerScales) -> EightRows:
+        out = attend_eight(q, k, v, scales)
+        return EightRows(out.bytes, out.scale * 2)
+
+    ways = [
+        Candidate("wrong", allowed=LOW_EIGHT, eight=wrong),
+        Candidate("eight", allowed=LOW_EIGHT, eight=right),
+        Candidate("strict", eight=right),
+        Candidate("plain"),
+    ]
+    choice = choose(SHAPE, CPU, iter(ways), said.append, clock(1.0, 2.0))
+    assert (choice.name, choice.eight, set(choice.ms)) == ("eight", right, {"eight", "plain"})
+    assert set(given) == {(torch.float8_e4m3fn,) * 3}
+    assert "not by wrong (off by 1)" in said[0]
+    assert "not by strict (off by 0.0" in said[1]
+    assert choose(SHAPE, CPU, iter(ways), said.append, clock(2.0, 1.0)).eight is None
+
+
+def test_flash_attention_is_told_the_scales_of_all_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Through a stand-in for the library that takes its arguments at their word."""
     from torch.nn.attention.experimental import _scaled_dot_product_attention_quantized as library
 
@@ -118,11 +148,12 @@ def test_eight_bits_are_scaled_head_by_head(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(library, "_scaled_dot_product_attention_quantized", quantized)
     q, k, v = tensors()
-    k[:, :, 1] *= 50  # one head is much larger than the other
-    v[:, :, 0] *= 0.01
-    ours, exact = in_eight_bits(q, k / 10, v), attend(q, k / 10, v)
-    for head in (slice(16), slice(16, None)):
-        assert (ours[..., head] - exact[..., head]).norm() / exact[..., head].norm() < LOW_EIGHT
+    scales = AttentionScales(torch.tensor([30.0]), torch.tensor([500.0]))
+    scales.fit(0, v)
+    layer = scales.layers[0]
+    given = quantised(q, layer.queries), quantised(k, layer.keys), quantised(v, layer.values)
+    ours, exact = flash_eight(*given, layer), attend(q, k, v)
+    assert (ours - exact).norm() / exact.norm() < LOW_EIGHT
 
 
 def test_a_backend_that_refuses_a_shape_is_followed_by_another() -> None:

@@ -8,7 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.fp8 import FORCED, GROWTH, LAYER, graph_in_eight_bits, products_in_eight_bits
+from benchmarks.fp8 import (
+    ATTENDED,
+    FORCED,
+    GROWTH,
+    LAYER,
+    attention_errors,
+    graph_in_eight_bits,
+    in_eight_bits,
+    layer_errors,
+)
 from worldstream.worlds.wan.config import WanConfig
 from worldstream.worlds.wan.fp8 import linears
 from worldstream.worlds.wan.fp8_matmul import Fp8Matmul, compute_fp8, scaled, why_not
@@ -78,13 +87,16 @@ def test_outer_blocks_stay_in_sixteen_bits() -> None:
 
 def test_a_walk_stays_by_the_side_of_the_exact_one() -> None:
     """Every layer, and a short form of the walk of 200 chunks that `benchmarks/fp8.py` measures: through the fused pass
-    beside bf16, and through TensorRT's graph beside float32."""
+    beside bf16, with attention in eight bits too, and through TensorRT's graph beside float32."""
     with torch.inference_mode():
-        layers, walk = products_in_eight_bits(24)
+        layers, attentions = layer_errors(), attention_errors(5)
+        walk, attended = in_eight_bits(24, products=True, attention=False), in_eight_bits(24, True, attention=True)
         graph = graph_in_eight_bits(16)
     assert len(layers) == 2 * 10
     assert all(0.01 < error < LAYER for error in layers.values())
-    for found, count in ((walk, 24), (graph, 16)):
+    assert len(attentions) == 4
+    assert all(0.02 < error < ATTENDED for error in attentions.values())
+    for found, count in ((walk, 24), (attended, 24), (graph, 16)):
         assert len(found.forced) == count
         assert 1e-3 < max(found.forced) < FORCED, "it really is eight bits, and they are enough"
         assert found.growth < GROWTH, "the error does not grow with the walk"

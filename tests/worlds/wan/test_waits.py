@@ -46,7 +46,7 @@ class Waits(TorchDispatchMode):
         return out
 
 
-def steps(name: str, kind: type[EagerStep], kernels: bool, blocks: int) -> list[str]:
+def steps(name: str, kind: type[EagerStep], kernels: bool, blocks: int, eight: str = "never") -> list[str]:
     """What waited in a walk past its window."""
     m = model(name)
     network = copy.deepcopy(m.transformer).to(META)
@@ -55,7 +55,7 @@ def steps(name: str, kind: type[EagerStep], kernels: bool, blocks: int) -> list[
     image = torch.zeros(1, c.image_tokens, c.image_dim or 1, device=META)
     words = torch.zeros(1, 4, c.text_dim, device=META)
     context = network.context(words) if c.has_text else network.context(image=image)
-    transformer = FusedTransformer.of(network) if kernels else network
+    transformer = FusedTransformer.of(network, eight) if kernels else network
     with Waits() as waits:
         step = kind(transformer, m.preset, 2, 4, m.window)
         for i in range(blocks):
@@ -90,6 +90,11 @@ QUICK = "causal-forcing-framewise-1step"
 )
 def test_no_block_waits(name: str, kind: type[EagerStep], kernels: bool, blocks: int) -> None:
     assert steps(name, kind, kernels, blocks) == []
+
+
+def test_attention_in_eight_bits_waits_for_nothing() -> None:
+    """Nor do its scales, which the first chunk sets on the device."""
+    assert steps(QUICK, FusedGraphStep, True, 5, "always") == []
 
 
 @pytest.mark.parametrize("name", ["self-forcing", "matrix-game-2-universal"])
