@@ -326,32 +326,32 @@ def action_case(size: Size, inputs: Inputs, batch: int = 1, mouse: bool = True) 
     return Case("action_attention", label, launches, twin, outputs, inputs.bytes)
 
 
-def cases(size: Size, device: torch.device | str, seed: int = 0) -> Iterator[Case]:
+def cases(size: Size, device: torch.device | str, seed: int = 0, batch: int = 1) -> Iterator[Case]:
     """All operators at one size, each on inputs of its own, made when asked for."""
     made: list[Callable[[Inputs], Case]] = [
-        lambda i: qk_norm_rope_case(size, i),
-        lambda i: qk_norm_rope_case(size, i, unrotated=True),
-        lambda i: qk_norm_rope_case(size, i, fp8=True),
-        lambda i: qk_norm_rope_case(size, i, unrotated=True, fp8=True),
-        lambda i: norm_modulate_case(size, i),
-        lambda i: norm_modulate_case(size, i, fp8=True),
-        lambda i: residual_norm_case(size, i),
-        lambda i: residual_norm_case(size, i, fp8=True),
-        lambda i: residual_norm_case(size, i, affine=True),
-        lambda i: residual_norm_case(size, i, affine=True, fp8=True),
-        lambda i: residual_norm_case(size, i, gated=False),
-        lambda i: rms_norm_case(size, i),
-        lambda i: bias_gelu_case(size, i),
-        lambda i: bias_gelu_case(size, i, fp8=True),
-        lambda i: quantise_rows_case(size, i),
+        lambda i: qk_norm_rope_case(size, i, batch),
+        lambda i: qk_norm_rope_case(size, i, batch, unrotated=True),
+        lambda i: qk_norm_rope_case(size, i, batch, fp8=True),
+        lambda i: qk_norm_rope_case(size, i, batch, unrotated=True, fp8=True),
+        lambda i: norm_modulate_case(size, i, batch),
+        lambda i: norm_modulate_case(size, i, batch, fp8=True),
+        lambda i: residual_norm_case(size, i, batch),
+        lambda i: residual_norm_case(size, i, batch, fp8=True),
+        lambda i: residual_norm_case(size, i, batch, affine=True),
+        lambda i: residual_norm_case(size, i, batch, affine=True, fp8=True),
+        lambda i: residual_norm_case(size, i, batch, gated=False),
+        lambda i: rms_norm_case(size, i, batch),
+        lambda i: bias_gelu_case(size, i, batch),
+        lambda i: bias_gelu_case(size, i, batch, fp8=True),
+        lambda i: quantise_rows_case(size, i, batch),
         lambda i: scheduler_step_case(size, i),
         lambda i: scheduler_step_case(size, i, last=True),
         lambda i: scheduler_step_case(size, i, torch.float32),
         lambda i: i420_case(size, i),
         lambda i: i420_case(size, i, torch.bfloat16),
         lambda i: i420_case(size, i, torch.uint8),
-        lambda i: action_case(size, i),
-        lambda i: action_case(size, i, mouse=False),
+        lambda i: action_case(size, i, batch),
+        lambda i: action_case(size, i, batch, mouse=False),
     ]
     for number, make in enumerate(made):
         yield make(Inputs(1000 * seed + number, device))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from worldstream.kernels import host
+from worldstream.kernels.host_check import check
 from worldstream.kernels.launch import Argument, Kernel, Launch, pointer
 from worldstream.worlds.wan.graph import FLOAT8, Operator, Port
 from worldstream.worlds.wan.graph_operators import Gelu, NormModulate, QkNormRope, ResidualNorm, RmsNorm
@@ -48,8 +49,11 @@ class Asked:
     outputs: tuple[tuple[tuple[int, ...], torch.dtype], ...]
 
 
-def executed(asked: Asked, kernel: Kernel, inputs: Sequence[Tensor], folder: Path) -> list[Tensor]:
-    """The outputs, written by the kernel's own source on this CPU over poison."""
+def executed(
+    asked: Asked, kernel: Kernel, inputs: Sequence[Tensor], folder: Path, watched: bool = False
+) -> list[Tensor]:
+    """The outputs, written by the kernel's own source on this CPU over poison. `watched`: in several orders, with every
+    access to memory looked at; raises host.KernelFault."""
     assert asked.entry == kernel.entry
     assert asked.grid[2] == asked.block[1] == asked.block[2] == 1
     assert asked.shared == 0
@@ -57,7 +61,11 @@ def executed(asked: Asked, kernel: Kernel, inputs: Sequence[Tensor], folder: Pat
     outputs = [empty.to(dtype) for empty, (_, dtype) in zip(poison, asked.outputs, strict=True)]
     numbers = (c_int(n) for n in asked.numbers)
     given: tuple[Argument, ...] = (*(pointer(t) for t in inputs), *numbers, *(pointer(t) for t in outputs))
-    host.run(Launch(kernel, asked.grid[:2], asked.block[0], given), folder)
+    launch = Launch(kernel, asked.grid[:2], asked.block[0], given)
+    if watched:
+        check([launch], folder)
+    else:
+        host.run(launch, folder)
     return outputs
 
 

@@ -50,9 +50,9 @@ def own_headers() -> tuple[str, ...]:
 
 def source_hash(source: str) -> str:
     """SHA-256 of `cuda/<source>.cu` with our device headers: what a verification on a GPU is a statement about. The
-    host shim is no part of what a GPU runs."""
+    host's shim is no part of what a GPU runs."""
     digest = hashlib.sha256((SOURCES / f"{source}.cu").read_bytes())
     for path in sorted(SOURCES.glob("*.cuh")):
-        if path.name != "host.cuh":
+        if not path.name.startswith("host"):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

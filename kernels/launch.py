@@ -40,14 +40,26 @@ class Launch:
     block: int
     arguments: tuple[Argument, ...]
 
+    def tensors(self) -> list[Tensor]:
+        """What the pointers among the arguments point to."""
+        return [each.tensor for each in self.arguments if isinstance(each, Pointer) and each.tensor is not None]
+
     def addresses(self) -> ctypes.Array[ctypes.c_void_p]:
         """Where the arguments lie, as a launch takes them: `void**`. Good for as long as this record lives."""
         return (ctypes.c_void_p * len(self.arguments))(*(ctypes.addressof(value) for value in self.arguments))
 
 
-def pointer(tensor: Tensor | None) -> ctypes.c_void_p:
-    """The address of a tensor's first value; of None the null pointer."""
-    return ctypes.c_void_p(0 if tensor is None else tensor.data_ptr())
+class Pointer(ctypes.c_void_p):
+    """The address of a tensor's first value, and the tensor, whose bounds a check on the CPU asks for."""
+
+    tensor: Tensor | None
+
+
+def pointer(tensor: Tensor | None) -> Pointer:
+    """Of None the null pointer."""
+    made = Pointer(0 if tensor is None else tensor.data_ptr())
+    made.tensor = tensor
+    return made
 
 
 def row_threads(width: int) -> int:

@@ -1,7 +1,5 @@
-// Runs the kernels of one source on a CPU: the rounding is CUDA's own, whose headers compile on the host as well.
-//
-// Every thread of a block is a fiber; barriers and shuffles are the places where one waits for the others. Blocks run
-// one after another. What this cannot show: data races, misaligned access that only a GPU refuses, and speed.
+// What a kernel's source sees when it is compiled for a CPU: the rounding is CUDA's own, whose headers compile on the
+// host as well. Who runs the threads, and what is watched while they run, is in host_runtime.cuh.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -11,90 +9,54 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <ucontext.h>
 
 #undef __shared__
 #undef __global__
 #undef __launch_bounds__
-#define __shared__ static  // blocks do not overlap in time
+// Of the one block that runs. Not within a template, whose variables GCC leaves out of the section.
+#define __shared__ static __attribute__((section("shared_memory")))
 #define __global__
 #define __launch_bounds__(...)
 
 namespace host {
 
-constexpr int WARP = 32, STACK = 1 << 16;
-enum Wait { RUNS, AT_WARP, AT_BLOCK, DONE };
 struct Index {
     unsigned x, y, z;
 };
 
-struct Fiber {
-    ucontext_t context;
-    Wait wait;
-    unsigned long long exchanged;
+struct Indices {
+    Index thread, block, block_size, grid_size;
 };
 
-inline Fiber* fibers = nullptr;
-inline ucontext_t scheduler;
-inline int current = 0, threads = 0;
-inline void (*entry)(void*) = nullptr;
-inline void* entry_arguments = nullptr;
-inline Index thread_index, block_index, block_size, grid_size;
+extern Indices indices;
 
-inline void wait(Wait kind) {
-    fibers[current].wait = kind;
-    swapcontext(&fibers[current].context, &scheduler);
-}
+// One allocation that a launch may reach: allowed[i] says whether byte i belongs to one of its tensors.
+struct Region {
+    char* begin;
+    size_t bytes;
+    const unsigned char* allowed;
+};
 
-inline void run_fiber() {
-    entry(entry_arguments);
-    wait(DONE);
-}
+struct Run {
+    int grid_x, grid_y, block;
+    unsigned order;  // 0: forward; 1: backward, a warp as far as it comes; more: at random, from this seed
+    int regions;
+    const Region* region;
+    char* report;  // what was found, a line each
+    int report_bytes;
+};
 
-// Lets those go on that all of [first, last) wait for in the same place; true where some did.
-inline bool release(int first, int last, Wait kind) {
-    bool any = false;
-    for (int i = first; i < last; ++i) {
-        if (fibers[i].wait == RUNS || (fibers[i].wait != kind && fibers[i].wait != DONE)) return false;
-        any |= fibers[i].wait == kind;
-    }
-    for (int i = first; i < last; ++i)
-        if (fibers[i].wait == kind) fibers[i].wait = RUNS;
-    return any;
-}
-
-// One block; false where its threads wait for each other in places that never meet.
-inline bool run_block(char* stacks) {
-    for (int i = 0; i < threads; ++i) {
-        getcontext(&fibers[i].context);
-        fibers[i].context.uc_stack.ss_sp = stacks + (size_t)i * STACK;
-        fibers[i].context.uc_stack.ss_size = STACK;
-        fibers[i].context.uc_link = nullptr;
-        fibers[i].wait = RUNS;
-        makecontext(&fibers[i].context, run_fiber, 0);
-    }
-    for (int done = 0; done < threads;) {
-        for (current = 0; current < threads; ++current) {
-            if (fibers[current].wait != RUNS) continue;
-            thread_index = {(unsigned)current, 0, 0};
-            swapcontext(&scheduler, &fibers[current].context);
-            done += fibers[current].wait == DONE;
-        }
-        bool moved = release(0, threads, AT_BLOCK);
-        for (int first = 0; first < threads; first += WARP)
-            moved |= release(first, first + WARP < threads ? first + WARP : threads, AT_WARP);
-        if (!moved && done < threads) return false;
-    }
-    return true;
-}
+void barrier(const char* file, int line);
+unsigned long long shuffled(unsigned mask, unsigned long long value, int lane_mask, const char* file, int line);
+int execute(const Run* how, void (*entry)(void*), void* bound);
 
 template <class T>
-T shuffled(T value, int lane_mask) {
-    static_assert(sizeof(T) <= sizeof(unsigned long long));
-    memcpy(&fibers[current].exchanged, &value, sizeof(T));
-    wait(AT_WARP);
-    memcpy(&value, &fibers[current ^ lane_mask].exchanged, sizeof(T));
-    wait(AT_WARP);  // all have read before anyone writes again
+T shuffle(unsigned mask, T value, int lane_mask, const char* file, int line) {
+    static_assert(sizeof(T) <= sizeof(unsigned long long), "a register or two");
+    unsigned long long bits = 0;
+    memcpy(&bits, &value, sizeof(T));
+    bits = shuffled(mask, bits, lane_mask, file, line);
+    memcpy(&value, &bits, sizeof(T));
     return value;
 }
 
@@ -107,47 +69,37 @@ struct Count<0, I...> {
     using type = Numbers<I...>;
 };
 
+template <class... A>
+struct Bound {
+    void (*kernel)(A...);
+    void** arguments;
+};
+
 template <class... A, int... I>
-void call(void (*kernel)(A...), void** arguments, Numbers<I...>) {
-    kernel(*static_cast<A*>(arguments[I])...);
+__attribute__((no_sanitize("thread"))) void call(Bound<A...>* of, Numbers<I...>) {
+    of->kernel(*static_cast<A*>(of->arguments[I])...);
 }
 
-// 0, or 1 where threads of a block never meet.
 template <class... A>
-int launch(void (*kernel)(A...), void** arguments, int grid_x, int grid_y, int block) {
-    struct Bound {
-        void (*kernel)(A...);
-        void** arguments;
-    } bound = {kernel, arguments};
-    entry = [](void* given) {
-        Bound* of = static_cast<Bound*>(given);
-        call(of->kernel, of->arguments, typename Count<sizeof...(A)>::type());
-    };
-    entry_arguments = &bound;
-    threads = block;
-    block_size = {(unsigned)block, 1, 1};
-    grid_size = {(unsigned)grid_x, (unsigned)grid_y, 1};
-    fibers = static_cast<Fiber*>(calloc(block, sizeof(Fiber)));
-    char* stacks = static_cast<char*>(malloc((size_t)block * STACK));
-    bool met = fibers && stacks;
-    for (int y = 0; y < grid_y && met; ++y)
-        for (int x = 0; x < grid_x && met; ++x) {
-            block_index = {(unsigned)x, (unsigned)y, 0};
-            met = run_block(stacks);
-        }
-    free(stacks);
-    free(fibers);
-    return met ? 0 : 1;
+__attribute__((no_sanitize("thread"))) void enter(void* bound) {
+    call(static_cast<Bound<A...>*>(bound), typename Count<sizeof...(A)>::type());
+}
+
+// 0, or 1 where the report says what is wrong.
+template <class... A>
+int launch(void (*kernel)(A...), const Run* how, void** arguments) {
+    Bound<A...> bound = {kernel, arguments};
+    return execute(how, enter<A...>, &bound);
 }
 
 }  // namespace host
 
-#define threadIdx host::thread_index
-#define blockIdx host::block_index
-#define blockDim host::block_size
-#define gridDim host::grid_size
-#define __syncthreads() host::wait(host::AT_BLOCK)
-#define __shfl_xor_sync(mask, value, lane_mask) host::shuffled(value, lane_mask)
+#define threadIdx host::indices.thread
+#define blockIdx host::indices.block
+#define blockDim host::indices.block_size
+#define gridDim host::indices.grid_size
+#define __syncthreads() host::barrier(__FILE__, __LINE__)
+#define __shfl_xor_sync(mask, value, lane_mask) host::shuffle(mask, value, lane_mask, __FILE__, __LINE__)
 #define __expf(x) expf(x)
 #define __fdividef(a, b) ((a) / (b))
 #define rsqrtf(x) (1.0f / sqrtf(x))

@@ -2,7 +2,8 @@
 #include "rows.cuh"
 
 // x, added, x_out [rows, WIDTH]; x_out may be x. gate, shift, scale: one row for every `group_tokens` rows of x,
-// `gate_stride` and `stride` values apart. added_bias [WIDTH], of a plugin alone: of the product that `added` is. GATED 0: x += added. AFFINE 1: scale and shift are the norm's weight and bias.
+// `gate_stride` and `stride` values apart. GATED 0: x += added. AFFINE 1: scale and shift are the norm's weight and bias.
+// added_bias [WIDTH], of a plugin alone: that of the product that `added` is.
 __device__ inline void added_rows(
     const __nv_bfloat16* x, const __nv_bfloat16* added, const __nv_bfloat16* added_bias, const float* gate,
     long long gate_stride, const float* shift, const float* scale, long long stride, int group_tokens, int rows,
@@ -11,7 +12,8 @@ __device__ inline void added_rows(
     const long long group = at.row / group_tokens;
     float held[HELD][8], part[HELD][8];
     load_row(added + (long long)at.row * WIDTH, at.thread, part);
-    load_row(x + (long long)at.row * WIDTH, at.thread, held);
+    // who has no row reads none that another warp writes at the same time
+    load_row((at.active ? x : added) + (long long)at.row * WIDTH, at.thread, held);
 #if PLUGIN
     add_bias(part, at.thread, added_bias);
 #endif

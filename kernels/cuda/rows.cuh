@@ -95,11 +95,11 @@ __device__ inline void add_bias(float (&held)[HELD][8], int thread, const __nv_b
 
 __device__ inline float larger(float a, float b, bool sum) { return sum ? a + b : fmaxf(a, b); }
 
-// The sum, or the largest, of one value of every thread of a group.
-template <bool SUM>
-__device__ inline float over_group(float value) {
+// The sum, or the largest, of one value of every thread of a group. No template: for a CPU, GCC would not put a
+// template's shared memory where it is watched.
+__device__ __forceinline__ float over_group(float value, bool sum) {
 #pragma unroll
-    for (int step = 16; step > 0; step /= 2) value = larger(value, __shfl_xor_sync(0xffffffffu, value, step), SUM);
+    for (int step = 16; step > 0; step /= 2) value = larger(value, __shfl_xor_sync(0xffffffffu, value, step), sum);
     if constexpr (GROUP > 32) {
         __shared__ float partial[BLOCK / 32];
         const int warp = threadIdx.x / 32, first = threadIdx.x / GROUP * (GROUP / 32);
@@ -108,7 +108,7 @@ __device__ inline float over_group(float value) {
         __syncthreads();
         value = partial[first];
 #pragma unroll
-        for (int i = 1; i < GROUP / 32; ++i) value = larger(value, partial[first + i], SUM);
+        for (int i = 1; i < GROUP / 32; ++i) value = larger(value, partial[first + i], sum);
     }
     return value;
 }
@@ -119,7 +119,7 @@ __device__ inline float mean_of_squares(const float (&held)[HELD][8]) {
     for (int j = 0; j < HELD; ++j)
 #pragma unroll
         for (int i = 0; i < 8; ++i) sum = fmaf(held[j][i], held[j][i], sum);
-    return over_group<true>(sum) * (1.0f / WIDTH);
+    return over_group(sum, true) * (1.0f / WIDTH);
 }
 
 // To mean 0 and variance 1: the mean is taken off before the squares are summed, so large offsets cost no digits.
@@ -129,7 +129,7 @@ __device__ inline void normalise(float (&held)[HELD][8], int thread, float eps) 
     for (int j = 0; j < HELD; ++j)
 #pragma unroll
         for (int i = 0; i < 8; ++i) sum += held[j][i];
-    const float mean = over_group<true>(sum) * (1.0f / WIDTH);
+    const float mean = over_group(sum, true) * (1.0f / WIDTH);
 #pragma unroll
     for (int j = 0; j < HELD; ++j)
 #pragma unroll
@@ -187,7 +187,7 @@ __device__ inline void store_row_fp8(unsigned char* row, float* scale, const Pla
     for (int j = 0; j < HELD; ++j)
 #pragma unroll
         for (int i = 0; i < 8; ++i) most = fmaxf(most, fabsf(held[j][i]));
-    most = fmaxf(over_group<false>(most), 1e-12f);  // a row of zeros has a scale too
+    most = fmaxf(over_group(most, false), 1e-12f);  // a row of zeros has a scale too
     if (at.active && at.thread == 0) *scale = most / LARGEST_E4M3;
     store_row_e4m3(row, at, held, LARGEST_E4M3 / most);
 }
