@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from benchmarks.plugin_cases import PluginCase, error, executed, plugin_cases
 from benchmarks.plugins import Network
@@ -270,8 +271,16 @@ def test_an_engine_with_plugins_is_kept_apart_and_a_refused_one_is_built_without
     compiler, said = Compiler(), []  # type: ignore[var-annotated]
     ours, shape, twin = made(tmp_path, compiler), ChunkShape(TINY, ROWS, COLUMNS, 1, 2), OnnxGraph()
     write_chunk(twin, transformer(), shape, torch.float32)
+    stops: list[str] = []
+
+    class Run(OnnxRun):
+        def run(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            if stops:
+                raise RuntimeError(stops[0])
+            return super().run(given)
+
+    monkeypatch.setattr(engine_backend, "TensorRTRun", lambda *_: Run(twin))
     monkeypatch.setattr(engine_backend, "plugins_here", lambda *_: ours)
-    monkeypatch.setattr(engine_backend, "TensorRTRun", lambda *_: OnnxRun(twin))
     built: list[Plugins | None] = []
 
     def graph(edition: Edition, plugins: Plugins | None) -> Any:
@@ -309,7 +318,11 @@ def test_an_engine_with_plugins_is_kept_apart_and_a_refused_one_is_built_without
     assert len(said) == 3, "found again, and no plugin was asked for"
     eight = EngineOptions(tmp_path, amax=AMAX)
     assert open_chunk(transformer(), shape, eight, said.append) is not None
-    assert built[-1] is None, "in float8 only where they are asked for"
+    assert built[-1:] == [None], "in float8 only where they are asked for"
     compiler.refuses = ""
     assert open_chunk(transformer(), shape, replace(eight, plugins=True), said.append) is not None
-    assert built[-1] is ours
+    assert built[-1:] == [ours]
+
+    stops.append("TensorRT 11.4: the engine stopped")  # a kernel that cannot be loaded shows when it is launched
+    why = "TensorRT transformer: TensorRT 11.4: the engine stopped; layers in place of our kernels"
+    assert opened()[-1] == why
