@@ -207,14 +207,17 @@ def timed_chunk(case: Case, options: EngineOptions, g: torch.Generator) -> Itera
                 x = torch.randn(1, 16, 3, shape.rows, shape.columns, generator=g).cuda()
                 model.chunk(x, torch.tensor([900.0], device="cuda"), context, cache, commit=True)
         options = replace(options, amax=amax)
-    ours = open_chunk(model, shape, options, print)
-    if ours is None:
-        return
-    walk = Walk(ours, model, shape, g)
-    yield at_most(f"{case.name}: engine beside torch", walk.worst(), "", LOW_FP8 if case.fp8 else LOW)
-    for name, ms in (("engine", median_ms(walk.engine)), ("eager torch", median_ms(walk.torch))):
-        yield Figure(f"{case.name}: {name}, one pass", ms, "ms")
-        yield Figure(f"{case.name}: {name}", 1e3 * tflop(shape) / ms, "TFLOP/s")
+    edition = find()
+    with_ours = isinstance(edition, Edition) and not isinstance(edition.plugins(), str)
+    for words, plugins in (("engine", False), *[("engine with our kernels", True)] * with_ours):
+        ours = open_chunk(model, shape, replace(options, plugins=plugins), print)
+        if ours is None:
+            return
+        walk = Walk(ours, model, shape, g)
+        yield at_most(f"{case.name}: {words} beside torch", walk.worst(), "", LOW_FP8 if case.fp8 else LOW)
+        for name, ms in ((words, median_ms(walk.engine)), *[("eager torch", median_ms(walk.torch))] * (not plugins)):
+            yield Figure(f"{case.name}: {name}, one pass", ms, "ms")
+            yield Figure(f"{case.name}: {name}", 1e3 * tflop(shape) / ms, "TFLOP/s")
 
 
 def main() -> int:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from worldstream.kernels import host
+from worldstream.kernels.host_check import check
 from worldstream.kernels.launch import Argument, Kernel, Launch, pointer
 from worldstream.worlds.wan.graph import FLOAT8, Operator, Port
 from worldstream.worlds.wan.graph_operators import Gelu, NormModulate, QkNormRope, ResidualNorm, RmsNorm
@@ -48,8 +49,11 @@ class Asked:
     outputs: tuple[tuple[tuple[int, ...], torch.dtype], ...]
 
 
-def executed(asked: Asked, kernel: Kernel, inputs: Sequence[Tensor], folder: Path) -> list[Tensor]:
-    """The outputs, written by the kernel's own source on this CPU over poison."""
+def executed(
+    asked: Asked, kernel: Kernel, inputs: Sequence[Tensor], folder: Path, watched: bool = False
+) -> list[Tensor]:
+    """The outputs, written by the kernel's own source on this CPU over poison. `watched`: in several orders, with every
+    access to memory looked at; raises host.KernelFault."""
     assert asked.entry == kernel.entry
     assert asked.grid[2] == asked.block[1] == asked.block[2] == 1
     assert asked.shared == 0
@@ -57,7 +61,11 @@ def executed(asked: Asked, kernel: Kernel, inputs: Sequence[Tensor], folder: Pat
     outputs = [empty.to(dtype) for empty, (_, dtype) in zip(poison, asked.outputs, strict=True)]
     numbers = (c_int(n) for n in asked.numbers)
     given: tuple[Argument, ...] = (*(pointer(t) for t in inputs), *numbers, *(pointer(t) for t in outputs))
-    host.run(Launch(kernel, asked.grid[:2], asked.block[0], given), folder)
+    launch = Launch(kernel, asked.grid[:2], asked.block[0], given)
+    if watched:
+        check([launch], folder)
+    else:
+        host.run(launch, folder)
     return outputs
 
 
@@ -89,7 +97,8 @@ def plugin_cases(dim: int, head: int, frames: int, tokens: int, eight: bool, see
         return normal(*shape, mean=mean, spread=spread).bfloat16()
 
     suffix = " fp8" if eight else ""
-    x, added = half(1, count, dim, mean=3.0), half(1, count, dim)
+    x, added, product_bias = half(1, count, dim, mean=3.0), half(1, count, dim), half(1, 1, dim)
+    whole = added.double() + product_bias.double()
     parts, others = (normal(1, frames, n, dim, spread=0.3) for n in (6, 2))
     weight, bias = normal(1, 1, dim, mean=1.0, spread=0.2), normal(1, 1, dim)
 
@@ -101,32 +110,34 @@ def plugin_cases(dim: int, head: int, frames: int, tokens: int, eight: bool, see
             f"norm_modulate from {first}{suffix}", NormModulate(first, EPS, scale), (x, parts),
             modulated(first), (scale,),
         )  # fmt: skip
-    new = _gated(x, added, parts, 5)
     yield PluginCase(
-        "residual_norm" + suffix, ResidualNorm(None, 3, EPS, scale), (x, added, parts),
-        lambda kept: [x.double() + added.double(), _modulated(kept, parts, 3)], (None, scale),
+        "residual_norm" + suffix, ResidualNorm(None, 3, EPS, scale), (x, added, product_bias, parts),
+        lambda kept: [x.double() + whole, _modulated(kept, parts, 3)], (None, scale),
     )  # fmt: skip
     yield PluginCase(
-        "residual_norm gated" + suffix, ResidualNorm(5, 0, EPS, scale), (x, added, parts, others),
-        lambda kept: [new, _modulated(kept, others, 0)], (None, scale),
+        "residual_norm gated" + suffix, ResidualNorm(5, 0, EPS, scale), (x, added, product_bias, parts, others),
+        lambda kept: [_gated(x, whole, parts, 5), _modulated(kept, others, 0)], (None, scale),
     )  # fmt: skip
     yield PluginCase(
-        "residual_norm gated, affine" + suffix, ResidualNorm(2, None, EPS, scale), (x, added, parts, weight, bias),
-        lambda kept: [_gated(x, added, parts, 2), _unit_norm(kept) * weight.double() + bias.double()], (None, scale),
+        "residual_norm gated, affine" + suffix, ResidualNorm(2, None, EPS, scale),
+        (x, added, product_bias, parts, weight, bias),
+        lambda kept: [_gated(x, whole, parts, 2), _unit_norm(kept) * weight.double() + bias.double()],
+        (None, scale),
     )  # fmt: skip
     wide = half(1, count, dim, spread=3.0)
-    exact = 0.5 * wide.double() * (1 + (0.7978845608028654 * (wide.double() + 0.044715 * wide.double() ** 3)).tanh())
-    yield PluginCase("gelu" + suffix, Gelu(scale), (wide,), lambda _: [exact], (scale,))
+    y = wide.double() + product_bias.double()
+    exact = 0.5 * y * (1 + (0.7978845608028654 * (y + 0.044715 * y**3)).tanh())
+    yield PluginCase("gelu" + suffix, Gelu(scale), (wide, product_bias), lambda _: [exact], (scale,))
     if not eight:
-        qkv, angle = half(1, count, 3 * dim), normal(1, count, head // 2, spread=3.0)
+        qkv, qkv_bias, angle = half(1, count, 3 * dim), half(1, 1, 3 * dim), normal(1, count, head // 2, spread=3.0)
         weights = [normal(1, 1, dim, mean=1.0, spread=0.2) for _ in range(2)]
         yield PluginCase(
-            "qk_norm_rope", QkNormRope(dim // head, EPS), (qkv, *weights, angle.cos(), angle.sin()),
-            lambda _: _qkv(qkv, weights, angle, head), (None,) * 3,
+            "qk_norm_rope", QkNormRope(dim // head, EPS), (qkv, qkv_bias, *weights, angle.cos(), angle.sin()),
+            lambda _: _qkv(qkv.double() + qkv_bias.double(), weights, angle, head), (None,) * 3,
         )  # fmt: skip
         yield PluginCase(
-            "rms_norm", RmsNorm(dim // head, EPS), (x, weight),
-            lambda _: [_heads(_unit(x) * weight.double(), head) * head**-0.5], (None,),
+            "rms_norm", RmsNorm(dim // head, EPS), (added, product_bias, weight),
+            lambda _: [_heads(_unit(whole) * weight.double(), head) * head**-0.5], (None,),
         )  # fmt: skip
 
 

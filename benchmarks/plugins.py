@@ -4,7 +4,8 @@ TensorRT's libraries are not to be had here, but its Python bindings are a packa
 nine functions of those libraries, which are made here as stand-ins that end the process when they are called; so all of
 the package's Python runs: registration, symbolic lengths, launch parameters, the integers that go along. What it says
 of every plugin is then worked out for several numbers of tokens, and the kernel is executed on the CPU in TensorRT's
-order of arguments and held against float64. Nothing here is TensorRT itself: no engine is built, and no GPU is used.
+order of arguments, every access to memory watched, and held against float64. Nothing here is TensorRT itself: no engine
+is built, and no GPU is used.
 
     pip download --no-deps -d wheels "tensorrt-cu13-bindings==11.4.*"
     python benchmarks/plugins.py wheels/tensorrt_cu13_bindings-*.whl
@@ -256,7 +257,7 @@ def rows(wheel: Path, architecture: str) -> list[tuple[str, Asked, float]]:
                 run = [tuple(t.shape) for t in each.inputs]
                 asked = network.asked(built, run)
                 assert asked.cubin[:4] == b"\x7fELF"
-                outputs = executed(asked, compiler.kernels[asked.entry], each.inputs, folder)
+                outputs = executed(asked, compiler.kernels[asked.entry], each.inputs, folder, watched=True)
                 found.append((f"{case.label}, {run[0][1]} tokens", asked, error(each, outputs)))
     return found
 

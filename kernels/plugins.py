@@ -69,8 +69,9 @@ def residual_norm(
     scale: float | None,
     ceil_div: CeilDiv[L],
 ) -> PluginLaunch[L]:
-    """x, added `[B, N, width]`, gates and conditions as the parts above, of which `gate` is the gate; gates None: 1.
-    conditions None: weight and bias `[width]` in their place. The new x, and its norm."""
+    """x, added `[B, N, width]`, the bias `[width]` of the product that was `added`, gates and conditions as the parts
+    above, of which `gate` is the gate; gates None: 1. conditions None: weight and bias of the norm `[width]` in their
+    place. The new x, and its norm."""
     told = gates if gates is not None else conditions
     group = x[1] if told is None else x[1] // told[1]
     counts = (0 if gates is None else gates[2], 0 if conditions is None else conditions[2])
@@ -82,22 +83,22 @@ def residual_norm(
 def qk_norm_rope(
     qkv: Shape[L], width: int, head: int, eps: float, factor: float, ceil_div: CeilDiv[L]
 ) -> PluginLaunch[L]:
-    """qkv `[B, N, 3 * width]`, two weights `[width]`, cos and sin `[N, head / 2]` to q, k, v `[B, H, N, head]`; q times
-    `factor`."""
+    """qkv `[B, N, 3 * width]`, its product's bias, two weights `[width]`, cos and sin `[N, head / 2]` to q, k, v `[B,
+    H, N, head]`; q times `factor`."""
     numbers = (qkv[1], qkv[0] * qkv[1], bits(eps), bits(factor))
     return _rows("qk_norm_rope", qkv, width, numbers, ceil_div, HEAD_WIDTH=head, KEEP_UNROTATED=0, FP8=0)
 
 
 def rms_norm(x: Shape[L], width: int, head: int, eps: float, factor: float, ceil_div: CeilDiv[L]) -> PluginLaunch[L]:
-    """x `[B, N, width]`, a weight `[width]`, to `[B, H, N, head]` times `factor`."""
+    """x `[B, N, width]`, its product's bias and a weight `[width]`, to `[B, H, N, head]` times `factor`."""
     numbers = (x[1], x[0] * x[1], bits(eps), bits(factor))
     return _rows("rms_norm", x, width, numbers, ceil_div, HEAD_WIDTH=head)
 
 
 def gelu(x: Shape[L], width: int, scale: float | None, ceil_div: CeilDiv[L]) -> PluginLaunch[L]:
-    """tanh-GELU of x `[B, N, width]`, in bf16 or as float8 by one `scale`."""
+    """tanh-GELU of x `[B, N, width]` and its product's bias, in bf16 or as float8 by one `scale`."""
     numbers = (x[0] * x[1], bits(_factor(scale)))
-    return _rows("bias_gelu", x, width, numbers, ceil_div, BIAS=0, FP8=_fp8(scale))
+    return _rows("bias_gelu", x, width, numbers, ceil_div, BIAS=1, FP8=_fp8(scale))
 
 
 def _rows(

@@ -14,22 +14,19 @@ __device__ inline void activated_rows(
     if (!at.active) return;
     float held[HELD][8];
     load_row(x + (long long)at.row * WIDTH, at.thread, held);
-#pragma unroll
-    for (int j = 0; j < HELD; ++j) {
-        const int piece = j * GROUP + at.thread;
-        float b[8] = {};
 #if BIAS
-        if (inside(piece)) unpack(reinterpret_cast<const uint4*>(bias)[piece], b);
+    add_bias(held, at.thread, bias);
 #endif
 #pragma unroll
-        for (int i = 0; i < 8; ++i) held[j][i] = gelu(held[j][i] + b[i]);
-    }
+    for (int j = 0; j < HELD; ++j)
+#pragma unroll
+        for (int i = 0; i < 8; ++i) held[j][i] = gelu(held[j][i]);
     store_output(out, at, held);
 }
 
 #if PLUGIN
-PLUGIN_ENTRY(bias_gelu)(const __nv_bfloat16* x, int rows, int factor, void* out) {
-    activated_rows(x, nullptr, rows, {out, nullptr, float_of(factor)});
+PLUGIN_ENTRY(bias_gelu)(const __nv_bfloat16* x, const __nv_bfloat16* bias, int rows, int factor, void* out) {
+    activated_rows(x, bias, rows, {out, nullptr, float_of(factor)});
 }
 #else
 extern "C" __global__ void __launch_bounds__(BLOCK) bias_gelu(

@@ -55,16 +55,17 @@ __device__ inline void store_attended(Stored* row, const Place& at, const float 
 }
 
 #if PLUGIN
-// qkv [rows, 3 * WIDTH]; cos, sin [tokens, HEAD / 2]. q, k, v [rows / tokens, heads, tokens, HEAD]: the rotated queries,
+// qkv [rows, 3 * WIDTH], bias [3 * WIDTH]; cos, sin [tokens, HEAD / 2]. q, k, v [rows / tokens, heads, tokens, HEAD]: the rotated queries,
 // times `factor`, the rotated keys, and the values. The ring is written by TensorRT, in place.
 PLUGIN_ENTRY(qk_norm_rope)(
-    const __nv_bfloat16* qkv, const float* q_weight, const float* k_weight, const float* cos_table,
-    const float* sin_table, int tokens, int rows, int eps, int factor, __nv_bfloat16* q, __nv_bfloat16* k,
+    const __nv_bfloat16* qkv, const __nv_bfloat16* bias, const float* q_weight, const float* k_weight,
+    const float* cos_table, const float* sin_table, int tokens, int rows, int eps, int factor, __nv_bfloat16* q, __nv_bfloat16* k,
     __nv_bfloat16* v) {
     const Place at = place(rows);
     const int task = blockIdx.y, token = (int)(at.row % tokens);
     float held[HELD][8];
     load_row(qkv + ((long long)at.row * 3 + task) * WIDTH, at.thread, held);
+    add_bias(held, at.thread, bias + task * WIDTH);
     if (task < 2) {  // the same for all threads of a block
         rms_normalise(held, at.thread, task == 0 ? q_weight : k_weight, float_of(eps));
         rotate(held, at.thread, cos_table + (long long)token * (HEAD / 2), sin_table + (long long)token * (HEAD / 2));

@@ -5,8 +5,7 @@
 #include "rows.cuh"
 #endif
 
-__device__ inline void rms_row(const __nv_bfloat16* row, int thread, const float* weight, float eps, float (&held)[HELD][8]) {
-    load_row(row, thread, held);
+__device__ inline void rms_normalise(float (&held)[HELD][8], int thread, const float* weight, float eps) {
     const float scale = rsqrtf(mean_of_squares(held) + eps);
 #pragma unroll
     for (int j = 0; j < HELD; ++j) {
@@ -20,13 +19,16 @@ __device__ inline void rms_row(const __nv_bfloat16* row, int thread, const float
 }
 
 #if PLUGIN
-// x [rows, WIDTH] to out [rows / tokens, heads, tokens, HEAD], times `factor`, the scale of the softmax.
+// x [rows, WIDTH] plus bias [WIDTH] to out [rows / tokens, heads, tokens, HEAD], times `factor`, the scale of the softmax.
 PLUGIN_ENTRY(rms_norm)(
-    const __nv_bfloat16* x, const float* weight, int tokens, int rows, int eps, int factor, __nv_bfloat16* out) {
+    const __nv_bfloat16* x, const __nv_bfloat16* bias, const float* weight, int tokens, int rows, int eps, int factor,
+    __nv_bfloat16* out) {
     const Place at = place(rows);
     if (!at.active) return;
     float held[HELD][8];
-    rms_row(x + (long long)at.row * WIDTH, at.thread, weight, float_of(eps), held);
+    load_row(x + (long long)at.row * WIDTH, at.thread, held);
+    add_bias(held, at.thread, bias);
+    rms_normalise(held, at.thread, weight, float_of(eps));
     store_heads(out, tokens, at, held, float_of(factor));
 }
 #else
@@ -36,7 +38,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK) rms_norm(
     const Place at = place(rows);
     if (!at.active) return;
     float held[HELD][8];
-    rms_row(x + (long long)at.row * stride, at.thread, weight, eps, held);
+    load_row(x + (long long)at.row * stride, at.thread, held);
+    rms_normalise(held, at.thread, weight, eps);
     store_row(out + (long long)at.row * WIDTH, at, held);
 }
 #endif

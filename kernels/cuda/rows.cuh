@@ -80,6 +80,19 @@ __device__ inline void load_row(const __nv_bfloat16* row, int thread, float (&he
     for (int j = 0; j < HELD; ++j) unpack(packed[j], held[j]);
 }
 
+// The bias of the product that a row comes from.
+__device__ inline void add_bias(float (&held)[HELD][8], int thread, const __nv_bfloat16* bias) {
+#pragma unroll
+    for (int j = 0; j < HELD; ++j) {
+        const int piece = j * GROUP + thread;
+        if (!inside(piece)) continue;
+        float b[8];
+        unpack(reinterpret_cast<const uint4*>(bias)[piece], b);
+#pragma unroll
+        for (int i = 0; i < 8; ++i) held[j][i] += b[i];
+    }
+}
+
 __device__ inline float larger(float a, float b, bool sum) { return sum ? a + b : fmaxf(a, b); }
 
 // The sum, or the largest, of one value of every thread of a group. No template: for a CPU, GCC would not put a

@@ -52,7 +52,8 @@ class EngineOptions:
     name: str = "wan"  # of the world, in file names
     precision: Literal["fp16", "bf16"] = "bf16"
     amax: Mapping[str, float] | None = None  # with it the blocks' linear layers multiply in float8
-    plugins: bool = True  # our kernels inside the transformer's engine, where the edition takes them
+    plugins: bool | None = None  # our kernels inside the transformer's engine where the edition takes them; None: not
+    # in float8, where TensorRT scales a product's columns in the kernel after it, which would be ours
 
     @property
     def words(self) -> str:
@@ -84,7 +85,7 @@ def open_chunk(model: WanTransformer, shape: ChunkShape, options: EngineOptions,
     here = tensorrt_edition.device()
     if why is None and isinstance(edition, Edition) and here is not None:
         try:
-            return EngineChunk(model, shape, _chunk_run(edition, here, model, shape, options, say), model.device)
+            return _opened_chunk(edition, here, model, shape, options, say)
         except (RuntimeError, ValueError) as error:  # refused by us or by TensorRT, or no memory
             why = str(error).splitlines()[0]
     say(f"TensorRT transformer: {why}; torch draws")
@@ -129,17 +130,22 @@ def _decoder_run(
     return _run(edition, here, f"{options.name}-{kind}-{options.precision}", numbers, codec, options, build, say)
 
 
-def _chunk_run(
+def _opened_chunk(
     edition: Edition, here: Device, model: WanTransformer, shape: ChunkShape, options: EngineOptions, say: Say
-) -> Runner:
-    """With our kernels inside where the edition takes them, else with its own layers."""
-    ours = plugins_here(edition, here.capability, say) if options.plugins else None
+) -> EngineChunk:
+    """With our kernels inside where the edition takes them and they run, else with its own layers."""
+    wanted = options.amax is None if options.plugins is None else options.plugins
+    ours = plugins_here(edition, here.capability, say) if wanted else None
     if ours is not None:
         try:
-            return _chunk_engine(edition, here, model, shape, options, say, ours)
-        except RuntimeError as error:  # refused by the plugins, the builder, or where the engine is loaded
+            made = EngineChunk(
+                model, shape, _chunk_engine(edition, here, model, shape, options, say, ours), model.device
+            )
+            made.rehearse()
+            return made
+        except RuntimeError as error:  # of the plugins, the builder, the loader, or the first pass
             say(f"TensorRT transformer: {str(error).splitlines()[0]}; layers in place of our kernels")
-    return _chunk_engine(edition, here, model, shape, options, say, None)
+    return EngineChunk(model, shape, _chunk_engine(edition, here, model, shape, options, say, None), model.device)
 
 
 def _chunk_engine(

@@ -78,6 +78,16 @@ class EngineChunk:
                 if tensor is not None:
                     self._given[name].copy_(tensor.transpose(1, 2))
 
+    @torch.inference_mode()
+    def rehearse(self) -> None:
+        """One pass over nothing, which leaves no trace in a walk. Raises RuntimeError where the engine stops, as it
+        does where a kernel inside it cannot be loaded, or gives what is not finite."""
+        self._tell(torch.zeros(self.latents, device=self.device), torch.zeros(1, device=self.device))
+        for name in ("action_length",) * ("action_length" in self._given):
+            self._given[name].fill_(self._shape.chunk)
+        if not self._runner.run(self._given)["velocity"].isfinite().all():
+            raise RuntimeError("the engine's first pass is not finite")
+
     def reset(self) -> None:
         """Forget the walk. The prompt stays."""
         self.ring.reset()

@@ -33,10 +33,11 @@ class NormModulate:
 
 @dataclass(frozen=True, slots=True)
 class ResidualNorm:
-    """x and added `[1, N, dim]`: the new x = x + added * gates[gate] and its norm, with a `scale` quantised by it.
+    """x and added, a product without its bias, `[1, N, dim]`: the new x = x + (added + bias) * gates[gate], and its
+    norm, with a `scale` quantised by it.
 
-    Values: x, added, gates `[1, T, P, dim]` unless `gate` is None, then parts `[1, T, P, dim]` as in `NormModulate`, or
-    weight and bias `[1, 1, dim]` where `first` is None.
+    Values: x, added, the bias `[1, 1, dim]`, gates `[1, T, P, dim]` unless `gate` is None, then parts `[1, T, P, dim]`
+    as in `NormModulate`, or weight and bias of the norm `[1, 1, dim]` where `first` is None.
     """
 
     gate: int | None
@@ -49,7 +50,8 @@ class ResidualNorm:
         return "residual_norm" + "_gated" * (self.gate is not None) + "_affine" * (self.first is None)
 
     def body(self, graph: Graph[V], *values: V) -> tuple[V, ...]:
-        x, added, *rest = values
+        x, added, bias, *rest = values
+        added = graph.binary("add", added, bias)
         if self.gate is None:
             x = graph.binary("add", x, added)
         else:
@@ -64,8 +66,9 @@ class ResidualNorm:
 
 @dataclass(frozen=True, slots=True)
 class QkNormRope:
-    """qkv `[1, N, 3 * dim]`, two weights float32 `[1, 1, dim]`, cos and sin float32 `[1, N, d / 2]`: queries and keys
-    normalised over the whole width and rotated, queries times d ** -0.5, and values, each `[1, H, N, d]`."""
+    """qkv, a product without its bias, `[1, N, 3 * dim]`, the bias `[1, 1, 3 * dim]`, two weights float32 `[1, 1,
+    dim]`, cos and sin float32 `[1, N, d / 2]`: queries and keys normalised over the whole width and rotated, queries
+    times d ** -0.5, and values, each `[1, H, N, d]`."""
 
     heads: int
     eps: float
@@ -75,7 +78,8 @@ class QkNormRope:
         return "qk_norm_rope"
 
     def body(self, graph: Graph[V], *values: V) -> tuple[V, ...]:
-        qkv, q_weight, k_weight, cos, sin = values
+        qkv, bias, q_weight, k_weight, cos, sin = values
+        qkv = graph.binary("add", qkv, bias)
         dim, dtype = graph.shape(qkv)[2] // 3, graph.dtype(qkv)
         q, k, v = (graph.slice(qkv, 2, i * dim, dim) for i in range(3))
 
@@ -89,8 +93,8 @@ class QkNormRope:
 
 @dataclass(frozen=True, slots=True)
 class RmsNorm:
-    """x `[1, N, dim]` and a weight float32 `[1, 1, dim]`: normalised over the whole width, times d ** -0.5, `[1, H, N,
-    d]`."""
+    """x, a product without its bias, `[1, N, dim]`, the bias and a weight float32 `[1, 1, dim]`: normalised over the
+    whole width, times d ** -0.5, `[1, H, N, d]`."""
 
     heads: int
     eps: float
@@ -100,13 +104,14 @@ class RmsNorm:
         return "rms_norm"
 
     def body(self, graph: Graph[V], *values: V) -> tuple[V, ...]:
-        x, weight = values
+        x, bias, weight = values
+        x = graph.binary("add", x, bias)
         return (scaled(graph, in_heads(graph, normalised_by(graph, x, weight, 2, self.eps), self.heads)),)
 
 
 @dataclass(frozen=True, slots=True)
 class Gelu:
-    """tanh-GELU of x `[1, N, dim]`, with a `scale` quantised by it."""
+    """tanh-GELU of x, a product without its bias, `[1, N, dim]`, and the bias; with a `scale` quantised by it."""
 
     scale: float | None = None
 
@@ -115,7 +120,7 @@ class Gelu:
         return "gelu"
 
     def body(self, graph: Graph[V], *values: V) -> tuple[V, ...]:
-        return (quantised(graph, gelu(graph, values[0]), self.scale),)
+        return (quantised(graph, gelu(graph, graph.binary("add", *values)), self.scale),)
 
 
 def modulated(graph: Graph[V], x: V, parts: V, first: int, eps: float) -> V:

@@ -123,13 +123,17 @@ def write_chunk(
     graph.output("velocity", writer.head(tokens))
 
 
+Product = tuple[V, V]
+"""Of a linear layer: the product, and its bias `[1, 1, out]`, which the operator after it adds."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Tokens(Generic[V]):
     """Tokens between two sublayers: what the last one gave is still to be gated and added, so that the next one's norm
     can be worked out along with it."""
 
     x: V
-    added: V | None = None
+    added: Product[V] | None = None
     gates: V | None = None  # `[1, T, 6, dim]`
     gate: int = 0
 
@@ -172,10 +176,10 @@ class _Writer(Generic[V]):
         crossed = self._cross_attention(layer, block, normed)
         tokens = _Tokens(x, crossed)
         if isinstance(block.action_model, ActionModule) and self.actions is not None:
-            tokens = _Tokens(self.actions.write(layer, block.action_model, g.binary("add", x, crossed)))
+            whole = g.binary("add", x, g.binary("add", *crossed))
+            tokens = _Tokens(self.actions.write(layer, block.action_model, whole))
         x, normed = self._modulated(tokens, parts, 3, block.eps, self._scale(layer, "ffn.0"))
-        y = self._linear(layer, "ffn.0", [block.ffn[0]], normed)
-        (y,) = g.fused(Gelu(self._scale(layer, "ffn.2")), y)
+        (y,) = g.fused(Gelu(self._scale(layer, "ffn.2")), *self._linear(layer, "ffn.0", [block.ffn[0]], normed))
         return _Tokens(x, self._linear(layer, "ffn.2", [block.ffn[2]], y), parts, 5)
 
     def head(self, tokens: _Tokens[V]) -> V:
@@ -196,26 +200,26 @@ class _Writer(Generic[V]):
         if added is None:
             return x, self.g.fused(NormModulate(first, eps, scale), x, parts)[0]
         operator = ResidualNorm(None if gates is None else tokens.gate, first, eps, scale)
-        x, normed = self.g.fused(operator, x, added, *([] if gates is None else [gates]), parts)
+        x, normed = self.g.fused(operator, x, *added, *([] if gates is None else [gates]), parts)
         return x, normed
 
-    def _between(self, layer: int, block: Block, x: V, attended: V, parts: V) -> tuple[V, V]:
+    def _between(self, layer: int, block: Block, x: V, attended: Product[V], parts: V) -> tuple[V, V]:
         """Tokens after self-attention, and what the cross-attention reads of them."""
         g = self.g
         if not isinstance(block.norm3, nn.LayerNorm):
-            x = gated(g, x, attended, parts, 2)
+            x = gated(g, x, g.binary("add", *attended), parts, 2)
             return x, x
         weight, bias = (g.constant(t.float()[None, None]) for t in (block.norm3.weight, block.norm3.bias))
         operator = ResidualNorm(2, None, block.norm3.eps, self._scale(layer, "cross_attn.q"))
-        x, normed = g.fused(operator, x, attended, parts, weight, bias)
+        x, normed = g.fused(operator, x, *attended, parts, weight, bias)
         return x, normed
 
-    def _self_attention(self, layer: int, block: Block, x: V) -> V:
+    def _self_attention(self, layer: int, block: Block, x: V) -> Product[V]:
         g, attention = self.g, block.self_attn
         qkv = self._linear(layer, "self_attn.qkv", [attention.q, attention.k, attention.v], x)
         weights, eps = zip(*(self._weighted(norm) for norm in (attention.norm_q, attention.norm_k)), strict=True)
         assert eps[0] == eps[1]
-        q, k, v = g.fused(QkNormRope(self.shape.config.heads, eps[0]), qkv, *weights, self.cos, self.sin)
+        q, k, v = g.fused(QkNormRope(self.shape.config.heads, eps[0]), *qkv, *weights, self.cos, self.sin)
         names, following = cache_names(layer), cache_names(layer, following=True)
         cache = [g.input(name, self.shape.cache(), self.dtype) for name in names]
         keys, values = (g.cache_update(kept, new, self.index) for kept, new in zip(cache, (k, v), strict=True))
@@ -233,11 +237,11 @@ class _Writer(Generic[V]):
         q, keys, values = (through_float8(self.g, x, s) for x, s in zip((q, keys, values), scales, strict=True))
         return self.g.attention(q, keys, values, self.length, weights_scale=1 / LARGEST_FLOAT8)
 
-    def _cross_attention(self, layer: int, block: Block, x: V) -> V:
+    def _cross_attention(self, layer: int, block: Block, x: V) -> Product[V]:
         g, s, attention = self.g, self.shape, block.cross_attn
-        q = self._linear(layer, "cross_attn.q", [attention.q], x)
         weight, eps = self._weighted(attention.norm_q)
-        (q,) = g.fused(RmsNorm(s.config.heads, eps), q, weight)
+        product = self._linear(layer, "cross_attn.q", [attention.q], x)
+        (q,) = g.fused(RmsNorm(s.config.heads, eps), *product, weight)
         heads, width = s.config.heads, s.config.head_width
         counts = [(False, s.text_rows)] + ([(True, s.config.image_tokens)] if attention.image else [])
         seen = []
@@ -266,18 +270,19 @@ class _Writer(Generic[V]):
             return None
         return float(torch.tensor(max(largest, 1e-6) / LARGEST_FLOAT8, dtype=self.dtype))
 
-    def _linear(self, layer: int, name: str, linears: list[nn.Module], x: V) -> V:
+    def _linear(self, layer: int, name: str, linears: list[nn.Module], x: V) -> Product[V]:
         """Linear layers of one input, which may be quantised already, as one product: outputs beside each other."""
         x_scale = self._scale(layer, name)
         weight, scale = _weights(linears, eight_bits=x_scale is not None)
         biases = [m.bias for m in linears]
-        bias = torch.cat([b for b in biases if isinstance(b, Tensor)])
+        row = torch.cat([b for b in biases if isinstance(b, Tensor)])
+        bias = self.g.constant(row.to(self.dtype)[None, None])
         if x_scale is None or scale is None:
-            return linear(self.g, x, weight, bias)
+            return linear(self.g, x, weight, None), bias
         if self.g.dtype(x) != FLOAT8:
-            return linear(self.g, x, weight, bias, (scale, x_scale))
+            return linear(self.g, x, weight, None, (scale, x_scale)), bias
         x = self.g.dequantize(x, self.g.constant(torch.tensor(x_scale, dtype=self.dtype)))
-        return linear(self.g, x, weight, bias, (scale, None))
+        return linear(self.g, x, weight, None, (scale, None)), bias
 
 
 def _weights(linears: list[nn.Module], eight_bits: bool) -> tuple[Tensor, Tensor | None]:

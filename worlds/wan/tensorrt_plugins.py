@@ -49,7 +49,7 @@ class Form:
 
 
 ATTRIBUTES: dict[str, type[int] | type[float]] = {"gate": int, "first": int, "heads": int, "eps": float, "scale": float}
-SIXTEEN_BITS = {"x", "added", "qkv"}  # inputs in bf16; all others are float32
+SIXTEEN_BITS = {"x", "added", "qkv", "product_bias"}  # inputs in bf16; all others are float32
 
 
 def _norm_modulate(of: Sequence[Shape[L]], width: int, given: Numbers, ceil_div: CeilDiv[L]) -> PluginLaunch[L]:
@@ -58,11 +58,11 @@ def _norm_modulate(of: Sequence[Shape[L]], width: int, given: Numbers, ceil_div:
 
 def _residual_norm(gated: bool, affine: bool) -> Form:
     def launch(of: Sequence[Shape[L]], width: int, given: Numbers, ceil_div: CeilDiv[L]) -> PluginLaunch[L]:
-        gates, conditions = of[2] if gated else None, None if affine else of[-1]
+        gates, conditions = of[3] if gated else None, None if affine else of[-1]
         numbers = given["gate"], given["first"], given["eps"], given["scale"] or None
         return plugins.residual_norm(of[0], gates, conditions, width, *numbers, ceil_div)
 
-    inputs = ("x", "added", *["gates"] * gated, *(("weight", "bias") if affine else ("parts",)))
+    inputs = ("x", "added", "product_bias", *["gates"] * gated, *(("weight", "bias") if affine else ("parts",)))
     return Form(inputs, ("gate", "first", "eps", "scale"), ("x", "normed"), launch)
 
 
@@ -86,10 +86,10 @@ FORMS: dict[str, Form] = {
     "residual_norm_gated": _residual_norm(gated=True, affine=False),
     "residual_norm_gated_affine": _residual_norm(gated=True, affine=True),
     "qk_norm_rope": Form(
-        ("qkv", "q_weight", "k_weight", "cos", "sin"), ("heads", "eps"), ("heads",) * 3, _qk_norm_rope
+        ("qkv", "product_bias", "q_weight", "k_weight", "cos", "sin"), ("heads", "eps"), ("heads",) * 3, _qk_norm_rope
     ),
-    "rms_norm": Form(("x", "weight"), ("heads", "eps"), ("heads",), _rms_norm),
-    "gelu": Form(("x",), ("scale",), ("normed",), _gelu),
+    "rms_norm": Form(("x", "product_bias", "weight"), ("heads", "eps"), ("heads",), _rms_norm),
+    "gelu": Form(("x", "product_bias"), ("scale",), ("normed",), _gelu),
 }
 USED = frozenset(FORMS) - {"gelu"}
 """What becomes a plugin. Not GELU: TensorRT joins it to the product before, from which a plugin would separate it."""

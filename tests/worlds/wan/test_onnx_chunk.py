@@ -143,6 +143,23 @@ def test_write_index_and_length_are_what_the_graph_attends_by() -> None:
         assert error(run.run(told)["velocity"], wanted) > 0.01
 
 
+def test_a_rehearsal_leaves_no_trace() -> None:
+    shape, g = ChunkShape(TINY, ROWS, COLUMNS, 1, 3), seeded(8)
+    walk = [step for number in range(4) for step in passes(shape, number, g)]
+    found = []
+    for rehearsed in (False, True):
+        ours = engine(shape)
+        ours.show(context(TINY))
+        for x, time, commit in walk:
+            found.append(ours.chunk(x, time, commit=commit))
+            if rehearsed:
+                ours.rehearse()
+    assert all(torch.equal(a, b) for a, b in zip(found[: len(walk)], found[len(walk) :], strict=True))
+    ours.keys.fill_(float("nan"))
+    with pytest.raises(RuntimeError, match="first pass is not finite"):
+        ours.rehearse()
+
+
 def test_shapes_that_do_not_fit() -> None:
     for window, sink in ((7, 1), (2, 0), (6, 6), (9, -3)):
         with pytest.raises(ValueError, match="in one piece"):

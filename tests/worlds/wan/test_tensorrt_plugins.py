@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from benchmarks.plugin_cases import PluginCase, error, executed, plugin_cases
 from benchmarks.plugins import Network
@@ -102,9 +103,9 @@ def test_arguments_in_another_order_are_found(tmp_path: Path, compiled_folder: P
             continue
         shapes = [t.shape for t in case.inputs]
         asked, kernel = network(ours, case).asked(shapes, shapes), compiler.kernels["residual_norm_w256_f3"]
-        x, added, gates, parts = case.inputs
+        x, added, bias, gates, parts = case.inputs
         assert error(case, executed(asked, kernel, case.inputs, compiled_folder)) <= 1
-        assert error(case, executed(asked, kernel, (added, x, gates, parts), compiled_folder)) > 10
+        assert error(case, executed(asked, kernel, (added, x, bias, gates, parts), compiled_folder)) > 10
         gate, count, *rest = asked.numbers
         wrong = replace(asked, numbers=(gate - 1, count, *rest))
         assert error(case, executed(wrong, kernel, case.inputs, compiled_folder)) > 10
@@ -150,12 +151,12 @@ def test_each_specialisation_has_a_name_of_its_own() -> None:
 def test_what_is_no_plugin() -> None:
     ours = made(Path("nowhere"), Compiler(), used=tensorrt_plugins.USED)
     x, parts = Port("x", (1, 24, 256), torch.bfloat16), Port("parts", (1, 3, 6, 256), torch.float32)
-    operator = NormModulate(0, 1e-6)
+    bias, operator = Port("bias", (1, 1, 256), torch.bfloat16), NormModulate(0, 1e-6)
     assert ours.takes(operator, [x, parts])
     assert not ours.takes(operator, [replace(x, dtype=torch.float16), parts])
     assert not ours.takes(operator, [replace(x, shape=(1, 24, 250)), replace(parts, shape=(1, 3, 6, 250))])
-    assert not ours.takes(ResidualNorm(None, None, 1e-6), [x, x, parts, parts])
-    assert not ours.takes(Gelu(), [x]), "TensorRT joins it to the product before"
+    assert not ours.takes(ResidualNorm(None, None, 1e-6), [x, x, bias, parts, parts])
+    assert not ours.takes(Gelu(), [x, bias]), "TensorRT joins it to the product before"
     with pytest.raises(ValueError, match="0 or more, got -1"):
         bits(-1.0)
 
@@ -270,8 +271,16 @@ def test_an_engine_with_plugins_is_kept_apart_and_a_refused_one_is_built_without
     compiler, said = Compiler(), []  # type: ignore[var-annotated]
     ours, shape, twin = made(tmp_path, compiler), ChunkShape(TINY, ROWS, COLUMNS, 1, 2), OnnxGraph()
     write_chunk(twin, transformer(), shape, torch.float32)
+    stops: list[str] = []
+
+    class Run(OnnxRun):
+        def run(self, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            if stops:
+                raise RuntimeError(stops[0])
+            return super().run(given)
+
+    monkeypatch.setattr(engine_backend, "TensorRTRun", lambda *_: Run(twin))
     monkeypatch.setattr(engine_backend, "plugins_here", lambda *_: ours)
-    monkeypatch.setattr(engine_backend, "TensorRTRun", lambda *_: OnnxRun(twin))
     built: list[Plugins | None] = []
 
     def graph(edition: Edition, plugins: Plugins | None) -> Any:
@@ -307,3 +316,13 @@ def test_an_engine_with_plugins_is_kept_apart_and_a_refused_one_is_built_without
     assert sorted("plugins" in path.name for path in tmp_path.glob("*.engine")) == [False, True]
     assert open_chunk(transformer(), shape, EngineOptions(tmp_path, plugins=False), said.append) is not None
     assert len(said) == 3, "found again, and no plugin was asked for"
+    eight = EngineOptions(tmp_path, amax=AMAX)
+    assert open_chunk(transformer(), shape, eight, said.append) is not None
+    assert built[-1:] == [None], "in float8 only where they are asked for"
+    compiler.refuses = ""
+    assert open_chunk(transformer(), shape, replace(eight, plugins=True), said.append) is not None
+    assert built[-1:] == [ours]
+
+    stops.append("TensorRT 11.4: the engine stopped")  # a kernel that cannot be loaded shows when it is launched
+    why = "TensorRT transformer: TensorRT 11.4: the engine stopped; layers in place of our kernels"
+    assert opened()[-1] == why
