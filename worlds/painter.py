@@ -81,12 +81,12 @@ def example_painting(painter: Painter) -> tuple[Tensor, ...]:
 
 def painted(paint: Paint, config: PainterConfig, asked: Words, nothing: Words, noise: Tensor) -> Tensor:
     """Clean latents `[B, C, h, w]`, drawn from `noise` by prompts, with guidance away from no prompt at all
-    (2207.12598)."""
+    (2207.12598) at the levels where it acts (2404.07724)."""
 
     def clean(z: Tensor, sigma: float) -> Tensor:
         level = torch.full((len(z),), sigma)
         drawn = paint(z, level, *asked)
-        if config.guidance == 1.0 or sigma < config.guided_to:
+        if config.guidance == 1.0 or not config.guided[0] <= sigma <= config.guided[1]:
             return drawn
         plain = paint(z, level, *nothing)
         return plain + config.guidance * (drawn - plain)

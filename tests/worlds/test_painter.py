@@ -21,7 +21,7 @@ from worldstream.worlds.rollout import Rollout
 from worldstream.worlds.training.playing import Model, walk_batch
 from worldstream.worlds.weights import LoadedWorld
 
-SMALL = PainterConfig(width=32, blocks=2, heads=2, ffn=48, steps=(1.0, 0.7, 0.3), guidance=2.0)
+SMALL = PainterConfig(width=32, blocks=2, heads=2, ffn=48, steps=(1.0, 0.7, 0.3), guidance=2.0, guided=(0.0, 1.0))
 PAINTED = replace(WORLD, painter=SMALL)
 SHAPE = (1, 3, 4, 6)
 
@@ -70,9 +70,10 @@ def test_what_is_known_at_every_level_is_drawn_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("guidance", "guided_to", "expected"), [(1.0, 0.0, 1.0), (3.0, 0.0, 3.0), (3.0, 0.5, 1.0), (3.0, 0.2, 3.0)]
+    ("guidance", "guided", "expected"),
+    [(1.0, (0.0, 1.0), 1.0), (3.0, (0.0, 1.0), 3.0), (3.0, (0.5, 1.0), 1.0), (3.0, (0.3, 0.9), 3.0)],
 )
-def test_guidance_leads_away_from_no_words(guidance: float, guided_to: float, expected: float) -> None:
+def test_guidance_leads_away_from_no_words(guidance: float, guided: tuple[float, float], expected: float) -> None:
     """With words it draws ones, without them zeros: guidance shows in what the last step leaves."""
     asked, nothing = ((torch.full((1, 4), x), torch.zeros(1, 2, 4)) for x in (1.0, 0.0))
     passes: list[float] = []
@@ -81,11 +82,11 @@ def test_guidance_leads_away_from_no_words(guidance: float, guided_to: float, ex
         passes.append(float(pooled[0, 0]))
         return torch.full_like(z, float(pooled[0, 0]))
 
-    config = replace(SMALL, guidance=guidance, guided_to=guided_to)
+    config = replace(SMALL, guidance=guidance, guided=guided)
     drawn = painted(paint, config, asked, nothing, noise())
     torch.testing.assert_close(drawn, torch.full(SHAPE, expected))
-    guided = 0 if guidance == 1.0 else sum(level >= guided_to for level in SMALL.steps)
-    assert (passes.count(1.0), passes.count(0.0)) == (len(SMALL.steps), guided)
+    twice = 0 if guidance == 1.0 else sum(guided[0] <= level <= guided[1] for level in SMALL.steps)
+    assert (passes.count(1.0), passes.count(0.0)) == (len(SMALL.steps), twice)
 
 
 def test_it_attends_to_words_in_any_order() -> None:
