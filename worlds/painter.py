@@ -18,6 +18,7 @@ from .attention import attend, rope_table, rotate
 from .conditioning import MOST_WORDS, TextEncoder, word_ids
 from .config import NetworkConfig, PainterConfig
 from .network import Block, fourier
+from .procedural import captions
 from .sampler import euler
 
 Paint = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -97,6 +98,12 @@ def painted(paint: Paint, config: PainterConfig, asked: Words, nothing: Words, n
     return z
 
 
+def legible(prompt: str) -> str:
+    """A prompt as the painter reads it: where there are words that the grammar never writes, those alone that mean
+    something. It attends to every word, and learnt nothing about the others."""
+    return ", ".join(captions.meant(prompt) or captions.understood(prompt)) if captions.unknown(prompt) else prompt
+
+
 class FirstFrames:
     """A painter ready to paint. Shared by the rollouts of a world; used by one thread at a time, as its engine is."""
 
@@ -112,5 +119,6 @@ class FirstFrames:
     @torch.inference_mode()
     def _told(self, prompt: str) -> Words:
         """(pooled, words) of a prompt."""
-        pooled, words = self._painter.text_embedding(word_ids(prompt, self._painter.config.text_buckets)[None])
+        ids = word_ids(legible(prompt), self._painter.config.text_buckets)
+        pooled, words = self._painter.text_embedding(ids[None])
         return pooled.clone(), words.clone()

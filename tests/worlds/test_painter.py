@@ -16,7 +16,7 @@ from worldstream.worlds.conditioning import word_ids
 from worldstream.worlds.config import PainterConfig, WorldConfig
 from worldstream.worlds.core import Action, Frame
 from worldstream.worlds.engines import EagerEngine, graph_engine
-from worldstream.worlds.painter import FirstFrames, Paint, Painter, example_painting, painted
+from worldstream.worlds.painter import FirstFrames, Paint, Painter, example_painting, legible, painted
 from worldstream.worlds.rollout import Rollout
 from worldstream.worlds.training.playing import Model, walk_batch
 from worldstream.worlds.weights import LoadedWorld
@@ -98,6 +98,16 @@ def test_it_attends_to_words_in_any_order() -> None:
     torch.testing.assert_close(model(noise(), level, pooled, words.flip(1)), drawn)
     other = model.text_embedding(word_ids("a foggy desert at dawn", WORLD.network.text_buckets)[None])[1]
     assert not torch.allclose(model(noise(), level, pooled, other), drawn, atol=1e-4), "the sum alone is not all"
+
+
+def test_words_that_it_never_learnt_are_left_out() -> None:
+    assert legible("a foggy forest at dawn, with few things") == "a foggy forest at dawn, with few things"
+    assert legible("an unpretentious gizmo of a foggy forest, no clouds, brilliantly lit") == "foggy, forest, no cloud"
+    assert legible("xyzzy") == legible("") == ""
+    made = painted_world().painter
+    assert made is not None
+    assert torch.equal(made.drawn("xyzzy", noise()), made.drawn("", noise()))
+    assert not torch.equal(made.drawn("foggy", noise()), made.drawn("", noise()))
 
 
 def test_rows_do_not_see_each_other() -> None:
