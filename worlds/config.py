@@ -92,8 +92,8 @@ class PainterConfig:
     heads: int = 3
     ffn: int = 768
     steps: tuple[float, ...] = (1.0, 0.96, 0.91, 0.85, 0.78, 0.7, 0.6, 0.48, 0.34, 0.18)
-    guidance: float = 3.0  # classifier-free; 1 is off
-    guided_to: float = 0.0  # the noise level below which there is none
+    guidance: float = 4.0  # classifier-free; 1 is off
+    guided: tuple[float, float] = (0.3, 0.93)  # noise levels between which it acts; above, it saturates colours
 
     def __post_init__(self) -> None:
         if not self.steps or self.steps[0] != 1.0 or not all(a > b > 0 for a, b in pairwise(self.steps)):

@@ -18,6 +18,7 @@ from .attention import attend, rope_table, rotate
 from .conditioning import MOST_WORDS, TextEncoder, word_ids
 from .config import NetworkConfig, PainterConfig
 from .network import Block, fourier
+from .procedural import captions
 from .sampler import euler
 
 Paint = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -81,12 +82,12 @@ def example_painting(painter: Painter) -> tuple[Tensor, ...]:
 
 def painted(paint: Paint, config: PainterConfig, asked: Words, nothing: Words, noise: Tensor) -> Tensor:
     """Clean latents `[B, C, h, w]`, drawn from `noise` by prompts, with guidance away from no prompt at all
-    (2207.12598)."""
+    (2207.12598) at the levels where it acts (2404.07724)."""
 
     def clean(z: Tensor, sigma: float) -> Tensor:
         level = torch.full((len(z),), sigma)
         drawn = paint(z, level, *asked)
-        if config.guidance == 1.0 or sigma < config.guided_to:
+        if config.guidance == 1.0 or not config.guided[0] <= sigma <= config.guided[1]:
             return drawn
         plain = paint(z, level, *nothing)
         return plain + config.guidance * (drawn - plain)
@@ -95,6 +96,12 @@ def painted(paint: Paint, config: PainterConfig, asked: Words, nothing: Words, n
     for sigma, to in pairwise((*config.steps, 0.0)):
         z = euler(z, clean(z, sigma), sigma, to)
     return z
+
+
+def legible(prompt: str) -> str:
+    """A prompt as the painter reads it: where there are words that the grammar never writes, those alone that mean
+    something. It attends to every word, and learnt nothing about the others."""
+    return ", ".join(captions.meant(prompt) or captions.understood(prompt)) if captions.unknown(prompt) else prompt
 
 
 class FirstFrames:
@@ -112,5 +119,6 @@ class FirstFrames:
     @torch.inference_mode()
     def _told(self, prompt: str) -> Words:
         """(pooled, words) of a prompt."""
-        pooled, words = self._painter.text_embedding(word_ids(prompt, self._painter.config.text_buckets)[None])
+        ids = word_ids(legible(prompt), self._painter.config.text_buckets)
+        pooled, words = self._painter.text_embedding(ids[None])
         return pooled.clone(), words.clone()

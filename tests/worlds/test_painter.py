@@ -16,12 +16,12 @@ from worldstream.worlds.conditioning import word_ids
 from worldstream.worlds.config import PainterConfig, WorldConfig
 from worldstream.worlds.core import Action, Frame
 from worldstream.worlds.engines import EagerEngine, graph_engine
-from worldstream.worlds.painter import FirstFrames, Paint, Painter, example_painting, painted
+from worldstream.worlds.painter import FirstFrames, Paint, Painter, example_painting, legible, painted
 from worldstream.worlds.rollout import Rollout
 from worldstream.worlds.training.playing import Model, walk_batch
 from worldstream.worlds.weights import LoadedWorld
 
-SMALL = PainterConfig(width=32, blocks=2, heads=2, ffn=48, steps=(1.0, 0.7, 0.3), guidance=2.0)
+SMALL = PainterConfig(width=32, blocks=2, heads=2, ffn=48, steps=(1.0, 0.7, 0.3), guidance=2.0, guided=(0.0, 1.0))
 PAINTED = replace(WORLD, painter=SMALL)
 SHAPE = (1, 3, 4, 6)
 
@@ -70,9 +70,10 @@ def test_what_is_known_at_every_level_is_drawn_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("guidance", "guided_to", "expected"), [(1.0, 0.0, 1.0), (3.0, 0.0, 3.0), (3.0, 0.5, 1.0), (3.0, 0.2, 3.0)]
+    ("guidance", "guided", "expected"),
+    [(1.0, (0.0, 1.0), 1.0), (3.0, (0.0, 1.0), 3.0), (3.0, (0.5, 1.0), 1.0), (3.0, (0.3, 0.9), 3.0)],
 )
-def test_guidance_leads_away_from_no_words(guidance: float, guided_to: float, expected: float) -> None:
+def test_guidance_leads_away_from_no_words(guidance: float, guided: tuple[float, float], expected: float) -> None:
     """With words it draws ones, without them zeros: guidance shows in what the last step leaves."""
     asked, nothing = ((torch.full((1, 4), x), torch.zeros(1, 2, 4)) for x in (1.0, 0.0))
     passes: list[float] = []
@@ -81,11 +82,11 @@ def test_guidance_leads_away_from_no_words(guidance: float, guided_to: float, ex
         passes.append(float(pooled[0, 0]))
         return torch.full_like(z, float(pooled[0, 0]))
 
-    config = replace(SMALL, guidance=guidance, guided_to=guided_to)
+    config = replace(SMALL, guidance=guidance, guided=guided)
     drawn = painted(paint, config, asked, nothing, noise())
     torch.testing.assert_close(drawn, torch.full(SHAPE, expected))
-    guided = 0 if guidance == 1.0 else sum(level >= guided_to for level in SMALL.steps)
-    assert (passes.count(1.0), passes.count(0.0)) == (len(SMALL.steps), guided)
+    twice = 0 if guidance == 1.0 else sum(guided[0] <= level <= guided[1] for level in SMALL.steps)
+    assert (passes.count(1.0), passes.count(0.0)) == (len(SMALL.steps), twice)
 
 
 def test_it_attends_to_words_in_any_order() -> None:
@@ -97,6 +98,16 @@ def test_it_attends_to_words_in_any_order() -> None:
     torch.testing.assert_close(model(noise(), level, pooled, words.flip(1)), drawn)
     other = model.text_embedding(word_ids("a foggy desert at dawn", WORLD.network.text_buckets)[None])[1]
     assert not torch.allclose(model(noise(), level, pooled, other), drawn, atol=1e-4), "the sum alone is not all"
+
+
+def test_words_that_it_never_learnt_are_left_out() -> None:
+    assert legible("a foggy forest at dawn, with few things") == "a foggy forest at dawn, with few things"
+    assert legible("an unpretentious gizmo of a foggy forest, no clouds, brilliantly lit") == "foggy, forest, no cloud"
+    assert legible("xyzzy") == legible("") == ""
+    made = painted_world().painter
+    assert made is not None
+    assert torch.equal(made.drawn("xyzzy", noise()), made.drawn("", noise()))
+    assert not torch.equal(made.drawn("foggy", noise()), made.drawn("", noise()))
 
 
 def test_rows_do_not_see_each_other() -> None:

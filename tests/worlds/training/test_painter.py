@@ -90,7 +90,7 @@ def test_it_learns() -> None:
     optimiser = torch.optim.AdamW(model.parameters(), 0.01)
     for _ in range(40):
         optimiser.zero_grad()
-        painter.painter_loss(model, latents, words, 0.2, generator).backward()  # type: ignore[no-untyped-call]
+        painter.painter_loss(model, latents, words, 0.2, generator).backward()
         optimiser.step()
     with torch.no_grad():
         drawn = model.eval()(noise(rows=2), torch.ones(2), *model.text_embedding(words))
