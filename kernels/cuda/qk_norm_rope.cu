@@ -88,7 +88,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK) qk_norm_rope(
     const bool in_ring = slot >= 0 && slot < ring_rows;
     const long long ring_at = at.row / tokens * ring_stride + slot * WIDTH;
 #if FP8
-    const float factor = 1.0f / *(task == 0 ? q_scale : task == 1 ? k_scale : v_scale);
+    const float factor = __fdividef(1.0f, *(task == 0 ? q_scale : task == 1 ? k_scale : v_scale));  // an exact division would call a subroutine
 #else
     const float factor = 1.0f;
     if (task == 2) {
