@@ -34,6 +34,7 @@ class NullGpu:
     def __init__(self) -> None:
         self._library = ctypes.CDLL("libcudart.so.13")
         self._library.null_misuse_line.restype = ctypes.c_char_p
+        self._library.null_launched.restype = ctypes.c_char_p
         self._counts = _Counts.in_dll(self._library, "null_counts")
 
     def counts(self) -> dict[str, int]:
@@ -44,6 +45,17 @@ class NullGpu:
         """What CUDA would not have allowed, one line each; the newest 512."""
         most = min(self._counts.misuses, 512)
         return [self._library.null_misuse_line(i).decode() for i in range(most)]
+
+    def forget(self) -> None:
+        """All misuses so far were meant."""
+        self._counts.misuses = 0
+
+    def kernels(self) -> dict[str, int]:
+        """How often each kernel of torch was launched or recorded, by its mangled name."""
+        at, times, found = ctypes.c_int(0), ctypes.c_uint64(0), dict[str, int]()
+        while name := self._library.null_launched(ctypes.byref(at), ctypes.byref(times)):
+            found[name.decode()] = found.get(name.decode(), 0) + times.value
+        return found
 
     def misuse(self, line: str) -> None:
         """One line more."""
@@ -88,6 +100,9 @@ def main() -> int:
             counted(null)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    if os.environ.get("NULL_GPU_KERNELS"):
+        for name, times in sorted(null.kernels().items(), key=lambda item: -item[1]):
+            print(f"{times:8} {name}")
     for line in null.misuses():
         print(f"null GPU: {line}")
     return 3 if null.misuses() else status

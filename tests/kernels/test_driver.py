@@ -36,7 +36,7 @@ class StandInDriver(SimpleNamespace):
             "cuInit": lambda flags: (),
             "cuDriverGetVersion": lambda: (13010,),
             "cuDeviceGet": lambda index: (f"device {index}",),
-            "cuDeviceGetName": lambda length, device: (b"NVIDIA H100\0\0",),
+            "cuDeviceGetName": lambda length, device: (b"NVIDIA H100\0".ljust(length),),  # as the binding pads it
             "cuDeviceGetAttribute": lambda which, device: ({75: 9, 76: 0}[which],),
             "cuDevicePrimaryCtxRetain": lambda device: ("context",),
             "cuCtxSetCurrent": lambda context: (),
