@@ -9,11 +9,11 @@ __device__ inline void added_rows(
     long long gate_stride, const float* shift, const float* scale, long long stride, int group_tokens, int rows,
     float eps, __nv_bfloat16* x_out, const Output& out) {
     const Place at = place(rows);
+    if (!at.active) return;  // also lest it reads what another warp writes
     const long long group = at.row / group_tokens;
     float held[HELD][8], part[HELD][8];
     load_row(added + (long long)at.row * WIDTH, at.thread, part);
-    // who has no row reads none that another warp writes at the same time
-    load_row((at.active ? x : added) + (long long)at.row * WIDTH, at.thread, held);
+    load_row(x + (long long)at.row * WIDTH, at.thread, held);
 #if PLUGIN
     add_bias(part, at.thread, added_bias);
 #endif
@@ -28,7 +28,7 @@ __device__ inline void added_rows(
 #pragma unroll
         for (int i = 0; i < 8; ++i) held[j][i] = fmaf(part[j][i], g[i], held[j][i]);
         const uint4 packed = pack(held[j]);
-        if (at.active) reinterpret_cast<uint4*>(x_out + (long long)at.row * WIDTH)[piece] = packed;
+        reinterpret_cast<uint4*>(x_out + (long long)at.row * WIDTH)[piece] = packed;
         unpack(packed, held[j]);  // the norm sees x as it is stored
     }
     normalise(held, at.thread, eps);

@@ -24,6 +24,7 @@ PLUGIN_ENTRY(rms_norm)(
     const __nv_bfloat16* x, const __nv_bfloat16* bias, const float* weight, int tokens, int rows, int eps, int factor,
     __nv_bfloat16* out) {
     const Place at = place(rows);
+    if (!at.active) return;
     float held[HELD][8];
     load_row(x + (long long)at.row * WIDTH, at.thread, held);
     add_bias(held, at.thread, bias);
@@ -35,6 +36,7 @@ PLUGIN_ENTRY(rms_norm)(
 extern "C" __global__ void __launch_bounds__(BLOCK) rms_norm(
     const __nv_bfloat16* x, long long stride, const float* weight, int rows, float eps, __nv_bfloat16* out) {
     const Place at = place(rows);
+    if (!at.active) return;
     float held[HELD][8];
     load_row(x + (long long)at.row * stride, at.thread, held);
     rms_normalise(held, at.thread, weight, eps);

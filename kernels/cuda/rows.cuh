@@ -188,8 +188,8 @@ __device__ inline void store_row_fp8(unsigned char* row, float* scale, const Pla
 #pragma unroll
         for (int i = 0; i < 8; ++i) most = fmaxf(most, fabsf(held[j][i]));
     most = fmaxf(over_group(most, false), 1e-12f);  // a row of zeros has a scale too
-    if (at.active && at.thread == 0) *scale = most / LARGEST_E4M3;
-    store_row_e4m3(row, at, held, LARGEST_E4M3 / most);
+    if (at.active && at.thread == 0) *scale = most * (1.0f / LARGEST_E4M3);
+    store_row_e4m3(row, at, held, __fdividef(LARGEST_E4M3, most));  // exact divisions would call a subroutine
 }
 #endif
 
