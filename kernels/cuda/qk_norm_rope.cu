@@ -62,6 +62,7 @@ PLUGIN_ENTRY(qk_norm_rope)(
     const float* cos_table, const float* sin_table, int tokens, int rows, int eps, int factor, __nv_bfloat16* q, __nv_bfloat16* k,
     __nv_bfloat16* v) {
     const Place at = place(rows);
+    if (!at.active) return;
     const int task = blockIdx.y, token = (int)(at.row % tokens);
     float held[HELD][8];
     load_row(qkv + ((long long)at.row * 3 + task) * WIDTH, at.thread, held);

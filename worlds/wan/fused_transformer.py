@@ -185,7 +185,9 @@ class FusedTransformer(WanTransformer):
         plan, last = cache.begin(x.shape[2], commit), len(self._products) - 1
 
         def attended(layer: int, block: Block, qkv: Tensor) -> Tensor | EightRows | None:
-            return self._attended(layer, block, qkv, cache, plan, commit, asked or layer < last)
+            wanted = asked or layer < last
+            out = self._attended(layer, block, qkv, cache, plan, commit, wanted)
+            return out if wanted else None
 
         normed = self._fused(x, timestep, context, attended, act)
         if commit:
@@ -283,9 +285,9 @@ class FusedTransformer(WanTransformer):
         )  # fmt: skip
         keys, values = cache.seen(layer, plan)
         out: Tensor | EightRows | None = None
-        if asked and scales is None:
-            out = self.attends(queries, keys, values)
-        elif asked and scales is not None:
+        if scales is None:
+            out = self.attends(queries, keys, values) if asked else None
+        elif asked or not plan.held:  # the first chunk's result says how large all are
             out = self._in_eight(queries, keys, values, scales, plan.held > 0)
             if isinstance(out, Tensor) and not plan.held and cache.scales is not None:
                 cache.scales.fit_out(layer, out)

@@ -27,7 +27,7 @@ import torch
 from ..engine_files import EngineKey, obtain, sources_hash
 from ..engines import OpenVINO, openvino_here
 from ..machine import cpu_name, model_threads
-from . import action_graph, graph, openvino_graph, pass_graph
+from . import action_graph, graph, graph_operators, openvino_graph, pass_graph
 from .actions import ActionRows
 from .chunk_step import Block, ChunkStep, EagerStep, MakeStep
 from .engine_chunk import EngineChunk
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 Say = Callable[[str], None]
 Size = tuple[WanTransformer, LivePreset, int, int, int]
 """What a `MakeStep` is given."""
-FILES = tuple(Path(str(m.__file__)) for m in (graph, pass_graph, action_graph, openvino_graph))
+FILES = tuple(Path(str(m.__file__)) for m in (graph, graph_operators, pass_graph, action_graph, openvino_graph))
 MOST_KEPT = 2 << 30  # bytes of weights; a larger pass is compiled anew, which costs less than to read and hash it
 COPIES = 2  # of the weights, beside torch's: the graph's, and as the CPU's products want them while it is compiled
 TIMED = 3  # passes that count

@@ -17,7 +17,7 @@ from tests.worlds.wan.test_chunk_graph import busy, differ
 from tests.worlds.wan.test_kv_cache import COLUMNS, CONFIG, ROWS, SIZES, joined
 from tests.worlds.wan.test_rollout import TEXT, model, randomly
 from worldstream.kernels.qk_norm_rope import qk_norm_rope
-from worldstream.kernels.reference import quantised
+from worldstream.kernels.reference import as_bytes, quantised
 from worldstream.worlds.core import Frame
 from worldstream.worlds.wan import attention_choice, fused_transformer
 from worldstream.worlds.wan.attention import attend
@@ -338,3 +338,20 @@ def test_what_is_measured_on_a_gpu(attention: str, products: bool, monkeypatch: 
             made.choose_attention(2, 3, 9, lambda line: None)
     else:
         assert made.choose_attention(2, 3, 9, lambda line: None) is None
+
+
+def test_a_commit_that_asks_for_no_velocity_remembers_the_same() -> None:
+    """Keys, values and scales, to the bit; also where a walk begins with a commit, which finds what the scales are."""
+    _, ours, _ = eight("longlive")
+    steps = [stepper(ours) for _ in range(2)]
+    transformer, g = steps[0].transformer, torch.Generator().manual_seed(6)
+    context = transformer.context(torch.randn(1, 5, transformer.config.text_dim, generator=g))
+    for _ in range(3):
+        x = torch.randn(1, 16, 3, 2, 4, generator=g)
+        transformer.chunk(x, torch.zeros(1), context, steps[0].cache, commit=True)
+        transformer.commit(x, torch.zeros(1), context, steps[1].cache)
+        caches = [step.cache for step in steps]
+        assert torch.equal(*(as_bytes(cache.keys) for cache in caches))
+        assert torch.equal(*(as_bytes(cache.values) for cache in caches))
+        levels = [cache.scales.of_walk() for cache in caches if cache.scales is not None]
+        assert torch.equal(*levels)

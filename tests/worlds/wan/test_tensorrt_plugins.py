@@ -17,7 +17,6 @@ from torch import Tensor
 from benchmarks.plugin_cases import PluginCase, error, executed, plugin_cases
 from benchmarks.plugins import Network
 from tests.worlds.wan.quick_plugins import ITensor, quick_plugins
-from tests.worlds.wan.test_tensorrt_build import AMAX, SHAPE, chunk, edition
 from tests.worlds.wan.tiny_engines import COLUMNS, ROWS, TINY, transformer
 from worldstream.kernels import build
 from worldstream.kernels.build import CompileError, Unavailable
@@ -31,10 +30,13 @@ from worldstream.worlds.wan.engine_backend import EngineOptions, open_chunk
 from worldstream.worlds.wan.graph import FLOAT8, Operator, Port
 from worldstream.worlds.wan.graph_operators import Gelu, NormModulate, ResidualNorm
 from worldstream.worlds.wan.onnx_graph import OnnxGraph, OnnxRun
-from worldstream.worlds.wan.pass_graph import ChunkShape, write_chunk
+from worldstream.worlds.wan.pass_graph import LINEARS, ChunkShape, write_chunk
 from worldstream.worlds.wan.tensorrt_graph import TensorRTGraph
 from worldstream.worlds.wan.tensorrt_plugins import FORMS, PluginError, Plugins, given, plugins_here
 from worldstream.worlds.wan.tensorrt_plugins import _ceil_div as ceil_div
+
+SHAPE = ChunkShape(TINY, ROWS, COLUMNS, 3, 9)
+AMAX = {f"blocks.{layer}.{name}": 4.0 for layer in range(TINY.layers) for name in LINEARS}
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="CUDA's headers are wheels for Linux")
 
@@ -247,10 +249,11 @@ def written(folder: Path) -> Written:
 def test_a_pass_gives_its_kernels_to_the_plugins(eight: bool, tmp_path: Path) -> None:
     """In a network of the real TensorRT-RTX, which takes the layers that stand for them: the same as without."""
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX has no wheel for this machine")
-    ours, amax = written(tmp_path), AMAX if eight else None
-    ours.graph, plain = TensorRTGraph(edition(), ours), TensorRTGraph(edition())
+    ours, amax, rtx = written(tmp_path), AMAX if eight else None, tensorrt_edition._rtx()
+    assert isinstance(rtx, Edition)
+    ours.graph, plain = TensorRTGraph(rtx, ours), TensorRTGraph(rtx)
     for graph in (ours.graph, plain):
-        chunk(graph, torch.bfloat16, amax)
+        write_chunk(graph, transformer(), SHAPE, torch.bfloat16, amax)
     assert ours.graph.layers() == plain.layers()
     names = [operator.name for operator, _ in ours.told]
     between = ["residual_norm_gated", "qk_norm_rope", "residual_norm_gated_affine", "rms_norm", "residual_norm"]
