@@ -83,8 +83,9 @@ def lost_options(text: str, of_commands: Mapping[str, set[str]], of_files: Mappi
                 lost += [f"{words[at + 1]} {name}" for name in rest if name not in (known or set())]
                 lost += [] if known is not None else [words[at + 1]]
             elif word in of_files and word.endswith(".py"):
-                last = not any(after in of_files and after.endswith(".py") for after in words[at + 1 :])  # or it runs that
-                lost += [f"{word} {name}" for name in rest * last if f'"{name}"' not in of_files[word]]
+                runs_another = any(after in of_files and after.endswith(".py") for after in words[at + 1 :])
+                own = [] if runs_another else rest
+                lost += [f"{word} {name}" for name in own if f'"{name}"' not in of_files[word]]
     return lost
 
 
