@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything that waits for a GPU, most telling first; each step writes its JSON to OUT, may fail by itself, and is
-# stopped when its time is over: under 10 minutes in all, with --quick under 5.
+# Everything that waits for a GPU, most telling first; each step writes its JSON to OUT, and what it prints to OUT/log,
+# may fail by itself, and is stopped when its time is over: under 10 minutes in all, with --quick under 5. Six files at
+# most: a borrowed machine may give back few.
 #
 #     benchmarks/gpu.sh OUT [--quick]
 #
@@ -11,8 +12,9 @@ cd "$(dirname "$0")/.."
 out=${1:?usage: benchmarks/gpu.sh OUT [--quick]}
 quick=${2:-}
 python=${PYTHON:-.venv/bin/python}
-export PYTHONPATH=$PWD/.links${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONPATH=$PWD/.links${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 mkdir -p "$out"
+: >"$out/log"
 
 gpu=
 "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' && gpu=1
@@ -25,8 +27,8 @@ step() {
     local name=$1 seconds=$2
     shift 2
     echo "==> $name, at most $seconds s: $*"
-    timeout "$seconds" "$@" >"$out/$name.log" 2>&1 || { echo "==> $name failed, see $out/$name.log"; failed=1; }
-    tail -3 "$out/$name.log"
+    echo "==> $name: $*" >>"$out/log"
+    timeout "$seconds" "$@" 2>&1 | tee -a "$out/log" | tail -3 || { echo "==> $name failed, see $out/log"; failed=1; }
 }
 
 # What is stopped early has still written the figures of its finished cases. Engines come last: they need an edition of
