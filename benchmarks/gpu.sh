@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything that waits for a GPU, most telling first; each step writes its JSON to OUT, may fail by itself, and is
-# stopped when its time is over: under 10 minutes in all, with --quick under 5.
+# Everything that waits for a GPU, most telling first; each step writes its JSON to OUT, and what it prints to OUT/log,
+# may fail by itself, and is stopped when its time is over: under 10 minutes in all, with --quick under 5. Six files at
+# most: a borrowed machine may give back few.
 #
 #     benchmarks/gpu.sh OUT [--quick]
 #
@@ -16,13 +17,14 @@ cd "$(dirname "$0")/.."
 out=${1:?usage: benchmarks/gpu.sh OUT [--quick]}
 quick=${2:-}
 python=${PYTHON:-.venv/bin/python}
-export PYTHONPATH=$PWD/.links${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONPATH=$PWD/.links${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 mkdir -p "$out"
+kept=$(mktemp -d) last=$kept/last
+trap 'rm -rf "$kept"' EXIT
+: >"$out/log" # one file for all: few come back from a borrowed machine
 if compgen -G "wheels/*.whl" >/dev/null; then
-    packages=$(mktemp -d)
-    trap 'rm -rf "$packages"' EXIT
-    for wheel in wheels/*.whl; do "$python" -m zipfile -e "$wheel" "$packages" || echo "==> $wheel cannot be unpacked"; done
-    export PYTHONPATH=$PYTHONPATH:$packages
+    for wheel in wheels/*.whl; do "$python" -m zipfile -e "$wheel" "$kept/packages" || echo "==> $wheel cannot be unpacked"; done
+    export PYTHONPATH=$PYTHONPATH:$kept/packages
 fi
 
 gpu=
@@ -36,17 +38,19 @@ step() {
     local name=$1 seconds=$2
     shift 2
     echo "==> $name, at most $seconds s: $*"
-    local failing=0
-    timeout "$seconds" "$@" >"$out/$name.log" 2>&1 || { echo "==> $name failed, see $out/$name.log"; failed=1 failing=1; }
-    tail -3 "$out/$name.log"
-    return $failing
+    echo "==> $name: $*" >>"$out/log"
+    timeout "$seconds" "$@" 2>&1 | tee -a "$out/log" >"$last"
+    local status=$?
+    [ $status = 0 ] || { echo "==> $name failed, see $out/log"; failed=1; }
+    tail -3 "$last"
+    return $status
 }
 
 # In a process of its own: a kernel that goes wrong takes the GPU from the process that runs it.
 no_eight=--no-fp8-attention
 eight_attention() {
     step attention "$1" "${tests[@]}" -m gpu tests/worlds/wan/test_cudnn_attention.py || return 0
-    if grep -q skipped "$out/attention.log"; then echo "==> no attention in eight bits"; else no_eight=; fi
+    if grep -q skipped "$last"; then echo "==> no attention in eight bits"; else no_eight=; fi
 }
 
 # What is stopped early has still written the figures of its finished cases. Engines come last: they need an edition of
