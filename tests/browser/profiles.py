@@ -56,4 +56,4 @@ class Profiles:
         await profile.context.clear_cookies()
         await profile.tools.send("Network.clearBrowserCache")
         await profile.tools.send("Storage.clearDataForOrigin", {"origin": origin.rstrip("/"), "storageTypes": "all"})
-        self.free.append(profile)
+        self.free.insert(0, profile)  # the warmest is lent first
