@@ -37,6 +37,7 @@ class Engine(Protocol):
 
     name: str
     torch_threads: int  # that torch may use for the small work between the graphs
+    device: torch.device  # where the cache of past frames lies
 
     def look(self, inputs: LookInputs) -> Tensor:
         """`WorldNetwork.look`."""
@@ -111,7 +112,7 @@ def example_look(network: WorldNetwork) -> LookInputs:
 class EagerEngine:
     """Plain torch: on every machine, and the meaning that the others must match."""
 
-    name = "eager"
+    name, device = "eager", torch.device("cpu")
 
     def __init__(self, network: WorldNetwork, decoder: Decoder, threads: int) -> None:
         self._network, self._decode = network.eval(), DecodeGraph(decoder).eval()
@@ -199,7 +200,7 @@ def openvino_painting(library: OpenVINO, painter: Painter, settings: dict[str, s
 class OpenVINOEngine:
     """The same graphs compiled by OpenVINO for this CPU; bfloat16 where the CPU multiplies it."""
 
-    name = "openvino"
+    name, device = "openvino", torch.device("cpu")
 
     def __init__(self, network: WorldNetwork, decoder: Decoder, threads: int) -> None:
         library = openvino_here()

@@ -1,7 +1,8 @@
 """The embedded worlds on a GPU: look, step and decode as one CUDA graph each, over fixed tensors.
 
-The rollout stays on the host, as for every engine. What a frame's passes share (the cache, what is seen, the words) is
-copied to the device once a frame; each further pass takes the noisy latent and its level, and gives the clean one back.
+The rollout stays on the host, as for every engine; the cache lies on the device, and so does what a frame sees. What a
+frame's passes share is handed over once a frame; each further pass takes the noisy latent and its level, and gives the
+clean one back. So the host waits once a pass and once for the picture.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from .recording import record
 class RecordedModule:
     """A module without state, recorded for inputs of one shape."""
 
-    def __init__(self, module: nn.Module, example: Sequence[Tensor], device: torch.device) -> None:
-        """`module` lies on `device`; `example` are inputs of the right shapes, anywhere."""
+    def __init__(
+        self, module: nn.Module, example: Sequence[Tensor], device: torch.device, fetched: Sequence[bool] = (True,)
+    ) -> None:
+        """`module` lies on `device`; `example` are inputs of the right shapes, anywhere. `fetched`: the outputs that
+        come to the host; the others stay on the device."""
         self._inputs = [tensor.to(device, copy=True) for tensor in example]
         with torch.inference_mode(False), torch.no_grad():
             made = module(*self._inputs)  # also warms up what must not be made while a graph is recorded
@@ -36,15 +40,48 @@ class RecordedModule:
                     kept.copy_(new)
 
             self.recording = record(work, device, lambda: None)
+        pinned = device.type == "cuda"  # else nothing is copied without the host waiting for it
+        self._sent = [torch.empty(x.shape, dtype=x.dtype, pin_memory=pinned) for x in self._inputs]
+        self._landed = [
+            torch.empty(x.shape, dtype=x.dtype, pin_memory=pinned) if here else None
+            for x, here in zip(self._outputs, fetched, strict=True)
+        ]
+        self._device = device
+        self._read = torch.cuda.Event() if pinned else None  # when what was sent last has been read
 
     def __call__(self, inputs: Sequence[Tensor], unchanged: Sequence[bool] | None = None) -> list[Tensor]:
-        """Outputs on the host. Inputs that are `unchanged` since the last call are not copied."""
+        """Outputs, copies of their own. Inputs may lie on the host or on the device; those that are `unchanged` since
+        the last call are not copied."""
         with torch.no_grad():
-            for i, (kept, new) in enumerate(zip(self._inputs, inputs, strict=True)):
-                if unchanged is None or not unchanged[i]:
-                    kept.copy_(new, non_blocking=True)
+            self._send(inputs, unchanged)
             self.recording.replay()
-            return [out.to("cpu", copy=True) for out in self._outputs]
+            return self._taken()
+
+    def _send(self, inputs: Sequence[Tensor], unchanged: Sequence[bool] | None) -> None:
+        if self._read is not None:
+            self._read.synchronize()  # pinned memory may be written again; as a rule it has long been read
+        for i, (kept, new) in enumerate(zip(self._inputs, inputs, strict=True)):
+            if unchanged is not None and unchanged[i]:
+                continue
+            if new.device == kept.device:
+                kept.copy_(new)
+            else:
+                self._sent[i].copy_(new)
+                kept.copy_(self._sent[i], non_blocking=True)
+        if self._read is not None:
+            self._read.record(torch.cuda.current_stream(self._device))
+
+    def _taken(self) -> list[Tensor]:
+        waiting = False
+        for out, landed in zip(self._outputs, self._landed, strict=True):
+            if landed is not None:
+                landed.copy_(out, non_blocking=True)
+                waiting = True
+        taken = [out.clone() for out, landed in zip(self._outputs, self._landed, strict=True) if landed is None]
+        if waiting and self._read is not None:
+            torch.cuda.current_stream(self._device).synchronize()
+        rest = iter(taken)
+        return [next(rest) if landed is None else landed.clone() for landed in self._landed]
 
 
 class GraphEngine:
@@ -61,24 +98,24 @@ class GraphEngine:
     ) -> None:
         """`graphs` of look, step and decode, and inputs of their shapes. Where nothing is recalled there is no graph of
         look: `plain_look` runs on the host."""
-        self.name, self._device = f"graph {device.type}", device
+        self.name, self.device = f"graph {device.type}", device
         look, step, decode = (None if graph is None else graph.eval().to(device) for graph in graphs)
         assert step is not None
         assert decode is not None
-        self._look = None if look is None else RecordedModule(look, examples[0], device)
-        self._step = RecordedModule(step, examples[1], device)
+        self._look = None if look is None else RecordedModule(look, examples[0], device, (False,))
+        self._step = RecordedModule(step, examples[1], device, (True, False, False))
         self._decode = RecordedModule(decode, examples[2], device)
         self._plain_look = plain_look
         self._last: tuple[Tensor, ...] = ()
         torch.set_num_threads(self.torch_threads)
 
     def look(self, inputs: tuple[Tensor, ...]) -> Tensor:
-        """`WorldNetwork.look`."""
+        """`WorldNetwork.look`, on the device."""
         return self._plain_look(inputs[0], inputs[1]) if self._look is None else self._look(inputs)[0]
 
     def step(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
-        """`WorldNetwork.step`. Within a frame, all passes of which bring the same `seen`, tensors that are the same
-        objects as in the pass before are taken to be unchanged."""
+        """`WorldNetwork.step`; keys and values stay on the device. Within a frame, all passes of which bring the same
+        `seen`, tensors that are the same objects as in the pass before are taken to be unchanged."""
         same_frame = bool(self._last) and inputs[1] is self._last[1]
         unchanged = [same_frame and new is old for new, old in zip(inputs, self._last or inputs, strict=True)]
         self._last = inputs
@@ -91,5 +128,5 @@ class GraphEngine:
 
     def painting(self, painter: Painter) -> Paint:
         """`Painter.forward` as one more graph, of a copy on the device."""
-        recorded = RecordedModule(copy.deepcopy(painter).to(self._device), example_painting(painter), self._device)
+        recorded = RecordedModule(copy.deepcopy(painter).to(self.device), example_painting(painter), self.device)
         return lambda *inputs: recorded(inputs)[0]

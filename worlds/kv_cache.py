@@ -29,17 +29,22 @@ class CacheState:
 class KVCache:
     """The newest `window` frames. B is the batch of rollouts that advance together."""
 
-    def __init__(self, network: WorldNetwork, batch: int = 1) -> None:
+    def __init__(self, network: WorldNetwork, batch: int = 1, device: torch.device | None = None) -> None:
+        """`device`: where an engine wants to find it; the network's where nothing is said."""
         config: NetworkConfig = network.config
         self.window, self.tokens = config.window, config.tokens
         shape = (config.blocks, batch, config.heads, self.window * self.tokens, config.head_width)
-        device = network.cos.device
+        device = network.cos.device if device is None else device
         self.keys = torch.zeros(shape, device=device)
         self.values = torch.zeros(shape, device=device)
         self.written = 0  # frames committed since the last reset
-        # position `window` is the frame being drawn; a slot of age a (1 = newest) sits at window - a
-        self._cos = network.cos[: self.window + 1]
-        self._sin = network.sin[: self.window + 1]
+        # position `window` is the frame being drawn; a slot of age a (1 = newest) sits at window - a. Twice each, so
+        # that a ring read from any slot on is one run of rows
+        self._cos, self._sin = (
+            torch.cat([table[: self.window]] * 2).flatten(0, 1).to(device) for table in (network.cos, network.sin)
+        )
+        rows = self.window * self.tokens
+        self._hidden = torch.cat([torch.zeros(rows), torch.full((rows,), float("-inf"))]).to(device)
 
     def reset(self) -> None:
         self.written = 0
@@ -59,12 +64,12 @@ class KVCache:
 
         Once a frame, not once a step: the ages are the same for all steps of a frame.
         """
-        newest = (self.written - 1) % self.window
-        ages = torch.tensor([(newest - s) % self.window + 1 for s in range(self.window)])
-        position = self.window - ages  # a slot that was never written has one too; the bias hides it
-        bias = torch.where(ages <= self.written, 0.0, float("-inf")).to(self._cos.device)
-        keys = rotate(self.keys, self._cos[position].flatten(0, 1), self._sin[position].flatten(0, 1))
-        return keys, self.values, bias.repeat_interleave(self.tokens)
+        rows = self.window * self.tokens
+        first = (self.window - 1 - (self.written - 1) % self.window) * self.tokens  # the position of slot 0
+        turns = (table[first : first + rows] for table in (self._cos, self._sin))
+        empty = (self.window - min(self.written, self.window)) * self.tokens
+        # a slot that was never written is rotated too; the bias hides it
+        return rotate(self.keys, *turns), self.values, self._hidden[empty : empty + rows].clone()
 
     def frozen(self) -> tuple[Tensor, Tensor, Tensor]:
         """As `view`, but untouched by later commits: for a backward pass that comes after them."""
@@ -72,7 +77,8 @@ class KVCache:
         return keys, values.clone(), bias
 
     def snapshot(self) -> CacheState:
-        return CacheState(self.keys.clone(), self.values.clone(), self.written)
+        """On the host, wherever the cache is: many moments of a walk are kept."""
+        return CacheState(self.keys.to("cpu", copy=True), self.values.to("cpu", copy=True), self.written)
 
     def restore(self, state: CacheState) -> None:
         self.keys.copy_(state.keys)

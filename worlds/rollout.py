@@ -69,7 +69,7 @@ class Rollout:
         self.config, self.steps = config, steps
         self._autoencoder, self._painter = autoencoder, painter
         self._network, self._engine = network, engine
-        self._cache = KVCache(network)
+        self._cache = KVCache(network, device=engine.device)
         self._memory = PlaceMemory(config.network, config.places)
         watched = gauge is not None and config.drift.on
         self._keeper = Keeper(config, gauge, network.reprojection) if gauge is not None and watched else None
