@@ -33,7 +33,7 @@ def block_tflop(network: WanTransformer, preset: LivePreset, rows: int, columns:
     if preset.actions is not None:
         acted = _acted(step, preset)
     with FlopCounterMode(display=False) as counter:
-        step.shown(noise, 500.0, Block((noise,), context, seen, acted), step.memory, commit=False)
+        step.shown(noise, 500.0, Block((noise,), context, seen, acted), step.memory)
     return (passes(preset, False) + 1) * float(counter.get_total_flops()) / 1e12
 
 

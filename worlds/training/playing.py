@@ -101,14 +101,15 @@ def walk_batch(
         if given is None and model.painter is not None and c.painter is not None:
             asked, unasked = (model.painter.text_embedding(w) for w in (words, torch.zeros_like(words)))
             latent = painted(model.painter.forward, c.painter, asked, unasked, noise[:, 0])[:, None]
-        else:
-            latent, keys, values = sample(denoise, noise, steps)
-        if given is None:
             given = begun(latent, c.network)
         else:
-            cache.commit(keys, values)
-            given = pushed(given, latent, c.network)
-            given = given if keeper is None else keeper.after(given, action, blank, generator)
+            latent, keys, values = sample(denoise, noise, steps)
+            if given is None:
+                given = begun(latent, c.network)
+            else:
+                cache.commit(keys, values)
+                given = pushed(given, latent, c.network)
+                given = given if keeper is None else keeper.after(given, action, blank, generator)
         remember(memories, latent[:, 0], poses[:, i], i, None if keeper is None else keeper.unsure)
         drawn.append(latent[:, 0])
     return torch.stack(drawn, 1)
