@@ -48,6 +48,7 @@ class RecordedModule:
         ]
         self._device = device
         self._read = torch.cuda.Event() if pinned else None  # when what was sent last has been read
+        self._waited = True  # for that, or for something later
 
     def __call__(self, inputs: Sequence[Tensor], unchanged: Sequence[bool] | None = None) -> list[Tensor]:
         """Outputs, copies of their own. Inputs may lie on the host or on the device; those that are `unchanged` since
@@ -58,7 +59,7 @@ class RecordedModule:
             return self._taken()
 
     def _send(self, inputs: Sequence[Tensor], unchanged: Sequence[bool] | None) -> None:
-        if self._read is not None:
+        if self._read is not None and not self._waited:
             self._read.synchronize()  # pinned memory may be written again; as a rule it has long been read
         for i, (kept, new) in enumerate(zip(self._inputs, inputs, strict=True)):
             if unchanged is not None and unchanged[i]:
@@ -70,6 +71,7 @@ class RecordedModule:
                 kept.copy_(self._sent[i], non_blocking=True)
         if self._read is not None:
             self._read.record(torch.cuda.current_stream(self._device))
+            self._waited = False
 
     def _taken(self) -> list[Tensor]:
         waiting = False
@@ -80,6 +82,7 @@ class RecordedModule:
         taken = [out.clone() for out, landed in zip(self._outputs, self._landed, strict=True) if landed is None]
         if waiting and self._read is not None:
             torch.cuda.current_stream(self._device).synchronize()
+            self._waited = True
         rest = iter(taken)
         return [next(rest) if landed is None else landed.clone() for landed in self._landed]
 
