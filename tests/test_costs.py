@@ -9,10 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.costs import COSTS, Meter
+from tests.costs import COSTS
 
 BUSY_S = 0.3
-BUSY = f"import time; any(time.process_time() > {BUSY_S} for _ in iter(int, 1)); print('done', flush=True); input()"
+# In a process of its own: this one may have a browser and its servers below it.
+MEASURED = f"""
+import subprocess, sys
+from tests.costs import Meter
+busy = "import time; any(time.process_time() > {BUSY_S} for _ in iter(int, 1)); print('done', flush=True); input()"
+meter = Meter()
+before_s = meter.now_s()
+with subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+    child.stdout.readline()
+    print(meter.now_s() - before_s)
+    child.communicate(b"\\n")
+print(meter.now_s() - before_s)
+"""
 
 
 def test_every_file_of_the_list_is_there() -> None:
@@ -23,11 +35,8 @@ def test_every_file_of_the_list_is_there() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 def test_what_a_child_spends_is_counted_once() -> None:
-    meter = Meter()
-    before_s = meter.now_s()
-    with subprocess.Popen([sys.executable, "-c", BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        assert BUSY_S * 0.9 < meter.now_s() - before_s < 3 * BUSY_S, "while it lives"
-        child.communicate(b"\n")
-    assert BUSY_S * 0.9 < meter.now_s() - before_s < 4 * BUSY_S, "and when it is gone"
+    """While it lives and when it is gone; clocks of processes tick a hundred times a second."""
+    root = COSTS.parents[1]
+    said = subprocess.run([sys.executable, "-c", MEASURED], capture_output=True, text=True, cwd=root, check=True)
+    alive_s, gone_s = map(float, said.stdout.split())
+    assert BUSY_S - 0.05 < alive_s <= gone_s < 2 * BUSY_S - 0.05
