@@ -80,8 +80,7 @@ def doubt(given: Tensor, world: WorldConfig, before: Tensor | None = None) -> Te
     """The noise level of each row's newest frames, `[B]`: low while they can be believed.
 
     It goes up and down by `world.doubt_step` a frame from the level `before`, the last frame's, or where there was none
-    from the level of what is believed: switched at once it shows, as a picture that changes four times as much as the
-    ones before it.
+    from the level of what is believed: switched at once it shows as a jump (docs/model.md).
     """
     far = strayed(given, world.network) > world.doubt_from
     wanted = torch.where(far, world.doubt_noise, world.context_noise)
