@@ -122,7 +122,6 @@ class WorldConfig:
     context_noise: float = 0.04
     doubt_noise: float = 0.16
     doubt_from: float = 0.6  # `history.strayed` above which frames are doubted
-    doubt_step: float = 0.01  # most that their level changes from one frame to the next
     detail_kept: float = 1.1  # of the anchor's detail, asked of the newest frames (`history.detailed`)
     detail_gain: tuple[float, float] = (0.95, 1.22)  # and how far their own is turned down or up for it
     # The picture that the action moves is moved further by steps: the network goes a part of the way it is shown.

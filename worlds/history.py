@@ -76,13 +76,7 @@ def strayed(given: Tensor, config: NetworkConfig) -> Tensor:
     return rows.abs().mean((1, 2))
 
 
-def doubt(given: Tensor, world: WorldConfig, before: Tensor | None = None) -> Tensor:
-    """The noise level of each row's newest frames, `[B]`: low while they can be believed.
-
-    It goes up and down by `world.doubt_step` a frame from the level `before`, the last frame's, or where there was none
-    from the level of what is believed: switched at once it shows as a jump (docs/model.md).
-    """
+def doubt(given: Tensor, world: WorldConfig) -> Tensor:
+    """The noise level of each row's newest frames, `[B]`: low while they can be believed."""
     far = strayed(given, world.network) > world.doubt_from
-    wanted = torch.where(far, world.doubt_noise, world.context_noise)
-    before = torch.full_like(wanted, world.context_noise) if before is None else before
-    return before + (wanted - before).clamp(-world.doubt_step, world.doubt_step)
+    return torch.where(far, world.doubt_noise, world.context_noise)

@@ -46,7 +46,6 @@ class RolloutState:
     prompt: str
     camera: Camera
     anchor_in: int
-    level: Tensor | None
     index: int
     standing: Standing | None = None  # what is known of the walk's drift; None where nobody looks for it
 
@@ -76,7 +75,6 @@ class Rollout:
         self._generator = torch.Generator()
         self._stack: Tensor | None = None  # [1, 1, G, C, h, w]: see history.py
         self._given: Tensor | None = None  # [1, 1, C, h, w]: the first frame, where a picture was given for it
-        self._level: Tensor | None = None  # [1]: how much the newest frames are doubted
         self._anchor_in = 0  # frames until the newest becomes the anchor; 0: it stays
         self._tracker = PoseTracker(config.max_step_m, config.max_turn_rad, config.max_pitch_rad)
         self._prompt = ""
@@ -123,7 +121,7 @@ class Rollout:
         self._generator.manual_seed(seed)
         self._cache.reset()
         self._memory.clear()
-        self._stack, self._given, self._level, self._anchor_in, self.index = None, given, None, 0, 0
+        self._stack, self._given, self._anchor_in, self.index = None, given, 0, 0
         self._tracker.camera = Camera()
         if self._keeper is not None:
             self._keeper.standing = Standing()
@@ -201,8 +199,8 @@ class Rollout:
         if self._stack is None:
             seen, level, steps = torch.zeros(1, 1, c.seen, *shape[2:]), MISSING, self.config.first_steps
         else:
-            self._level, steps = doubt(self._stack, self.config, self._level), self.steps
-            level = float(self._level if self._keeper is None else self._keeper.doubt(self._level))
+            doubted, steps = doubt(self._stack, self.config), self.steps
+            level = float(doubted if self._keeper is None else self._keeper.doubt(doubted))
             given = noised(detailed(self._stack, self.config), level, self._generator, c)  # as in training
             seen = self._engine.look((given, led(action, self.config.step_gain), *self._recalled(here)))
         label = torch.full((1, 1), level)  # tells the network how noisy its history is
@@ -304,7 +302,6 @@ class Rollout:
             self._prompt,
             camera,
             self._anchor_in,
-            self._level,
             self.index,
             None if self._keeper is None else self._keeper.standing,
         )
@@ -317,7 +314,6 @@ class Rollout:
         self._given = None if state.given is None else state.given.clone()
         self._generator.set_state(state.random)
         self._tracker.camera, self._anchor_in, self.index = state.camera, state.anchor_in, state.index
-        self._level = state.level
         if self._keeper is not None:
             self._keeper.standing = state.standing or Standing()
         self._set_prompt(state.prompt)

@@ -92,21 +92,6 @@ def test_two_branches_differ_by_their_actions_and_by_nothing_else(config: WorldC
         assert same(play(begun(config=config), [*actions(5, 1), *moves])[5:], seen), "and from the log alone"
 
 
-def test_a_branch_doubts_as_much_as_the_walk_did() -> None:
-    """Taken while the level of doubt is on its way up."""
-    config = replace(WORLD, doubt_from=-1.0, doubt_step=0.03)
-    walk = begun(config=config)
-    play(walk, actions(2))
-    state = walk.snapshot()
-    after = play(walk, actions(4, 1))
-    walk.reset(0, "forest")
-    walk.restore(state)
-    assert same(play(walk, actions(4, 1)), after)
-    assert not same(
-        play(begun(config=replace(config, doubt_step=0.2)), actions(6)), play(begun(config=config), actions(6))
-    )
-
-
 @VARIANTS
 def test_frames_that_nobody_sees_change_nothing(config: WorldConfig) -> None:
     whole = play(begun(config=config), actions())

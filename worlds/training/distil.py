@@ -139,10 +139,9 @@ def own_walk_loss(
         taught_pooled, taught_words = teacher.text_embedding(batch.words)
     cache, places = KVCache(student, b), places_of(teacher, batch, generator, 0.3, 0.0)
     given = held_to(from_frames(batch.clips[:, :depth], student.config), batch.anchor[:, None], student.config)
-    total, level = torch.zeros((), device=device), None
+    total = torch.zeros((), device=device)
     for i in range(t):
-        level = doubt(given, config.world, level)
-        label = level[:, None]
+        label = doubt(given, config.world)[:, None]
         action, view = batch.actions[:, i : i + 1], cache.frozen()
         with torch.no_grad():
             now = None if places is None else Places(*(x[:, i : i + 1] for x in places))

@@ -67,8 +67,7 @@ def walk_batch(
     blank = from_prompt(lambda inputs: network.step(*inputs), c, cache, (pooled, text), nothing)
     shape = (b, 1, c.network.channels, c.network.rows, c.network.columns)
     given = None if history is None else from_frames(history, c.network)
-    drawn: list[Tensor] = []
-    level: Tensor | None = None
+    drawn = []
     if history is None:
         actions = torch.cat([torch.zeros_like(actions[:, :1]), actions[:, 1:]], 1)
     else:
@@ -77,8 +76,8 @@ def walk_batch(
     for i in range(t):
         action = actions[:, i : i + 1]
         if given is not None:
-            level, steps = doubt(given, c, level), model.steps
-            label = (level if keeper is None else keeper.doubt(level))[:, None]
+            label, steps = doubt(given, c), model.steps
+            label = (label if keeper is None else keeper.doubt(label))[:, None]
             places = recalled(network, memories, poses[:, i], i)
             newest = noised(detailed(given, c), label, generator, c.network)
             seen = network.look(newest, led(action, c.step_gain), places)
