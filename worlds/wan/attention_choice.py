@@ -10,8 +10,6 @@ line and left out. Nothing is written here that multiplies: these are libraries.
 from __future__ import annotations
 
 import importlib.util
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ...kernels.reference import quantised
 from .attention import attend
 from .cudnn_attention import CudnnAttention
+from .device_timer import device_timer
 from .eight_attention import AttentionScales, EightAttention, EightRows, LayerScales
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]  # as `attend`
@@ -187,7 +186,7 @@ def choose(
             error = float((_numbers(asked())[:, :CHECKED].double() - wanted).norm() / wanted.norm())
             if not error <= way.allowed:
                 raise RuntimeError(f"off by {error:.2g}")
-            times[way.name] = (timer or _timer(device))(asked)
+            times[way.name] = (timer or device_timer(device, calls=1))(asked)
             if best is None or times[way.name] < best[0]:
                 best = times[way.name], way
         except (RuntimeError, ImportError, ValueError) as why:
@@ -238,27 +237,3 @@ def _plainly(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         a, b, c = (t[:, :, head].double() for t in (q, k, v))
         out.append((a @ b.transpose(1, 2) * q.shape[3] ** -0.5).softmax(-1) @ c)
     return torch.cat(out, -1)
-
-
-def _timer(device: torch.device, repeats: int = 7) -> Timer:
-    """Median after two warm-ups; on a GPU by events."""
-
-    def timed(call: Callable[[], object]) -> float:
-        times = []
-        for i in range(repeats + 2):
-            if device.type == "cuda":
-                begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-                begin.record()
-                call()
-                end.record()
-                end.synchronize()
-                ms = begin.elapsed_time(end)
-            else:
-                at = time.perf_counter()
-                call()
-                ms = 1e3 * (time.perf_counter() - at)
-            if i >= 2:
-                times.append(ms)
-        return statistics.median(times)
-
-    return timed
